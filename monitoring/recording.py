@@ -1,0 +1,113 @@
+"""The recorded series: one value for each task and model, whatever the tag, the pod or the gateway of the day.
+
+Alerts look at these through `last`, so that a scrape that fails or a restart of
+Prometheus changes no alert.
+"""
+
+from typing import Any, Final
+
+from monitoring.promql import Recorded, aggregate, last, number, select
+from monitoring.thresholds import Thresholds, Windows
+from vllm_eval import metrics
+
+TASK: Final = ("stack", "task", "model")
+MODEL: Final = ("stack", "model")
+ON_TASK: Final = f"on ({', '.join(TASK)})"
+ON_MODEL: Final = f"on ({', '.join(MODEL)})"
+
+SCORE: Final = Recorded(metrics.EXACT_MATCH, TASK)
+REFERENCE: Final = Recorded(metrics.EXACT_MATCH, TASK, "reference")
+ERROR: Final = Recorded(metrics.EXACT_MATCH, TASK, "reference_error")
+FLOOR: Final = Recorded(metrics.EXACT_MATCH, TASK, "floor")
+BASELINE: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK)
+BASELINE_ERROR: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK, "error")
+BASELINE_FLOOR: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK, "floor")
+SAMPLES: Final = Recorded(metrics.SAMPLES, TASK)
+SAMPLES_SHARE: Final = Recorded(metrics.SAMPLES, TASK, "share")
+VERDICT: Final = Recorded(metrics.VERDICT, (*TASK, "verdict"))
+SUCCESS: Final = Recorded(metrics.RUN_SUCCESS, TASK)
+LAST_RUN: Final = Recorded(metrics.LAST_RUN_TIMESTAMP_SECONDS, MODEL)
+SPEED: Final = Recorded(metrics.REQUESTS_PER_SECOND, MODEL)
+
+
+def _rule(series: Recorded, expr: str) -> dict[str, Any]:
+    return {"record": series.name, "expr": expr}
+
+
+def _newest(series: Recorded, stack: str, how: str = "max") -> dict[str, Any]:
+    # A model has one live tag, since one PUT replaces its whole group; duplicates are
+    # copies (an old and a new gateway pod for some seconds, two scrapes of one gateway).
+    return _rule(series, aggregate(how, series.by, select(series.metric.name, stack)))
+
+
+def _share(stack: str) -> str:
+    score = select(SCORE.name, stack)
+    samples = select(SAMPLES.name, stack)
+    expected = aggregate("max", TASK, select(metrics.SAMPLES_EXPECTED.name, stack))
+    return f"{samples}\n  / {expected}\nor\n0 * ({score}\n  unless {samples})"
+
+
+def _reference(stack: str, windows: Windows) -> str:
+    """Return what a score is compared with: the day before, standing still while the score is below its floor.
+
+    Read from the top, the first that applies:
+
+    1. The baseline of the settings moved within a day, so someone accepted a level: that one.
+    2. The score is still below the last floor: the last reference. Without it a drop would be
+       its own "day before" after 24 h, and heal itself.
+    3. The score of the day before.
+    """
+    score, baseline = select(SCORE.name, stack), select(BASELINE.name, stack)
+    unmoved = f"{last(baseline, windows.day, ago=windows.day)}\n  == {baseline}"
+    held = last(select(REFERENCE.name, stack), windows.day)
+    floor = last(select(FLOOR.name, stack), windows.day)
+    before = last(score, windows.day, ago=windows.day)
+    return f"({baseline}\n  unless\n  {unmoved})\nor\n({held}\n  and {score} < {floor})\nor\n{before}"
+
+
+def _error(stack: str, level: Recorded) -> str:
+    """Return the standard error of the difference between two runs of ``n`` items at that level.
+
+    The share is smoothed as (p n + 2) / (n + 4) (Agresti and Coull 1998), since
+    an error of zero at 0 % and 100 % would call every flip a drop.
+    """
+    n = select(SAMPLES.name, stack)
+    right = f"({select(level.name, stack)} * {n} + 2)"
+    wrong = f"({n}\n    - {select(level.name, stack)} * {n} + 2)"
+    return f"(2\n  * {right}\n  * {wrong}\n  / ({n} + 4) ^ 2 / {n}\n) ^ 0.5"
+
+
+def _floor(stack: str, level: Recorded, error: Recorded, *, drop: float, errors: float) -> str:
+    """Return the lowest score that is no drop below `level`: the lower one of the relative drop and of `errors`.
+
+    0.9 * 0.8 is a little more than 0.72 in binary; a score that is exactly 10 % below is not more than 10 % below.
+    """
+    by_noise = f"({select(level.name, stack)} - {number(errors)} * {select(error.name, stack)})"
+    return f"{number(1 - drop)} * {select(level.name, stack)} - 1e-9\n  <= {by_noise}\nor\n{by_noise}"
+
+
+def score_rules(stack: str, limits: Thresholds, windows: Windows) -> list[dict[str, Any]]:
+    """Return the recording rules by task and model, in the order in which they use each other.
+
+    Parameters
+    ----------
+    stack
+        Label matcher that chooses the stack.
+    """
+    return [
+        _newest(SCORE, stack),
+        _newest(SAMPLES, stack, "min"),
+        _rule(SAMPLES_SHARE, _share(stack)),
+        _newest(BASELINE, stack),
+        _newest(VERDICT, stack),
+        _rule(REFERENCE, _reference(stack, windows)),
+        _rule(ERROR, _error(stack, REFERENCE)),
+        _rule(FLOOR, _floor(stack, REFERENCE, ERROR, drop=limits.drop, errors=limits.day_noise)),
+        _rule(BASELINE_ERROR, _error(stack, BASELINE)),
+        _rule(BASELINE_FLOOR, _floor(stack, BASELINE, BASELINE_ERROR, drop=limits.drop, errors=limits.baseline_noise)),
+    ]
+
+
+def run_rules(stack: str) -> list[dict[str, Any]]:
+    """Return the recording rules about runs."""
+    return [_newest(SUCCESS, stack, "min"), _newest(LAST_RUN, stack), _newest(SPEED, stack)]

@@ -1,0 +1,121 @@
+"""Rule groups for Prometheus, for one stack or, as a plain file, for all."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import yaml
+
+from monitoring.alerts import ALERTS, Alert
+from monitoring.names import DASHBOARD_PATH, RUNBOOK_URL
+from monitoring.promql import ANY_STACK, own_stack
+from monitoring.recording import run_rules, score_rules
+from monitoring.texts import dashboard_link, fill
+from monitoring.thresholds import DAY, Thresholds, Windows, duration
+from vllm_eval.metrics import EXPECTED
+
+LIMITS: Final = Thresholds()
+_LONG: Final = 90
+
+_HEADER: Final = """\
+# Alert rules of vllm-eval for every stack of one Prometheus. A plain rules file:
+#   promtool check rules monitoring/alert-rules.yaml
+# Made by `python -m monitoring` from alerts.py, recording.py and thresholds.py; edit those.
+# A stack installs the same rules for itself alone, as the PrometheusRule `vllm-eval`,
+# with the list of its models: load this file only where no stack does so.
+"""
+
+
+def rule_groups(
+    *,
+    stack: str,
+    models: Sequence[str],
+    day: str = DAY,
+    runbook_url: str = RUNBOOK_URL,
+    dashboard_url: str = DASHBOARD_PATH,
+) -> list[dict[str, Any]]:
+    """Return the ``groups`` of a PrometheusRule's ``spec`` for one stack.
+
+    Every selector names the stack, so that the rules of several stacks in one
+    Prometheus double no alert.
+
+    Parameters
+    ----------
+    stack
+        Label ``stack`` of the series, as the runner pushes it.
+    models
+        Label ``model`` of every model in the settings; each is missed when it does not run.
+    day
+        Length of the day before. Anything but ``24h`` is for drills: all windows shrink in proportion.
+    runbook_url
+        Address of the runbook, without a fragment.
+    dashboard_url
+        Address of the dashboard, without a query; the default is a path below Grafana's address.
+
+    Raises
+    ------
+    ValueError
+        If a model is listed twice, the stack has no name, or `day` is not between one minute and 24 h.
+    """
+    if not stack:
+        raise ValueError("stack is empty: alert rules need the stack's name to select its series")
+    twice = sorted({model for model in models if list(models).count(model) > 1})
+    if twice:
+        raise ValueError(
+            f"models lists {', '.join(twice)} more than once: a model has one series by name; remove the second"
+        )
+    windows = Windows.scaled(day)
+    interval = duration(windows.interval)
+    expected = [
+        {"record": EXPECTED.name, "expr": "vector(1)", "labels": {"stack": stack, "model": model}} for model in models
+    ]
+    groups = _groups(own_stack(stack), windows, runbook_url, dashboard_url)
+    return [*([{"name": "vllm-eval-expected", "interval": interval, "rules": expected}] if expected else []), *groups]
+
+
+def rules_file() -> str:
+    """Return the text of ``alert-rules.yaml``: the same rules for every stack, without expected models."""
+    groups = _groups(ANY_STACK, Windows.scaled(), RUNBOOK_URL, DASHBOARD_PATH)
+    return _HEADER + yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=80, allow_unicode=True)
+
+
+def _groups(stack: str, windows: Windows, runbook_url: str, dashboard_url: str) -> list[dict[str, Any]]:
+    recorded = {"scores": score_rules(stack, LIMITS, windows), "runs": run_rules(stack)}
+    return [
+        {
+            "name": f"vllm-eval-{group}",
+            "interval": duration(windows.interval),
+            "rules": rules + [_rule(a, stack, windows, runbook_url, dashboard_url) for a in ALERTS if a.group == group],
+        }
+        for group, rules in recorded.items()
+    ]
+
+
+def _rule(alert: Alert, stack: str, windows: Windows, runbook_url: str, dashboard_url: str) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "expr": alert.expr(stack, LIMITS, windows),
+        "for": duration(windows.unsettled if alert.unsettled else windows.hold),
+        "labels": {"severity": alert.severity},
+        "annotations": {
+            "summary": fill(alert.summary, LIMITS, windows),
+            "description": fill(alert.description, LIMITS, windows),
+            "runbook_url": f"{runbook_url}#{alert.name.lower()}",
+            "dashboard_url": dashboard_link(dashboard_url, by_task=alert.by_task),
+        },
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes expressions as blocks, one condition a line."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 (PyYAML's signature)
+        """Indent lists below their key, as yamllint asks."""
+        super().increase_indent(flow, indentless=False)
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else ">" if len(text) > _LONG else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)

@@ -1,0 +1,58 @@
+"""Alert texts: templates that Prometheus fills in, with our own words in square brackets.
+
+``[drop]`` is a number of the thresholds, ``[baseline]`` a query that Prometheus
+makes when the alert fires. A word that is not in the table fails the build.
+"""
+
+import re
+from typing import Final
+
+from monitoring.promql import number
+from monitoring.recording import BASELINE, REFERENCE, SAMPLES, SCORE, TASK
+from monitoring.thresholds import Thresholds, Windows, duration
+from vllm_eval import metrics
+
+_WORD: Final = re.compile(r"\[(\w+)\]")
+
+
+def fill(text: str, limits: Thresholds, windows: Windows) -> str:
+    """Return `text` with its words in square brackets replaced.
+
+    Raises
+    ------
+    KeyError
+        If a word has no meaning.
+    """
+    words = {
+        "task_of_model": "{{ $labels.task }} of {{ $labels.model }}",
+        "where": "{{ $labels.task }} of {{ $labels.model }} in stack {{ $labels.stack }}",
+        "model_where": "{{ $labels.model }} in stack {{ $labels.stack }}",
+        "percent": "{{ $value | humanizePercentage }}",
+        "value": "{{ $value | humanize }}",
+        "tag": _ask(metrics.EXACT_MATCH.name, 'label "model_tag"'),
+        "score": _ask(SCORE.name, "value | humanizePercentage"),
+        "reference": _ask(REFERENCE.name, "value | humanizePercentage"),
+        "baseline": _ask(BASELINE.name, "value | humanizePercentage"),
+        "samples": _ask(SAMPLES.name, "value | humanize"),
+        "pvalue": _ask(metrics.REGRESSION_PVALUE.name, "value | humanize"),
+        "drop": f"{number(limits.drop * 100)}%",
+        "slow": f"{number(limits.slow_share * 100)}%",
+        "day_noise": number(limits.day_noise),
+        "stale": duration(windows.stale),
+        "unsettled": duration(windows.unsettled),
+        "usual": duration(windows.usual),
+    }
+    return _WORD.sub(lambda word: words[word[1]], text)
+
+
+def _ask(name: str, what: str) -> str:
+    matchers = ",".join(f"{label}=%q" for label in TASK)
+    values = " ".join(f"$labels.{label}" for label in TASK)
+    query = f"printf `{name}{{{matchers}}}` {values} | query"
+    return f"{{{{ with {query} }}}}{{{{ . | first | {what} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
+
+
+def dashboard_link(address: str, *, by_task: bool) -> str:
+    """Return the dashboard's address with its variables set to the alert's labels."""
+    labels = ("stack", "model", "task") if by_task else ("stack", "model")
+    return f"{address}?{'&'.join(f'var-{label}={{{{ $labels.{label} | urlquery }}}}' for label in labels)}"

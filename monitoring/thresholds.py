@@ -1,0 +1,141 @@
+"""Every number that an alert compares with, and every window that it looks through, once.
+
+Expressions and alert texts are formatted from these tables; no number is typed
+a second time.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+DAY: Final = "24h"
+"""The day of the shipped rules. `Windows.scaled` takes a shorter one for drills."""
+
+_UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION: Final = re.compile(r"(?:\d+[wdhms])+")
+_FULL_DAY: Final = 86_400
+_SHORTEST_DAY: Final = 60
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Numbers without a time in them.
+
+    Parameters
+    ----------
+    drop
+        Relative drop of a score that counts: 0.10 is "more than 10 % below".
+    day_noise
+        A drop against the day before must also exceed this many standard errors
+        of a difference between two independent runs of as many items. For greedy
+        decoding, where 2 % of the answers flip, that is more than five standard
+        deviations of the real noise; for sampled decoding it is two.
+    baseline_noise
+        The same against the pinned baseline, used only where the runner gave no
+        verdict. One-sided p = 3e-5: one false alarm a year for 100 series that
+        are evaluated daily.
+    samples_share
+        Share of a task's items that must stand behind a score.
+    slow_share
+        Share of the usual answers per second below which an endpoint is slow.
+    """
+
+    drop: float = 0.10
+    day_noise: float = 2.0
+    baseline_noise: float = 4.0
+    samples_share: float = 1.0
+    slow_share: float = 0.5
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Lengths of time, in seconds.
+
+    Parameters
+    ----------
+    day
+        Distance to "the day before". Evaluations are nightly.
+    interval
+        How often the rules are evaluated.
+    lookback
+        A gap in scraping or in Prometheus itself that changes no alert.
+    hold
+        `for` of an alert.
+    stale
+        Age of the last run at which it is missed: one night and half a day.
+    grace
+        How long an expected model may be without any run: the runner's deadline
+        (4 h) and some waiting.
+    unsettled
+        `for` of the alerts that only tell that comparisons decide nothing: more
+        than one nightly run.
+    usual
+        What "usual" speed is the median of.
+    """
+
+    day: int = _FULL_DAY
+    interval: int = 60
+    lookback: int = 3_600
+    hold: int = 600
+    stale: int = 129_600
+    grace: int = 21_600
+    unsettled: int = 129_600
+    usual: int = 604_800
+
+    @classmethod
+    def scaled(cls, day: str = DAY) -> "Windows":
+        """Return the windows for a day of another length, all in proportion.
+
+        The rules' interval does not go below 5 s, nor the lookback below 15 s,
+        since they must span a few evaluations.
+
+        Raises
+        ------
+        ValueError
+            If `day` is no Prometheus duration, or not between one minute and 24 h.
+        """
+        seconds = parse_duration(day)
+        if not _SHORTEST_DAY <= seconds <= _FULL_DAY:
+            raise ValueError(
+                f"day is {day!r}: a day of the alert rules is between 1m and 24h; 24h is for real use, 10m for a drill"
+            )
+        usual = cls()
+
+        def scale(length: int, least: int = 1) -> int:
+            return max(least, round(length * seconds / _FULL_DAY))
+
+        return cls(
+            day=seconds,
+            interval=min(usual.interval, scale(usual.interval, 5)),
+            lookback=scale(usual.lookback, 15),
+            hold=scale(usual.hold),
+            stale=scale(usual.stale),
+            grace=scale(usual.grace),
+            unsettled=scale(usual.unsettled),
+            usual=scale(usual.usual),
+        )
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds of a Prometheus duration such as ``36h`` or ``1h30m``.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or has parts below one second.
+    """
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is no duration: write a whole number and one of w, d, h, m, s, such as 24h or 10m")
+    return sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"\d+[wdhms]", text))
+
+
+def duration(seconds: int) -> str:
+    """Return `seconds` as a Prometheus duration in its largest whole unit.
+
+    A single day stays ``24h``, which reads better beside ``36h``.
+    """
+    for unit in ("d", "h", "m"):
+        length = _UNITS[unit]
+        if seconds % length == 0 and (unit != "d" or seconds > length):
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
