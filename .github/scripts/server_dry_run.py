@@ -121,8 +121,10 @@ def _refusal(kubectl: list[str], path: Path) -> str | None:
     asked = _run(
         kubectl, "--warnings-as-errors", "create", "--dry-run=server", "--validate=strict", *source, stdin=text
     )
+    if asked.returncode != 0:
+        return f"{path}: the API server refuses it:\n{asked.stderr.strip()}"
     print(asked.stdout, end="")
-    return None if asked.returncode == 0 else f"{path}: the API server refuses it:\n{asked.stderr.strip()}"
+    return None
 
 
 def _run(kubectl: list[str], *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
