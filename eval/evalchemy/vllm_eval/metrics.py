@@ -29,17 +29,31 @@ EXACT_MATCH_STDERR: Final = Metric("vllm_eval_exact_match_stderr", "Standard err
 SAMPLES: Final = Metric("vllm_eval_samples", "Items that the last good score rests on.", TASK)
 SAMPLES_EXPECTED: Final = Metric("vllm_eval_samples_expected", "Items that the task should have had.", TASK)
 EMPTY_RESPONSES: Final = Metric("vllm_eval_empty_responses", "Answers without text in the last run.", TASK)
-TRUNCATED_RESPONSES: Final = Metric("vllm_eval_truncated_responses", "Answers cut by the token limit in the last run.", TASK)
+TRUNCATED_RESPONSES: Final = Metric(
+    "vllm_eval_truncated_responses", "Answers cut by the token limit in the last run.", TASK
+)
 BASELINE_EXACT_MATCH: Final = Metric("vllm_eval_baseline_exact_match", "Score of the pinned baseline, 0..1.", TASK)
-REGRESSION_PVALUE: Final = Metric("vllm_eval_regression_pvalue", "One-sided p-value of 'worse than the baseline'.", TASK)
+REGRESSION_PVALUE: Final = Metric(
+    "vllm_eval_regression_pvalue", "One-sided p-value of 'worse than the baseline'.", TASK
+)
 VERDICT: Final = Metric("vllm_eval_verdict", "1 for the verdict that holds, 0 for the others.", (*TASK, "verdict"))
 RUN_SUCCESS: Final = Metric("vllm_eval_run_success", "1 if the task's last run passed every check, else 0.", TASK)
 SCORE: Final = Metric("vllm_eval_score", "Any other metric of a task.", (*TASK, "metric", "filter"))
 RUN_DURATION_SECONDS: Final = Metric("vllm_eval_run_duration_seconds", "Wall time of the last run.", RUN)
-LAST_RUN_TIMESTAMP_SECONDS: Final = Metric("vllm_eval_last_run_timestamp_seconds", "When the last run ended (Unix time).", RUN)
-LAST_SUCCESS_TIMESTAMP_SECONDS: Final = Metric("vllm_eval_last_success_timestamp_seconds", "When the last run with every task good ended (Unix time).", RUN)
-REQUESTS_PER_SECOND: Final = Metric("vllm_eval_requests_per_second", "Answers per second of the last run, first to last request.", RUN)
-RUN_INFO: Final = Metric("vllm_eval_run_info", "Where the last good score comes from; always 1.", (*TASK, "run_id", "git_commit", "task_hash", "engine_version"))
+LAST_RUN_TIMESTAMP_SECONDS: Final = Metric(
+    "vllm_eval_last_run_timestamp_seconds", "When the last run ended (Unix time).", RUN
+)
+LAST_SUCCESS_TIMESTAMP_SECONDS: Final = Metric(
+    "vllm_eval_last_success_timestamp_seconds", "When the last run with every task good ended (Unix time).", RUN
+)
+REQUESTS_PER_SECOND: Final = Metric(
+    "vllm_eval_requests_per_second", "Answers per second of the last run, first to last request.", RUN
+)
+RUN_INFO: Final = Metric(
+    "vllm_eval_run_info",
+    "Where the last good score comes from; always 1.",
+    (*TASK, "run_id", "git_commit", "task_hash", "engine_version"),
+)
 
 METRICS: Final = (
     EXACT_MATCH, EXACT_MATCH_STDERR, SAMPLES, SAMPLES_EXPECTED, EMPTY_RESPONSES, TRUNCATED_RESPONSES, BASELINE_EXACT_MATCH,

@@ -1,0 +1,79 @@
+"""The protocol between the runner and an engine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vllm_eval.endpoint import Access
+from vllm_eval.models import Model
+from vllm_eval.requests import Answer, Failure, Request
+from vllm_eval.results import Cause, Sample
+from vllm_eval.tasks import Task
+
+Ask = Callable[[Sequence[Request]], Mapping[str, Answer | Failure]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineJob:
+    """What an engine gets.
+
+    ``ask`` answers all given requests in one pool and returns them by
+    ``Request.key``; it may be called several times, each time with requests of
+    any tasks. ``deadline`` is in ``time.monotonic()`` seconds.
+    """
+
+    model: Model
+    access: Access
+    tasks: Sequence[Task]
+    ask: Ask
+    seed: int
+    deadline: float
+    request_timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOutcome:
+    """What an engine found for one task; verification decides whether it is a score.
+
+    ``metrics`` holds every number by (metric, filter), ``primary`` the one that
+    is the task's score; ``samples`` are its single items, None when the engine
+    cannot give them; ``answered`` counts the items that the score rests on;
+    ``expected`` those that the engine knows the task to have, after the limit;
+    ``problems`` are reasons why there is no score, and ``cause`` whose they are.
+    """
+
+    metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    stderrs: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    primary: tuple[str, str] | None = None
+    samples: Sequence[Sample] | None = None
+    answered: int = 0
+    expected: int | None = None
+    empty: int = 0
+    truncated: int = 0
+    problems: Sequence[str] = ()
+    cause: Cause | None = None
+
+
+class Engine(Protocol):
+    """Runs tasks and reports what it found, good or bad."""
+
+    name: str
+
+    @property
+    def version(self) -> str:
+        """Version that scores depend on; a comparison across versions is not made."""
+
+    def check(self, tasks: Sequence[Task]) -> list[str]:
+        """Return what keeps these tasks from running, before the first request: unknown tasks, missing parts."""
+
+    def warm_up(self) -> None:
+        """Import what is slow; called in a thread while the endpoint is awaited."""
+
+    def run(self, job: EngineJob) -> dict[str, TaskOutcome]:
+        """Evaluate all tasks of the job.
+
+        Raises
+        ------
+        vllm_eval.errors.VllmEvalError
+            Nothing can be said about any task.
+        """

@@ -1,0 +1,84 @@
+"""An engine without lm_eval: exact match of the stripped answer. For tests and for trying a stack out."""
+
+from collections.abc import Sequence
+import json
+
+from vllm_eval.engines.base import EngineJob, TaskOutcome
+from vllm_eval.requests import Answer, Failure, Request
+from vllm_eval.results import Sample
+from vllm_eval.tasks import Task
+
+
+class FakeEngine:
+    """Asks each item's ``question`` field and compares with its ``answer`` field."""
+
+    name = "fake"
+    version = "fake 1"
+
+    def check(self, tasks: Sequence[Task]) -> list[str]:
+        """Refuse tasks without local data."""
+        return [f"{task.name}: the fake engine needs data_files" for task in tasks if not task.data_files]
+
+    def warm_up(self) -> None:
+        """Nothing is slow here."""
+
+    def run(self, job: EngineJob) -> dict[str, TaskOutcome]:
+        """Evaluate all tasks of the job."""
+        items = {task.name: _items(task) for task in job.tasks}
+        requests = {
+            task.name: [_request(job, task, index, item) for index, item in enumerate(items[task.name])]
+            for task in job.tasks
+        }
+        answers = job.ask([request for group in requests.values() for request in group])
+        return {
+            task.name: _outcome(items[task.name], [answers[request.key] for request in requests[task.name]])
+            for task in job.tasks
+        }
+
+
+def _items(task: Task) -> list[dict[str, str]]:
+    files = [file for files in task.data_files.values() for file in files]
+    items = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines() if line]
+    return items[: task.limit]
+
+
+def _request(job: EngineJob, task: Task, index: int, item: dict[str, str]) -> Request:
+    settings = (task.config or {}).get("generation_kwargs", {})
+    payload: dict[str, object] = {
+        "model": job.model.asked_name, "max_tokens": settings.get("max_gen_toks", 32), "temperature": 0, "seed": job.seed,
+    }  # fmt: skip
+    if job.model.api == "chat":
+        payload["messages"] = [{"role": "user", "content": item["question"]}]
+    else:
+        payload["prompt"] = item["question"]
+    return Request(task.name, task.hash, index, 0, payload)
+
+
+def _outcome(items: list[dict[str, str]], answers: list[Answer | Failure]) -> TaskOutcome:
+    failures = [answer for answer in answers if isinstance(answer, Failure)]
+    if failures:
+        return TaskOutcome(
+            expected=len(items),
+            answered=len(items) - len(failures),
+            problems=[f"{len(failures)} of {len(items)} requests got no answer: {failures[0].reason}"],
+            cause="endpoint",
+        )
+    given = [answer for answer in answers if isinstance(answer, Answer)]
+    samples = [
+        Sample(
+            item=str(index), doc_id=index, value=float((answer.text or "").strip() == str(item["answer"])),
+            prompt=item["question"], target=str(item["answer"]), answer=answer.text,
+            judged=(answer.text or "").strip(), finish_reason=answer.finish_reason,
+        )
+        for index, (item, answer) in enumerate(zip(items, given, strict=True))
+    ]  # fmt: skip
+    key = ("exact_match", "none")
+    return TaskOutcome(
+        metrics={key: sum(sample.value for sample in samples) / len(samples)},
+        primary=key,
+        samples=samples,
+        answered=len(samples),
+        expected=len(items),
+        empty=sum(answer.empty for answer in given),
+        truncated=sum(answer.truncated for answer in given),
+    )

@@ -1,0 +1,234 @@
+"""The default engine: lm_eval's tasks, prompts, filters and metrics, with our own pool of requests.
+
+lm_eval is imported only when needed: it takes seconds.
+"""
+
+import importlib.metadata
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllm_eval.engines.base import EngineJob, TaskOutcome
+from vllm_eval.errors import TaskError, VllmEvalError
+from vllm_eval.requests import Answer, Failure
+from vllm_eval.results import Sample, finite, to_text
+from vllm_eval.tasks import Task
+
+if TYPE_CHECKING:
+    from vllm_eval.engines.lm_eval_model import PooledModel
+
+log = logging.getLogger(__name__)
+
+
+class LmEvalEngine:
+    """``lm_eval.simple_evaluate`` over one pool."""
+
+    name = "lm_eval"
+
+    @cached_property
+    def version(self) -> str:
+        """Version of the lm_eval package, such as ``lm_eval 0.4.13``."""
+        return f"lm_eval {importlib.metadata.version('lm_eval')}"
+
+    def check(self, tasks: Sequence[Task]) -> list[str]:
+        """Refuse tasks that need log-probabilities or run code from a model's answer."""
+        found = []
+        for task in tasks:
+            config = task.config or {}
+            kind = config.get("output_type", "generate_until")
+            if kind != "generate_until":
+                found.append(f"{task.name}: output_type {kind!r} needs log-probabilities; only generate_until is run")
+            if config.get("unsafe_code"):
+                found.append(f"{task.name}: unsafe_code tasks run what the model writes, which this runner does not do")
+        return found
+
+    def warm_up(self) -> None:
+        """Set the caches to writable places and import lm_eval."""
+        set_environment()
+        import lm_eval.evaluator
+        import lm_eval.tasks
+
+        import vllm_eval.engines.lm_eval_model  # noqa: F401
+
+    def run(self, job: EngineJob) -> dict[str, TaskOutcome]:
+        """Load the tasks, ask everything in one pool, score.
+
+        Raises
+        ------
+        TaskError
+            A task cannot be loaded; all such tasks are named.
+        """
+        self.warm_up()
+        from vllm_eval.engines.lm_eval_model import create_model
+
+        loaded = _load(job.tasks)
+        model = create_model(job)
+        try:
+            results = _evaluate(model, job, list(loaded.values()))
+        except VllmEvalError:
+            raise
+        except Exception:
+            # One task's filter or metric must not cost the others their score.
+            log.warning("scoring all tasks together failed; scoring them one by one", exc_info=True)
+            return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
+        return {task.name: _outcome(model, task, results) for task in job.tasks}
+
+
+def set_environment() -> None:
+    """Keep lm_eval and datasets offline and inside the temporary folder, unless told otherwise."""
+    cache = Path(os.environ.get("TMPDIR", "/tmp")) / "vllm-eval-cache"  # noqa: S108 - the pod's only writable place
+    for variable, value in (
+        ("HF_HOME", str(cache)),
+        ("HF_HUB_OFFLINE", "1"),
+        ("HF_DATASETS_OFFLINE", "1"),
+        ("HF_HUB_DISABLE_TELEMETRY", "1"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("LM_HARNESS_CACHE_PATH", str(cache / "lm_eval")),
+        ("TQDM_DISABLE", "1"),
+        ("MPLCONFIGDIR", str(cache)),
+    ):
+        os.environ.setdefault(variable, value)
+
+
+def _load(tasks: Sequence[Task]) -> dict[str, Any]:
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
+    manager = TaskManager(include_defaults=any(task.yaml_path is None for task in tasks))
+    loaded: dict[str, Any] = {}
+    found: list[str] = []
+    for task in tasks:
+        spec: str | dict[str, Any] = task.name
+        if task.yaml_path is not None:
+            spec = {**load_yaml(task.yaml_path), "task": task.name}
+            if task.data_files:
+                files = {
+                    split: str(paths[0]) if len(paths) == 1 else [str(path) for path in paths]
+                    for split, paths in task.data_files.items()
+                }
+                spec["dataset_kwargs"] = {**spec.get("dataset_kwargs", {}), "data_files": files}
+        try:
+            objects = manager.load([spec])["tasks"]
+        except Exception as error:  # noqa: BLE001 - loading runs the task's own code
+            found.append(f"{task.name}: lm_eval cannot load it: {type(error).__name__}: {error}")
+            continue
+        if list(objects) != [task.name]:
+            found.append(f"{task.name}: is a group ({', '.join(objects)}); enable its tasks by their names")
+        elif objects[task.name].OUTPUT_TYPE != "generate_until":
+            found.append(f"{task.name}: output_type {objects[task.name].OUTPUT_TYPE!r} needs log-probabilities")
+        else:
+            loaded[task.name] = objects[task.name]
+    if found:
+        raise TaskError.of("tasks", found)
+    return loaded
+
+
+def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[str, Any]:
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    limits = {task.name: task.limit for task in job.tasks}
+    names = [task.config.task for task in tasks]
+    # simple_evaluate knows one limit for all tasks; `samples` is the way to say it for each.
+    # A range and not a list: lm_eval asks "is i in it" for every item.
+    samples = {
+        name: range(min(limits[name] or len(task.eval_docs), len(task.eval_docs)))
+        for name, task in zip(names, tasks, strict=True)
+    }
+    results = lm_eval.simple_evaluate(
+        model=model,
+        tasks=tasks,
+        samples=samples,
+        log_samples=True,
+        apply_chat_template=job.model.api == "chat",
+        # The tasks are loaded; without this, simple_evaluate would index 14,000 YAML files.
+        task_manager=TaskManager(include_defaults=False),
+    )
+    if results is None:
+        raise RuntimeError("simple_evaluate returned nothing")
+    return dict(results)
+
+
+def _score_alone(model: "PooledModel", job: EngineJob, task: Task, loaded: Any) -> TaskOutcome:  # noqa: ANN401
+    try:
+        return _outcome(model, task, _evaluate(model, job, [loaded]))
+    except VllmEvalError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a task's own code may raise anything
+        return TaskOutcome(problems=[f"scoring failed: {type(error).__name__}: {error}"], cause="input")
+
+
+def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> TaskOutcome:
+    answers = model.answers_of(task.name)
+    failures = [answer.reason for answer in answers.values() if isinstance(answer, Failure)]
+    if failures:
+        reasons = Counter(reason for reason in failures if not reason.startswith("not asked"))
+        shown = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
+        return TaskOutcome(
+            answered=len(answers) - len(failures),
+            expected=len(answers),
+            problems=[f"{len(failures)} of {len(answers)} requests got no answer: {shown}"],
+            cause="endpoint",
+        )
+    metrics, stderrs = _numbers(results["results"].get(task.name, {}))
+    primary = _primary(task, metrics)
+    rows = [row for row in results["samples"].get(task.name, []) if primary is None or row["filter"] == primary[1]]
+    given = [answer for answer in answers.values() if isinstance(answer, Answer)]
+    return TaskOutcome(
+        metrics=metrics,
+        stderrs=stderrs,
+        primary=primary,
+        samples=[_sample(row, task, primary, answers) for row in rows] if primary else None,
+        answered=len(rows),
+        expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
+                     min(task.limit, results["n-samples"][task.name]["original"])),
+        empty=sum(answer.empty for answer in given),
+        truncated=sum(answer.truncated for answer in given),
+    )  # fmt: skip
+
+
+def _numbers(row: Mapping[str, Any]) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+    metrics: dict[tuple[str, str], float] = {}
+    stderrs: dict[tuple[str, str], float] = {}
+    for key, value in row.items():
+        metric, comma, filter_name = key.partition(",")
+        number = finite(value)
+        if not comma or number is None:
+            continue
+        if metric.endswith("_stderr"):
+            stderrs[metric.removesuffix("_stderr"), filter_name] = number
+        else:
+            metrics[metric, filter_name] = number
+    return metrics, stderrs
+
+
+def _primary(task: Task, metrics: Mapping[tuple[str, str], float]) -> tuple[str, str] | None:
+    for metric, filter_name in metrics:
+        if metric == task.settings.metric and task.settings.filter in {None, filter_name}:
+            return metric, filter_name
+    return None
+
+
+def _sample(
+    row: Mapping[str, Any], task: Task, primary: tuple[str, str], answers: Mapping[tuple[int, int], Answer | Failure]
+) -> Sample:
+    doc_id = int(row["doc_id"])
+    answer = answers.get((doc_id, 0))
+    value = finite(row.get(primary[0]))
+    cluster = row["doc"].get(task.settings.cluster) if task.settings.cluster else None
+    return Sample(
+        item=f"{doc_id}-{str(row['doc_hash'])[:12]}",
+        doc_id=doc_id,
+        value=value if value is not None else float(bool(row.get(primary[0]))),
+        prompt=to_text(row["arguments"][0][0]),
+        target=to_text(row["target"]),
+        answer=answer.text if isinstance(answer, Answer) else None,
+        judged=to_text(row["filtered_resps"][0]),
+        finish_reason=answer.finish_reason if isinstance(answer, Answer) else None,
+        cluster=None if cluster is None else to_text(cluster),
+    )

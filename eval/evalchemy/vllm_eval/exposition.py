@@ -1,0 +1,136 @@
+"""The metric text of one model's group, a pure function of the model's runs."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from vllm_eval import metrics
+from vllm_eval.metrics import Metric
+from vllm_eval.results import RunResult, TaskResult
+
+
+@dataclass
+class Group:
+    """Values by metric and labels; each series once."""
+
+    values: dict[Metric, dict[tuple[str, ...], float]] = field(default_factory=dict)
+
+    def set(self, metric: Metric, labels: dict[str, str], value: float | None) -> None:
+        """Add one series; None adds nothing, since a missing value is not zero."""
+        if value is None or not math.isfinite(value):
+            return
+        key = tuple(labels[name] for name in metric.labels)
+        self.values.setdefault(metric, {})[key] = value
+
+    def text(self) -> str:
+        """Return the Prometheus text format, version 0.0.4, families in the contract's order."""
+        lines: list[str] = []
+        for metric in metrics.METRICS:
+            series = self.values.get(metric)
+            if not series:
+                continue
+            lines += [f"# HELP {metric.name} {_help(metric.help)}", f"# TYPE {metric.name} gauge"]
+            for key, value in series.items():
+                labels = ",".join(f'{name}="{_label(text)}"' for name, text in zip(metric.labels, key, strict=True))
+                lines.append(f"{metric.name}{{{labels}}} {value!r}")
+        return "\n".join(lines) + "\n" if lines else ""
+
+
+def build_group(runs: Sequence[RunResult], baseline_runs: dict[str, str | None] | None = None) -> Group:
+    """Build the group of one model.
+
+    Parameters
+    ----------
+    runs
+        All ended runs of the model, by start. The last says which tasks there
+        are; the last good result of each task gives its score.
+    baseline_runs
+        Task to the run that is its baseline now; a verdict against another
+        baseline does not hold any more. None: any verdict holds.
+    """
+    group = Group()
+    if not runs:
+        return group
+    last = runs[-1]
+    of_run = {"stack": last.stack, "model": last.model["name"], "model_tag": last.model["tag"]}
+    for task in last.tasks:
+        _task_series(group, runs, task, of_run, baseline_runs)
+    group.set(metrics.RUN_DURATION_SECONDS, of_run, last.duration)
+    group.set(metrics.LAST_RUN_TIMESTAMP_SECONDS, of_run, last.ended)
+    success = next((run for run in reversed(runs) if run.complete), None)
+    if success is not None:
+        group.set(metrics.LAST_SUCCESS_TIMESTAMP_SECONDS, {**of_run, "model_tag": success.model["tag"]}, success.ended)
+    asked = next((run for run in reversed(runs) if run.requests_per_second is not None), None)
+    if asked is not None:
+        group.set(metrics.REQUESTS_PER_SECOND, {**of_run, "model_tag": asked.model["tag"]}, asked.requests_per_second)
+    return group
+
+
+def _task_series(
+    group: Group,
+    runs: Sequence[RunResult],
+    task: str,
+    of_run: dict[str, str],
+    baseline_runs: dict[str, str | None] | None,
+) -> None:
+    last = runs[-1].tasks[task]
+    labels = {**of_run, "task": task}
+    group.set(metrics.RUN_SUCCESS, labels, float(last.good))
+    good = [run for run in runs if task in run.tasks and run.tasks[task].good]
+    judged = last if last.cause in {None, "verification"} else None
+    if judged is not None:
+        group.set(metrics.EMPTY_RESPONSES, labels, float(judged.empty))
+        group.set(metrics.TRUNCATED_RESPONSES, labels, float(judged.truncated))
+    if last.expected is not None:
+        group.set(metrics.SAMPLES_EXPECTED, labels, float(last.expected))
+    if not good:
+        return
+    run = good[-1]
+    result = run.tasks[task]
+    scored = {**labels, "model_tag": run.model["tag"]}
+    group.set(metrics.EXACT_MATCH, scored, result.score)
+    group.set(metrics.EXACT_MATCH_STDERR, scored, result.stderr)
+    group.set(metrics.SAMPLES, scored, float(result.samples))
+    for score in result.scores:
+        group.set(metrics.SCORE, {**scored, "metric": score.metric, "filter": score.filter}, score.value)
+    info = {
+        "run_id": run.run_id, "git_commit": run.git_commit, "task_hash": result.task_hash,
+        "engine_version": result.engine_version,
+    }  # fmt: skip
+    group.set(metrics.RUN_INFO, {**scored, **info}, 1.0)
+    _verdict_series(group, [item.tasks[task] for item in good], scored, task, baseline_runs)
+
+
+def _verdict_series(
+    group: Group,
+    results: Sequence[TaskResult],
+    labels: dict[str, str],
+    task: str,
+    baseline_runs: dict[str, str | None] | None,
+) -> None:
+    """Export the last comparison's numbers, and the verdict of the last decisive one against the same baseline."""
+    latest = results[-1].comparison
+    if latest is None:
+        return
+    baseline = latest.baseline_run if baseline_runs is None else baseline_runs.get(task)
+    group.set(metrics.BASELINE_EXACT_MATCH, labels, latest.baseline_mean)
+    group.set(metrics.REGRESSION_PVALUE, labels, latest.p_value)
+    comparisons = (result.comparison for result in reversed(results))
+    holding = next((item for item in comparisons if item and item.decisive and item.baseline_run == baseline), latest)
+    for verdict in metrics.VERDICTS:
+        group.set(metrics.VERDICT, {**labels, "verdict": verdict}, float(verdict == holding.verdict))
+
+
+def _help(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def series(group: Group) -> Iterable[tuple[Metric, dict[str, str], float]]:
+    """Iterate over all series, for reports and tests."""
+    for metric, rows in group.values.items():
+        for key, value in rows.items():
+            yield metric, dict(zip(metric.labels, key, strict=True)), value

@@ -1,0 +1,191 @@
+"""The model to evaluate: one entry of the stack's list, or the pod's environment."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator
+
+from vllm_eval.errors import ModelsError
+from vllm_eval.strict import Strict, parse_json, problems
+
+Api = Literal["completions", "chat"]
+# A label value of any text would do for Prometheus; control characters and
+# overlong names are mistakes, and `name` becomes a folder name as well.
+Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=180)]
+SecretKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=253)]
+
+
+class Baseline(Strict):
+    """The run that was accepted as the baseline."""
+
+    run: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Model(Strict):
+    """One served model.
+
+    ``name`` labels the series ``model``, ``tag`` is ``model_tag``;
+    ``endpoint`` is the base URL of the OpenAI API, with ``/v1``;
+    ``served_name`` (default: ``name``) is what the endpoint is asked for;
+    ``concurrency`` is the number of requests in flight; ``api_key`` and ``ca``
+    name files of the Secret.
+    """
+
+    name: Name
+    tag: Name
+    endpoint: str
+    served_name: Name | None = None
+    api: Api = "completions"
+    concurrency: Annotated[int, Field(ge=1, le=4096)] = 8
+    api_key: SecretKey | None = None
+    ca: SecretKey | None = None
+    baseline: Baseline | None = None
+
+    @property
+    def asked_name(self) -> str:
+        """The model id that requests carry."""
+        return self.served_name or self.name
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        try:
+            url = urlsplit(value)
+            host, _ = url.hostname, url.port
+        except ValueError as error:
+            raise ValueError(f"not a URL: {error}") from None
+        if url.scheme not in {"http", "https"} or not host:
+            raise ValueError("must be an http or https URL, for example http://model.serving.svc:8000/v1")
+        if url.username or url.password or url.query or url.fragment:
+            raise ValueError("must not carry a user, a query or a fragment; a key belongs in the Secret (api_key)")
+        path = url.path.rstrip("/")
+        for suffix in ("/chat/completions", "/completions", "/models"):
+            if path.endswith(suffix):
+                raise ValueError(f"must be the base URL; remove {suffix!r}")
+        return value.rstrip("/")
+
+    def identity(self) -> dict[str, str]:
+        """Return what must be equal for two runs to have asked the same thing."""
+        return {
+            "name": self.name, "tag": self.tag, "endpoint": self.endpoint, "served_name": self.asked_name, "api": self.api,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The model of this pod, and the list it came from.
+
+    ``listed`` holds the names of all models of the stack, or is None when the
+    model came from the environment: then nothing is known about the others.
+    ``list_hash`` is the SHA-256 of the list (hex), empty without a list.
+    """
+
+    model: Model
+    listed: tuple[str, ...] | None
+    list_hash: str
+
+
+def parse_models(text: str, source: str) -> tuple[Model, ...]:
+    """Parse the JSON list of models.
+
+    Raises
+    ------
+    ModelsError
+        With all problems of the list at once.
+    """
+    try:
+        raw = parse_json(text)
+    except ValueError as error:
+        raise ModelsError(f"{source}: not JSON: {error}") from None
+    if not isinstance(raw, list):
+        raise ModelsError(f"{source}: must be a JSON list of models, is {type(raw).__name__}")
+    models: list[Model] = []
+    found: list[str] = []
+    for index, entry in enumerate(raw):
+        try:
+            models.append(Model.model_validate(entry))
+        except ValidationError as error:
+            found += problems(error, f"[{index}]")
+    for field in ("name", "tag"):
+        seen: dict[str, str] = {}
+        for model in models:
+            value = str(getattr(model, field))
+            if value in seen:
+                found.append(
+                    f"{field}: {value!r} is used twice ({seen[value]!r} and {model.name!r}); every {field} once"
+                )
+            seen[value] = model.name
+    if found:
+        raise ModelsError.of(source, found)
+    return tuple(models)
+
+
+def select_model(models_file: Path, environ: Mapping[str, str], single: Mapping[str, object]) -> Selection:
+    """Choose the model of this pod.
+
+    Parameters
+    ----------
+    models_file
+        The downwardAPI file; may be absent, or hold ``[]``.
+    environ
+        ``JOB_COMPLETION_INDEX`` chooses from the list; without a list,
+        ``MODEL_ENDPOINT``, ``MODEL_NAME`` and ``MODEL_TAG`` are the model.
+    single
+        Fields given on the command line; any of them means: this one model.
+
+    Raises
+    ------
+    ModelsError
+        No model given, or one that is not valid.
+    """
+    if single:
+        return _single(environ, single, "command line")
+    text = models_file.read_text(encoding="utf-8").strip() if models_file.is_file() else ""
+    models = parse_models(text or "[]", str(models_file))
+    if not models:
+        return _single(environ, {}, "environment")
+    raw_index = environ.get("JOB_COMPLETION_INDEX", "0")
+    if not raw_index.isdecimal() or int(raw_index) >= len(models):
+        raise ModelsError(
+            f"JOB_COMPLETION_INDEX is {raw_index!r}, but {models_file} lists {len(models)} models; "
+            "the Job's completions must be the number of models"
+        )
+    canonical = json.dumps([model.model_dump(mode="json") for model in models], sort_keys=True, ensure_ascii=False)
+    return Selection(
+        model=models[int(raw_index)],
+        listed=tuple(model.name for model in models),
+        list_hash=hashlib.sha256(canonical.encode()).hexdigest(),
+    )
+
+
+def _single(environ: Mapping[str, str], given: Mapping[str, object], source: str) -> Selection:
+    entry = {
+        key: environ[variable]
+        for key, variable in (("endpoint", "MODEL_ENDPOINT"), ("name", "MODEL_NAME"), ("tag", "MODEL_TAG"))
+        if environ.get(variable)
+    }
+    merged: dict[str, object] = {**entry, **given}
+    missing = [
+        f"{option} ({variable})"
+        for key, option, variable in (
+            ("endpoint", "--endpoint", "MODEL_ENDPOINT"),
+            ("name", "--model", "MODEL_NAME"),
+            ("tag", "--tag", "MODEL_TAG"),
+        )
+        if key not in merged
+    ]
+    if missing:
+        raise ModelsError(
+            "no model to evaluate: the list of models is empty and there is no default; "
+            f"set {', '.join(missing)}, or add a model to the stack's settings"
+        )
+    try:
+        model = Model.model_validate(merged)
+    except ValidationError as error:
+        raise ModelsError.of(source, problems(error)) from None
+    return Selection(model=model, listed=None, list_hash="")

@@ -1,0 +1,128 @@
+"""From the results store to the Pushgateway.
+
+A group is computed from the store alone: publishing again changes nothing, and
+what a dead gateway missed is published by the next run or ``vllm-eval publish``.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from vllm_eval.exposition import build_group
+from vllm_eval.gateway import Gateway
+from vllm_eval.results import ResultStore, RunResult
+
+log = logging.getLogger(__name__)
+
+# A run that started later than now has a wrong clock behind it and must not
+# block every run until then.
+CLOCK_TOLERANCE_SECONDS = 300.0
+
+
+def ended_runs(runs: Sequence[RunResult], *, now: float | None = None) -> list[RunResult]:
+    """Return the runs that ended and whose start is believable, by recorded start."""
+    latest = (time.time() if now is None else now) + CLOCK_TOLERANCE_SECONDS
+    for run in runs:
+        if run.started > latest:
+            log.warning("run %s started in the future by this machine's clock and is left out", run.run_id)
+    return [run for run in runs if run.ended is not None and run.started <= latest]
+
+
+class Publisher:
+    """Publishes models of one stack.
+
+    Parameters
+    ----------
+    gateway
+        None: nothing is published, and that is said.
+    """
+
+    def __init__(self, store: ResultStore, gateway: Gateway | None, stack: str) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._stack = stack
+
+    def record_list(self, run_id: str, started: float, models: Sequence[str]) -> None:
+        """Keep the list of models that a run was given, so that the latest list decides who is retired."""
+        content = {"run_id": run_id, "started": started, "models": list(models)}
+        path = f"lists/{quote(self._stack, safe='')}/{started:015.3f}-{quote(run_id, safe='')}.json"
+        self._store.storage.write(path, json.dumps(content, ensure_ascii=False).encode())
+
+    def latest_list(self) -> tuple[str, ...] | None:
+        """Return the models of the list with the latest start; None when no run had one."""
+        folder = f"lists/{quote(self._stack, safe='')}"
+        for name in reversed(self._store.storage.list(folder)):
+            try:
+                content = json.loads(self._store.storage.read(f"{folder}/{name}") or b"")
+                started, models = float(content["started"]), tuple(str(model) for model in content["models"])
+            except (ValueError, KeyError, TypeError):
+                continue
+            if started <= time.time() + CLOCK_TOLERANCE_SECONDS:
+                return models
+        return None
+
+    def publish(self, model: str, *, unsaved: RunResult | None = None) -> bool:
+        """Publish one model's group.
+
+        Parameters
+        ----------
+        unsaved
+            A run that could not be stored; its failure is published all the same.
+
+        Returns
+        -------
+        bool
+            False when there was nothing to publish or nowhere to publish it.
+
+        Raises
+        ------
+        PublishError
+            The gateway took nothing.
+        """
+        if self._gateway is None:
+            log.warning("no Pushgateway is set (VLLM_EVAL_PUSHGATEWAY): the scores are stored, but not published")
+            return False
+        listed = self.latest_list()
+        if listed is not None and model not in listed:
+            log.warning("%s is no longer in the stack's list of models; nothing is published for it", model)
+            return False
+        runs = ended_runs(self._store.runs(self._stack, model))
+        if unsaved is not None:
+            runs = [*(run for run in runs if run.run_id != unsaved.run_id), unsaved]
+        if not runs:
+            return False
+        text = build_group(runs).text()
+        if any(task.good for run in runs for task in run.tasks.values()):
+            self._gateway.replace(self._stack, model, text)
+        else:
+            # Nothing good is known here, perhaps because the claim was lost or
+            # is an emptyDir: then a last good score in the gateway must stay.
+            self._gateway.add(self._stack, model, text)
+        self._store.storage.delete(self._retired(model))
+        return True
+
+    def retire(self) -> list[str]:
+        """Delete the groups of models of this stack that the latest list lacks; each once.
+
+        Raises
+        ------
+        PublishError
+            The gateway took nothing.
+        """
+        listed = self.latest_list()
+        if self._gateway is None or listed is None:
+            return []
+        gone = []
+        for model in self._store.models(self._stack):
+            if model in listed or self._store.storage.read(self._retired(model)) is not None:
+                continue
+            self._gateway.delete(self._stack, model)
+            self._store.storage.write(self._retired(model), b"{}\n")
+            log.info("%s is no longer in the list of models: its series are removed from the Pushgateway", model)
+            gone.append(model)
+        return gone
+
+    def _retired(self, model: str) -> str:
+        return f"retired/{quote(self._stack, safe='')}/{quote(model, safe='')}.json"

@@ -1,0 +1,163 @@
+"""What the pod's environment and the command line set, read once and checked."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vllm_eval.errors import SettingsError
+
+# The Job that Argo CD or Pulumi owns. Only a run of this Job may leave out
+# models that did not change; the nightly's Jobs and those that people create
+# from it have other names and evaluate everything.
+INCREMENTAL_JOB = "evalchemy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Settings of one run; durations in seconds.
+
+    The names of the environment variables are in ``VARIABLES`` and, with
+    their meaning, in docs/architecture.md.
+    """
+
+    config: Path = Path("/opt/vllm-eval/configs/eval_config.json")
+    tasks: Path | None = None
+    results: str = "/results"
+    pushgateway: str = ""
+    stack: str = "default"
+    run_id: str = ""
+    job_name: str = ""
+    models_file: Path = Path("/etc/vllm-eval/pod/models.json")
+    git_commit_file: Path = Path("/etc/vllm-eval/pod/git-commit")
+    secrets: Path = Path("/etc/vllm-eval/secrets")
+    limit: int | None = None
+    deadline: float = 14400.0
+    answer_max_age: float = 21600.0
+    endpoint_wait: float = 300.0
+    request_timeout: float = 300.0
+    publish_wait: float = 120.0
+    keep_runs: int = 100
+    keep_days: float = 400.0
+    gate: bool = False
+    force: bool = False
+    seed: int = 1234
+
+    @property
+    def tasks_folder(self) -> Path:
+        """The folder of task YAML files: ``tasks`` beside the config's folder, unless set."""
+        return self.tasks if self.tasks is not None else self.config.resolve().parent.parent / "tasks"
+
+    @property
+    def incremental(self) -> bool:
+        """Whether models that did not change since the last run may be left out."""
+        return not self.force and self.job_name == INCREMENTAL_JOB
+
+
+def _number(minimum: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not minimum <= value < 1e9:
+            raise ValueError(f"must be a number from {minimum:g}")
+        return value
+
+    return parse
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("must be a whole number from 1")
+    return value
+
+
+def _flag(text: str) -> bool:
+    if text not in {"0", "1", "true", "false"}:
+        raise ValueError("must be 1, 0, true or false")
+    return text in {"1", "true"}
+
+
+def _gateway(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        raise ValueError("must be an http or https URL like http://vllm-eval-pushgateway:9091")
+    return text.rstrip("/")
+
+
+def _label(text: str) -> str:
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+# Environment variable -> (field, parser). An empty variable counts as unset,
+# except for the gateway, where empty means: do not publish.
+VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "VLLM_EVAL_CONFIG": ("config", Path),
+    "VLLM_EVAL_TASKS": ("tasks", Path),
+    "VLLM_EVAL_RESULTS": ("results", str),
+    "VLLM_EVAL_PUSHGATEWAY": ("pushgateway", _gateway),
+    "VLLM_EVAL_STACK": ("stack", _label),
+    "VLLM_EVAL_RUN_ID": ("run_id", _label),
+    "VLLM_EVAL_JOB_NAME": ("job_name", _label),
+    "VLLM_EVAL_MODELS_FILE": ("models_file", Path),
+    "VLLM_EVAL_GIT_COMMIT_FILE": ("git_commit_file", Path),
+    "VLLM_EVAL_SECRETS": ("secrets", Path),
+    "VLLM_EVAL_LIMIT": ("limit", _count),
+    "VLLM_EVAL_DEADLINE_SECONDS": ("deadline", _number(1)),
+    "VLLM_EVAL_ANSWER_MAX_AGE_SECONDS": ("answer_max_age", _number(0)),
+    "VLLM_EVAL_ENDPOINT_WAIT_SECONDS": ("endpoint_wait", _number(0)),
+    "VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": ("request_timeout", _number(0.01)),
+    "VLLM_EVAL_PUBLISH_WAIT_SECONDS": ("publish_wait", _number(0)),
+    "VLLM_EVAL_KEEP_RUNS": ("keep_runs", _count),
+    "VLLM_EVAL_KEEP_DAYS": ("keep_days", _number(0)),
+    "VLLM_EVAL_GATE": ("gate", _flag),
+    "VLLM_EVAL_FORCE": ("force", _flag),
+}
+
+
+def load_settings(environ: Mapping[str, str], options: Mapping[str, object]) -> RunSettings:
+    """Combine defaults, environment and command line; the later wins.
+
+    Parameters
+    ----------
+    environ
+        The process environment; variables of others are ignored, an unknown
+        ``VLLM_EVAL_*`` is an error, since it is a misspelt setting.
+    options
+        Fields of :class:`RunSettings` given on the command line; None: not given.
+
+    Raises
+    ------
+    SettingsError
+        With all problems at once.
+    """
+    values: dict[str, object] = {}
+    found: list[str] = []
+    for variable, text in environ.items():
+        if not variable.startswith("VLLM_EVAL_") or variable in IGNORED or SERVICE_LINK.fullmatch(variable):
+            continue
+        if variable not in VARIABLES:
+            found.append(f"{variable}: unknown variable; known are {', '.join(sorted(VARIABLES))}")
+            continue
+        name, parse = VARIABLES[variable]
+        if not text:
+            continue
+        try:
+            values[name] = parse(text)
+        except ValueError as error:
+            found.append(f"{variable}: {error} (got {text!r})")
+    if found:
+        raise SettingsError.of("environment", found)
+    known = {item.name for item in fields(RunSettings)}
+    values.update({name: value for name, value in options.items() if value is not None and name in known})
+    return RunSettings(**values)  # type: ignore[arg-type]  # each parser returns its field's type
+
+
+# Kubernetes gives a pod such variables for every Service of its namespace, and
+# the Pushgateway's Service is named vllm-eval-pushgateway.
+SERVICE_LINK = re.compile(r"VLLM_EVAL_.*_(SERVICE_(HOST|PORT)(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)")
+
+# Read by other programs of this project, never by the runner.
+IGNORED = frozenset({"VLLM_EVAL_CACHE", "VLLM_EVAL_EVALCHEMY_HOME"})

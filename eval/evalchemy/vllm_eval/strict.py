@@ -1,0 +1,56 @@
+"""Strict reading of JSON: one place for what is the same in every input."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Strict(BaseModel):
+    """Base of all inputs: frozen, unknown keys rejected, no silent conversion."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON is any of its types
+    """Parse JSON and refuse duplicate keys, NaN and infinities.
+
+    Raises
+    ------
+    ValueError
+        With the position or the duplicated key.
+    """
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in items:
+            if key in result:
+                raise ValueError(f"the key {key!r} is there twice")
+            result[key] = value
+        return result
+
+    def constant(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+
+
+def problems(error: ValidationError, prefix: str = "") -> list[str]:
+    """Turn pydantic's errors into lines that name the key, the value and what is wrong."""
+    lines = []
+    for item in error.errors(include_url=False):
+        path = ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])]) or "(whole document)"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{path}: unknown key; remove it or correct its name")
+        elif item["type"] == "missing":
+            lines.append(f"{path}: missing")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{path}: {message[:1].lower()}{message[1:]} (got {shown(item['input'])})")
+    return lines
+
+
+def shown(value: object) -> str:
+    """Show a value in an error message, cut to a line."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
