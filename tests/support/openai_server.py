@@ -115,6 +115,7 @@ class OpenAIServer:
         self.answered = 0
         self._exact = dict(answers)
         self._longest_first = sorted(answers, key=len, reverse=True)
+        self._questions: dict[str, str | None] = {}
         self._attempts: Counter[str] = Counter()
         self._fault_uses: Counter[int] = Counter()
 
@@ -129,16 +130,24 @@ class OpenAIServer:
         app.router.add_get("/health", self._health)
         return app
 
-    def right_answer(self, prompt: str) -> str:
-        """Return the right answer to the question in ``prompt``."""
-        for question in self._longest_first:
-            if question in prompt:
-                return self._exact[question]
-        return ""
+    def question_in(self, prompt: str) -> str | None:
+        """Return the longest known question that ends or stands in ``prompt``, None when there is none."""
+        if prompt not in self._questions:
+            found = prompt if prompt in self._exact else None
+            if found is None:
+                found = next((question for question in self._longest_first if question in prompt), None)
+            self._questions[prompt] = found
+        return self._questions[prompt]
 
-    def is_right(self, answer_key: str) -> bool:
-        """Whether the item with this prompt is answered right at the present accuracy."""
-        return share(answer_key) < self.plan.accuracy
+    def answer_to(self, prompt: str) -> str:
+        """Return the right answer, or a wrong one for the items that the present accuracy loses."""
+        question = self.question_in(prompt)
+        if question is None:
+            return "I do not know this question"
+        right = self._exact[question]
+        if share(question) < self.plan.accuracy:
+            return right
+        return str(int(right) + 1) if right.lstrip("-").isdecimal() else "unknown"
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -242,9 +251,7 @@ class OpenAIServer:
             await asyncio.sleep(3600)
         if kind == "reset":
             abort(request)
-        text: str | None = self.right_answer(prompt)
-        if not self.is_right(prompt):
-            text = f"not {text}"
+        text: str | None = self.answer_to(prompt)
         text = {"null": None, "empty": ""}.get(kind or "", text)
         finish = {"length": "length", "abort": "abort"}.get(kind or "", "stop")
         content = self._body(body, text, finish, kind, chat=chat)
