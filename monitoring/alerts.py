@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from monitoring.promql import last, number, select
+from monitoring.promql import aggregate, last, number, select
 from monitoring.recording import (
     BASELINE_FLOOR,
     FLOOR,
@@ -15,6 +15,7 @@ from monitoring.recording import (
     SCORE,
     SPEED,
     SUCCESS,
+    TASK,
     VERDICT,
 )
 from monitoring.thresholds import Thresholds, Windows, duration
@@ -86,7 +87,7 @@ def _evaluation_stale(stack: str, _: Thresholds, windows: Windows) -> str:
 def _state(verdict: str) -> Callable[[str, Thresholds, Windows], str]:
     def expr(stack: str, _: Thresholds, windows: Windows) -> str:
         series = select(VERDICT.name, stack, f'verdict="{verdict}"')
-        return f"{last(series, windows.lookback)} == 1"
+        return f"{aggregate('max', TASK, last(series, windows.lookback))} == 1"
 
     return expr
 
