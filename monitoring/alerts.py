@@ -202,7 +202,7 @@ ALERTS: Final = (
         severity=WARNING,
         by_task=False,
         expr=_endpoint_slow,
-        summary="{{ $labels.model }} answers slowly: [value] requests per second",
+        summary="{{ $labels.model }} answers slowly: [value] requests/s",
         description=(
             "[model_where]: the last run got [value] answers per second, less than [slow] of the median of [usual]. "
             "Scores are not touched by this."

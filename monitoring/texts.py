@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from monitoring.promql import number
-from monitoring.recording import BASELINE, REFERENCE, SAMPLES, SCORE, TASK
+from monitoring.recording import BASELINE, REFERENCE, SAMPLES, TASK
 from monitoring.thresholds import Thresholds, Windows, duration
 from vllm_eval import metrics
 
@@ -30,7 +30,7 @@ def fill(text: str, limits: Thresholds, windows: Windows) -> str:
         "percent": "{{ $value | humanizePercentage }}",
         "value": "{{ $value | humanize }}",
         "tag": _ask(metrics.EXACT_MATCH.name, 'label "model_tag"'),
-        "score": _ask(SCORE.name, "value | humanizePercentage"),
+        "score": _ask(metrics.EXACT_MATCH.name, "value | humanizePercentage"),
         "reference": _ask(REFERENCE.name, "value | humanizePercentage"),
         "baseline": _ask(BASELINE.name, "value | humanizePercentage"),
         "samples": _ask(SAMPLES.name, "value | humanize"),

@@ -236,7 +236,7 @@ def _outcomes() -> list[Panel]:
         lines(
             "Items behind the score",
             "Share of the expected items that stand behind the last good score.",
-            query(queries.SAMPLES_SHARE, _TAGGED),
+            query(queries.SAMPLES_SHARE, _TASK),
             unit=_SCORE_UNIT,
         )
         .span(8)
@@ -244,8 +244,8 @@ def _outcomes() -> list[Panel]:
         lines(
             "Empty and truncated answers",
             "Share of the answers without text, or cut by the token limit. They count as wrong.",
-            query(queries.EMPTY_SHARE, f"empty · {_TAGGED}", ref="A"),
-            query(queries.TRUNCATED_SHARE, f"truncated · {_TAGGED}", ref="B"),
+            query(queries.EMPTY_SHARE, f"empty · {_TASK}", ref="A"),
+            query(queries.TRUNCATED_SHARE, f"truncated · {_TASK}", ref="B"),
             unit=_SCORE_UNIT,
         )
         .span(8)

@@ -22,7 +22,8 @@ def _of_run(metric: metrics.Metric, by: str = "model, model_tag") -> str:
 
 
 def _share(part: metrics.Metric) -> str:
-    return f"{_of_task(part)} / {_of_task(metrics.SAMPLES_EXPECTED)}"
+    # The expected number is of the last run, the score's own of the last good one: their tags may differ.
+    return f"{_of_task(part, _BY_TASK)} / {_of_task(metrics.SAMPLES_EXPECTED, _BY_TASK)}"
 
 
 def _bound(sign: str) -> str:

@@ -1,0 +1,1 @@
+"""Promtool and Prometheus, as the tests of rules and dashboard use them."""

@@ -1,0 +1,188 @@
+"""A real Prometheus on loopback, with a history made of generated blocks, and something that it can scrape."""
+
+import contextlib
+import http.server
+import json
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.monitoring.support import promtool
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running server."""
+
+    url: str
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the ``data`` of an answer of the HTTP API.
+
+        Raises
+        ------
+        AssertionError
+            If Prometheus refuses, with its reason.
+        """
+        query = urllib.parse.urlencode(parameters)
+        try:
+            with _OPENER.open(f"{self.url}/api/v1/{path}?{query}", timeout=30) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{path} {parameters}: {error.read().decode()}") from None
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """Return the samples of an instant query, as of now."""
+        result: list[dict[str, Any]] = self.get("query", query=expr)["result"]
+        return result
+
+    def value(self, expr: str) -> float | None:
+        """Return the value of the one sample that `expr` gives; None when it gives none."""
+        samples = self.query(expr)
+        assert len(samples) <= 1, samples
+        return float(samples[0]["value"][1]) if samples else None
+
+    def alerts(self) -> dict[str, dict[str, Any]]:
+        """Return the active alerts by name; of several with one name, any."""
+        return {alert["labels"]["alertname"]: alert for alert in self.get("alerts")["alerts"]}
+
+
+def wait_for(what: str, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
+    """Wait until `condition` holds.
+
+    Raises
+    ------
+    AssertionError
+        When the time is up, naming `what`.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds:g} s in vain for {what}"
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def serve(
+    folder: Path, *, rules: Sequence[Path] = (), targets: Sequence[str] = (), scrape: str = "1s"
+) -> Iterator[Prometheus]:
+    """Run Prometheus on the data of `folder` until the block ends; the data stays."""
+    config = folder / "prometheus.json"
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": scrape, "evaluation_interval": scrape},
+                "rule_files": [str(path) for path in rules],
+                "scrape_configs": [
+                    {"job_name": "gateway", "honor_labels": True, "static_configs": [{"targets": list(targets)}]}
+                ],
+            }
+        ),
+        encoding="utf-8",
+    )
+    address = f"127.0.0.1:{_free_port()}"
+    with (
+        (folder / "prometheus.log").open("ab") as log,
+        subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--storage.tsdb.retention.time=3y",
+                f"--web.listen-address={address}",
+            ],
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        server = Prometheus(f"http://{address}")
+        try:
+            wait_for(f"Prometheus; see {log.name}", lambda: process.poll() is not None or _ready(server))
+            assert process.poll() is None, Path(log.name).read_text(encoding="utf-8")[-2000:]
+            yield server
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _ready(server: Prometheus) -> bool:
+    try:
+        with _OPENER.open(f"{server.url}/-/ready", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    # Prometheus logs the address that it was given, not the one that it got, so port 0 would hide it.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+Sample = tuple[str, float, float]
+"""A series in PromQL's notation, its value, and its time (Unix time, seconds)."""
+
+
+def write_history(folder: Path, samples: Iterable[Sample]) -> None:
+    """Write `samples` as blocks of the data that `serve` reads."""
+    text = folder / "history.om"
+    lines = [f"{series} {value!r} {at:.3f}" for series, value, at in sorted(samples)]
+    text.write_text("\n".join([*lines, "# EOF", ""]), encoding="utf-8")
+    said = promtool.run("tsdb", "create-blocks-from", "openmetrics", text, folder / "data")
+    assert said.status == 0, said.output
+
+
+@dataclass
+class Gateway:
+    """What a Pushgateway shows: text that holds until it is changed."""
+
+    text: str = ""
+    address: str = field(default="", init=False)
+
+
+@contextlib.contextmanager
+def gateway() -> Iterator[Gateway]:
+    """Serve a gateway's page on loopback until the block ends."""
+    page = Gateway()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the base class finds it by this name)
+            body = page.text.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        page.address = f"127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield page
+        finally:
+            server.shutdown()
+            thread.join()
