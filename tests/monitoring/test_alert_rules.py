@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import monitoring
 import pytest
 import yaml
-from monitoring.alerts import ALERTS
-from vllm_eval import metrics
 
+import monitoring
+from monitoring.alerts import ALERTS
 from tests.monitoring.support import promtool
+from vllm_eval import metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "monitoring" / "alert-rules.yaml"

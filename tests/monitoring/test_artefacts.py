@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from monitoring.__main__ import ARTEFACTS
 
 FOLDER = Path(__file__).parents[2] / "monitoring"

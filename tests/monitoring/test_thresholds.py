@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from monitoring.thresholds import Windows, duration, parse_duration
 
 

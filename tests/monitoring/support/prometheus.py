@@ -26,7 +26,7 @@ class Prometheus:
 
     url: str
 
-    def get(self, path: str, **parameters: str) -> Any:
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
         """Return the ``data`` of an answer of the HTTP API.
 
         Raises
@@ -37,7 +37,8 @@ class Prometheus:
         query = urllib.parse.urlencode(parameters)
         try:
             with _OPENER.open(f"{self.url}/api/v1/{path}?{query}", timeout=30) as answer:
-                return json.load(answer)["data"]
+                data: dict[str, Any] = json.load(answer)["data"]
+                return data
         except urllib.error.HTTPError as error:
             with error:
                 raise AssertionError(f"{path} {parameters}: {error.read().decode()}") from None
@@ -166,7 +167,7 @@ def gateway() -> Iterator[Gateway]:
     page = Gateway()
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (the base class finds it by this name)
+        def do_GET(self) -> None:
             body = page.text.encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
