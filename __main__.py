@@ -1,0 +1,84 @@
+"""The stack: Argo CD, the evaluation's namespace, its monitoring, and what Argo CD syncs."""
+
+import sys
+from pathlib import Path
+
+import pulumi
+
+# The runner's package holds the metric contract, which the alert rules are made from. It is not
+# installed here: its own requirements (lm-eval) have no place beside Pulumi's.
+sys.path.insert(0, str(Path(__file__).resolve().parent / "eval" / "evalchemy"))
+
+from components import cluster, image, outputs, patches
+from components.alerts import Alerts
+from components.argocd import ArgoCD
+from components.dashboard import Dashboard
+from components.evaluation import Evaluation
+from components.gitops import GitOps
+from components.job import Job
+from components.pushgateway import Pushgateway
+from components.settings import Settings, load
+from components.settings.model import Owner
+
+
+def declare(settings: Settings) -> None:
+    """Declare every object of the stack, in the order in which they need each other."""
+    stack, owner, secrets = settings.stack, settings.evaluation.owner, settings.secrets
+    opts = pulumi.ResourceOptions(provider=cluster.provider(settings.cluster, stack))
+    wanted = patches.of(settings)
+
+    evaluation = Evaluation(
+        "evaluation",
+        settings=settings.evaluation,
+        monitoring=settings.monitoring,
+        models=settings.models,
+        secrets=secrets,
+        stack=stack,
+        opts=opts,
+    )
+    ready = list(evaluation.ready)
+    namespace = evaluation.namespace.metadata.name
+
+    if settings.monitoring.enabled:
+        gateway = Pushgateway("pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
+        Alerts(
+            "alerts", settings=settings.monitoring, models=settings.models, stack=stack, namespace=namespace, opts=opts
+        )
+        Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
+        ready += gateway.ready
+
+    if settings.argocd.install:
+        argocd = ArgoCD(
+            "argocd", settings=settings.argocd, stack=stack, admin_hash=secrets.argocd_admin_hash, opts=opts
+        )
+        ready.append(argocd.release)
+
+    gitops = GitOps(
+        "gitops",
+        git=settings.git,
+        argocd=settings.argocd,
+        stack=stack,
+        namespace=settings.evaluation.namespace,
+        stack_patches=wanted if owner is Owner.ARGOCD else (*wanted, patches.not_emitted()),
+        password=secrets.git_password,
+        ssh_key=secrets.git_ssh_key,
+        ready=ready,
+        opts=opts,
+    )
+
+    if owner is Owner.PULUMI:
+        Job(
+            "job",
+            stack_patches=wanted,
+            namespace=settings.evaluation.namespace,
+            image=image.reference(settings.image),
+            ready=[*ready, gitops.application],
+            opts=opts,
+        )
+
+    for name, value in outputs.of(settings).items():
+        pulumi.export(name, value)
+
+
+if __name__ == "__main__":
+    declare(load())

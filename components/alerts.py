@@ -1,0 +1,62 @@
+"""The alert rules as a PrometheusRule; the rules themselves are `monitoring`'s."""
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+import monitoring
+from components import labels
+from components.settings.model import Model, Monitoring
+
+__all__ = ["Alerts"]
+
+
+class Alerts(pulumi.ComponentResource):
+    """The PrometheusRule.
+
+    Parameters
+    ----------
+    name
+        Name of the component.
+    settings, models
+        The groups of settings; each model is expected to have a score.
+    stack
+        Name of the stack, for labels and selectors.
+    namespace
+        Where it lies.
+    opts
+        Options of the component.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: Monitoring,
+        models: Sequence[Model],
+        stack: str,
+        namespace: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("vllm-eval:alerts:Alerts", name, None, opts)
+        links = {"runbook_url": settings.runbook_url, "dashboard_url": settings.dashboard_url}
+        groups = monitoring.rule_groups(
+            stack=stack,
+            models=[model.name for model in models],
+            day=settings.day,
+            **{key: url for key, url in links.items() if url is not None},
+        )
+        k8s.apiextensions.CustomResource(
+            "rules",
+            api_version="monitoring.coreos.com/v1",
+            kind="PrometheusRule",
+            metadata={
+                "name": labels.PROJECT,
+                "namespace": namespace,
+                "labels": {**labels.standard(labels.PROJECT, stack), "release": settings.release},
+            },
+            spec={"groups": groups},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"rules": labels.PROJECT})

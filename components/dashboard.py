@@ -1,0 +1,56 @@
+"""The dashboard as a ConfigMap that Grafana's sidecar picks up; the dashboard itself is `monitoring`'s."""
+
+from typing import Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+import monitoring
+from components import labels
+from components.settings.model import Monitoring
+
+__all__ = ["Dashboard"]
+
+NAME: Final = "vllm-eval-dashboard"
+
+
+class Dashboard(pulumi.ComponentResource):
+    """The ConfigMap.
+
+    Parameters
+    ----------
+    name
+        Name of the component.
+    settings
+        The group of settings.
+    stack
+        Name of the stack, for the labels.
+    namespace
+        Where it lies; the sidecar must search all namespaces.
+    opts
+        Options of the component.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: Monitoring,
+        stack: str,
+        namespace: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("vllm-eval:dashboard:Dashboard", name, None, opts)
+        k8s.core.v1.ConfigMap(
+            "dashboard",
+            metadata={
+                "name": NAME,
+                "namespace": namespace,
+                # The sidecar compares with the text "1".
+                "labels": {**labels.standard(NAME, stack), "grafana_dashboard": "1"},
+                "annotations": {"grafana_folder": settings.folder},
+            },
+            data={"vllm-eval.json": monitoring.dashboard_json()},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"uid": monitoring.DASHBOARD_UID})

@@ -1,0 +1,158 @@
+"""What Argo CD may sync and what it does sync: AppProject, Application, repository credential.
+
+The objects in `k8s/` are Argo CD's; this component only points it to them and
+hands over the stack's patches.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import labels, patches
+from components.settings.model import ArgoCD, Git
+
+__all__ = ["GitOps"]
+
+API_VERSION: Final = "argoproj.io/v1alpha1"
+SERVER: Final = "https://kubernetes.default.svc"
+PATH: Final = "k8s"
+
+
+class GitOps(pulumi.ComponentResource):
+    """The Application and the project that confines it.
+
+    Parameters
+    ----------
+    name
+        Name of the component.
+    git, argocd
+        The groups of settings.
+    stack
+        Name of the stack, for the labels.
+    namespace
+        Where the evaluation runs.
+    stack_patches
+        What the stack sets on the manifests, from `patches`.
+    password, ssh_key
+        Credential of a private repository.
+    ready
+        What must exist before the first sync, and outlive the last one: Argo CD
+        must still run while the Application's finalizer removes what was synced.
+    opts
+        Options of the component.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        git: Git,
+        argocd: ArgoCD,
+        stack: str,
+        namespace: str,
+        stack_patches: Sequence[patches.Manifest],
+        password: pulumi.Output[str] | None = None,
+        ssh_key: pulumi.Output[str] | None = None,
+        ready: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("vllm-eval:gitops:GitOps", name, None, opts)
+        after = pulumi.ResourceOptions(parent=self, depends_on=list(ready))
+        self.project = k8s.apiextensions.CustomResource(
+            "project",
+            api_version=API_VERSION,
+            kind="AppProject",
+            metadata={
+                "name": labels.PROJECT,
+                "namespace": argocd.namespace,
+                "labels": labels.standard(labels.PROJECT, stack),
+            },
+            spec=project_spec(git.repository, namespace),
+            opts=after,
+        )
+        needed: list[pulumi.Resource] = [self.project]
+        if password is not None or ssh_key is not None:
+            needed.append(
+                self._credential(git, argocd.namespace, stack, password=password, ssh_key=ssh_key, opts=after)
+            )
+        self.application = k8s.apiextensions.CustomResource(
+            "application",
+            api_version=API_VERSION,
+            kind="Application",
+            metadata={
+                "name": labels.APPLICATION,
+                "namespace": argocd.namespace,
+                "labels": labels.standard(labels.APPLICATION, stack),
+                # Server-side diff calls a changed Job template an error, or does not see it (argo-cd#29348, #28722).
+                "annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=false"},
+                # Deleting the Application deletes what it synced, before Argo CD itself may go.
+                "finalizers": ["resources-finalizer.argocd.argoproj.io"],
+            },
+            spec=application_spec(git, namespace, stack_patches),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*ready, *needed]),
+        )
+        self.register_outputs({"application": labels.APPLICATION})
+
+    def _credential(
+        self,
+        git: Git,
+        namespace: str,
+        stack: str,
+        *,
+        password: pulumi.Output[str] | None,
+        ssh_key: pulumi.Output[str] | None,
+        opts: pulumi.ResourceOptions,
+    ) -> k8s.core.v1.Secret:
+        data: dict[str, pulumi.Input[str]] = {"type": "git", "url": git.repository, "project": labels.PROJECT}
+        if ssh_key is not None:
+            data["sshPrivateKey"] = ssh_key
+        if password is not None:
+            # Token servers take any user name, but not an empty one.
+            data |= {"username": git.username or "git", "password": password}
+        return k8s.core.v1.Secret(
+            "repository",
+            metadata={
+                "name": "vllm-eval-repository",
+                "namespace": namespace,
+                "labels": {
+                    **labels.standard("repository", stack),
+                    "argocd.argoproj.io/secret-type": "repository",
+                },
+            },
+            string_data=data,
+            opts=opts,
+        )
+
+
+def project_spec(repository: str, namespace: str) -> dict[str, Any]:
+    """Return the spec of an AppProject that permits this repository, one namespace and two kinds."""
+    return {
+        "description": "Evaluation of served models.",
+        "sourceRepos": [repository],
+        "destinations": [{"server": SERVER, "namespace": namespace}],
+        # Without it CreateNamespace is refused; the name keeps other namespaces out (Argo CD 3.3 and later).
+        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace", "name": namespace}],
+        "namespaceResourceWhitelist": [{"group": "batch", "kind": "Job"}, {"group": "batch", "kind": "CronJob"}],
+    }
+
+
+def application_spec(git: Git, namespace: str, stack_patches: Sequence[patches.Manifest]) -> dict[str, Any]:
+    """Return the spec of the Application."""
+    return {
+        "project": labels.PROJECT,
+        "source": {
+            "repoURL": git.repository,
+            "targetRevision": git.revision,
+            "path": PATH,
+            "kustomize": patches.kustomize_source(stack_patches, namespace),
+        },
+        "destination": {"server": SERVER, "namespace": namespace},
+        "syncPolicy": {
+            "automated": {"prune": True, "selfHeal": True},
+            # ApplyOutOfSyncOnly: otherwise each sync, of any commit, would force-replace the Job and re-run it.
+            "syncOptions": ["CreateNamespace=true", "ApplyOutOfSyncOnly=true"],
+            "retry": {"limit": 5, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "3m"}},
+        },
+    }

@@ -1,0 +1,71 @@
+"""The evaluation Job where Pulumi owns it (`evaluation.owner: pulumi`), for local testing.
+
+It is the very manifest that Argo CD would sync, with the same patches.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pulumi
+import pulumi_kubernetes as k8s
+import yaml
+
+from components import labels, patches
+
+__all__ = ["Job"]
+
+MANIFEST: Final = Path(__file__).resolve().parents[1] / "k8s" / "evalchemy-job.yaml"
+
+
+class Job(pulumi.ComponentResource):
+    """The Job.
+
+    Parameters
+    ----------
+    name
+        Name of the component.
+    stack_patches
+        What the stack sets on the manifest.
+    namespace
+        Where it runs.
+    image
+        The image, or None for the manifest's.
+    ready
+        What a pod needs, and the Application, which must have let go of the Job.
+    opts
+        Options of the component.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        stack_patches: Sequence[patches.Manifest],
+        namespace: str,
+        image: pulumi.Input[str] | None = None,
+        ready: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("vllm-eval:job:Job", name, None, opts)
+        manifest = load(stack_patches, namespace)
+        if image is not None:
+            manifest["spec"]["template"]["spec"]["containers"][0]["image"] = image
+        self.job = k8s.batch.v1.Job(
+            labels.EVALUATION,
+            metadata=manifest["metadata"],
+            spec=manifest["spec"],
+            # Its template is immutable and its name fixed: the old one must be gone first.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(ready), delete_before_replace=True),
+        )
+        self.register_outputs({"job": labels.EVALUATION})
+
+
+def load(stack_patches: Sequence[patches.Manifest], namespace: str) -> patches.Manifest:
+    """Return the manifest in `k8s/` with the stack's patches, marked as Pulumi's."""
+    manifest = patches.apply(yaml.safe_load(MANIFEST.read_text()), stack_patches, namespace)
+    metadata = manifest["metadata"]
+    metadata["labels"] = {**metadata["labels"], labels.MANAGED_BY: "pulumi"}
+    # `up` starts an evaluation and does not wait for its hours.
+    metadata["annotations"] = {**metadata["annotations"], "pulumi.com/skipAwait": "true"}
+    return manifest

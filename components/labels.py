@@ -1,0 +1,38 @@
+"""Labels and names that several objects must agree on."""
+
+from typing import Final
+
+PROJECT: Final = "vllm-eval"
+
+NAME: Final = "app.kubernetes.io/name"
+PART_OF: Final = "app.kubernetes.io/part-of"
+INSTANCE: Final = "app.kubernetes.io/instance"
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+
+EVALUATION: Final = "evalchemy"
+"""Name of the Job, its container, its ServiceAccount, and their pods' `app.kubernetes.io/name`.
+
+`k8s/evalchemy-job.yaml` says the same; a repository test compares them.
+"""
+
+NIGHTLY: Final = "evalchemy-nightly"
+NAMESPACE: Final = "vllm-eval"
+"""The namespace that the manifests in `k8s/` name; `evaluation.namespace` may move them."""
+
+PUSHGATEWAY: Final = "vllm-eval-pushgateway"
+PUSHGATEWAY_PORT: Final = 9091
+RESULTS_CLAIM: Final = "vllm-eval-results"
+ENDPOINT_SECRET: Final = "vllm-eval-endpoints"  # noqa: S105 (a name)
+HUGGINGFACE_SECRET: Final = "vllm-eval-huggingface"  # noqa: S105 (a name)
+REGISTRY_SECRET: Final = "vllm-eval-registry"  # noqa: S105 (a name)
+APPLICATION: Final = "vllm-evalchemy-job"
+
+
+def standard(name: str, stack: str) -> dict[str, str]:
+    """Return the labels that every object of the stack carries."""
+    return {NAME: name, PART_OF: PROJECT, INSTANCE: stack, MANAGED_BY: "pulumi"}
+
+
+def selector(name: str) -> dict[str, str]:
+    """Return what selects the pods called `name`: never the stack, since a selector is immutable."""
+    return {NAME: name, PART_OF: PROJECT}

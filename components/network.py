@@ -1,0 +1,80 @@
+"""Who may talk to whom in the evaluation namespace."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import pulumi_kubernetes as k8s
+
+from components import labels
+from components.settings.model import Egress, Model, Scraper
+
+NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
+
+Policy = k8s.networking.v1.NetworkPolicySpecArgsDict
+Peer = k8s.networking.v1.NetworkPolicyPeerArgsDict
+Port = k8s.networking.v1.NetworkPolicyPortArgsDict
+Rule = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
+
+
+def policies(models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None) -> dict[str, Policy]:
+    """Return the specs of the NetworkPolicies by name.
+
+    Parameters
+    ----------
+    models
+        Each says how its pods or addresses are reached.
+    egress
+        What else evaluation pods may reach.
+    scraper
+        Who may read the gateway; None without a gateway.
+    """
+    # DNS at any address: a node-local cache is no pod of kube-system.
+    reached: list[Rule] = [{"ports": [_port(53, "UDP"), _port(53)]}]
+    for rule in (*(_to_model(each) for each in models), *(_to(_block(each.cidr), each.port) for each in egress)):
+        if rule not in reached:
+            reached.append(rule)
+    rules: dict[str, Policy] = {"default-deny": {"pod_selector": {}, "policy_types": ["Ingress", "Egress"]}}
+    evaluation = _own_pods(labels.EVALUATION)
+    if scraper is not None:
+        gateway = _own_pods(labels.PUSHGATEWAY)
+        reached.append(_to(gateway, labels.PUSHGATEWAY_PORT))
+        readers = [evaluation, _pods(scraper.namespace, scraper.labels)]
+        rules[labels.PUSHGATEWAY] = {
+            "pod_selector": {"match_labels": labels.selector(labels.PUSHGATEWAY)},
+            "policy_types": ["Ingress"],
+            "ingress": [{"from_": readers, "ports": [_port(labels.PUSHGATEWAY_PORT)]}],
+        }
+    rules[labels.EVALUATION] = {
+        "pod_selector": {"match_labels": labels.selector(labels.EVALUATION)},
+        "policy_types": ["Egress"],
+        "egress": reached,
+    }
+    return rules
+
+
+def _to_model(model: Model) -> Rule:
+    network = model.network
+    return _to(_block(network.cidr) if network.cidr else _pods(network.namespace, network.labels), network.port)
+
+
+def _to(peer: Peer, port: int) -> Rule:
+    return {"to": [peer], "ports": [_port(port)]}
+
+
+def _port(number: int, protocol: str = "TCP") -> Port:
+    return {"protocol": protocol, "port": number}
+
+
+def _block(cidr: str) -> Peer:
+    return {"ip_block": {"cidr": cidr}}
+
+
+def _own_pods(name: str) -> Peer:
+    return {"pod_selector": {"match_labels": labels.selector(name)}}
+
+
+def _pods(namespace: str | None, pod_labels: Mapping[str, str]) -> Peer:
+    peer: Peer = {"namespace_selector": {"match_labels": {NAMESPACE_NAME: namespace}} if namespace else {}}
+    if pod_labels:
+        peer["pod_selector"] = {"match_labels": dict(pod_labels)}
+    return peer

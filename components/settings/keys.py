@@ -1,0 +1,26 @@
+"""The keys of the stack file that are secrets; all others are groups (see `model.py`)."""
+
+from typing import Final
+
+GIT_PASSWORD: Final = "git-password"  # noqa: S105 (a key)
+GIT_SSH_KEY: Final = "git-ssh-key"
+HUGGINGFACE_TOKEN: Final = "huggingface-token"  # noqa: S105 (a key)
+REGISTRY_CREDENTIALS: Final = "registry-credentials"
+ARGOCD_ADMIN_HASH: Final = "argocd-admin-hash"
+
+SECRETS: Final = {
+    GIT_PASSWORD: "Password or token for a private git repository.",
+    GIT_SSH_KEY: "Private SSH key for a private git repository.",
+    HUGGINGFACE_TOKEN: "Token for gated data sets and tokenizers.",
+    REGISTRY_CREDENTIALS: "Docker config JSON that pulls the evaluation image.",
+    ARGOCD_ADMIN_HASH: "bcrypt hash of the password of Argo CD's user admin.",
+}
+"""Each secret that the stack knows by name, and what it is."""
+
+ENDPOINT_PREFIX: Final = "endpoint-"
+"""`endpoint-<name>` becomes the file `<name>` that a model's `api_key` or `ca` names."""
+
+
+def is_secret(key: str) -> bool:
+    """Return whether a key may hold nothing but a secret."""
+    return key in SECRETS or key.startswith(ENDPOINT_PREFIX)

@@ -1,0 +1,285 @@
+"""What a stack can set, group by group; each group is one structured key of the stack file.
+
+The models are strict and frozen. A description ends up in the JSON schema that
+editors use; the first example is the value that an error message proposes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from components import labels, versions
+
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+SECRET_KEY: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"  # noqa: S105 (a pattern)
+QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$"
+URL: Final = r"^https?://[^\s/?#]+[^\s?#]*$"
+PORT: Final = Field(ge=1, le=65535, examples=[8000])
+
+DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL)]
+SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY)]
+Quantity = Annotated[str, StringConstraints(pattern=QUANTITY)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
+Url = Annotated[str, StringConstraints(pattern=URL)]
+Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:.]+/[0-9]{1,3}$")]
+LabelSet = dict[
+    Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$")],
+    Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$")],
+]
+
+
+class Group(BaseModel):
+    """Base of all groups: unknown keys and loose types are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class Cluster(Group):
+    """Which cluster the stack lives on. There is no default: a stack never follows kubectl's current context."""
+
+    context: Text | None = Field(
+        None, description="Context of the kubeconfig (KUBECONFIG or ~/.kube/config).", examples=["prod-eu"]
+    )
+    in_cluster: bool = Field(False, description="Use the service account of the pod that Pulumi runs in.")
+    server: Url | None = Field(
+        None,
+        description="Address that the context must lead to; a kubeconfig whose context leads elsewhere is refused.",
+        examples=["https://k8s.example.com:6443"],
+    )
+    adopt: bool = Field(
+        False, description="Take over objects that exist already, for one `up` after a destroy that kept the results."
+    )
+
+
+class Git(Group):
+    """What Argo CD reads."""
+
+    repository: Annotated[str, StringConstraints(pattern=r"^(https?://|ssh://|git@)\S+$")] = Field(
+        description="Address of this repository or of its fork.",
+        examples=["https://github.com/your-org/vllm-eval.git"],
+    )
+    revision: Text = Field("main", description="Branch, tag or commit that this environment follows.")
+    username: Text | None = Field(
+        None, description="User of the secret `git-password`, for a private repository.", examples=["git"]
+    )
+
+
+class ArgoCD(Group):
+    """How Argo CD is installed."""
+
+    install: bool = Field(True, description="False on a cluster that has an Argo CD (3.3 or later).")
+    namespace: DnsLabel = Field("argocd", description="Namespace of Argo CD.")
+    chart: Text = Field(
+        "argo-cd",
+        description="Chart name in `repository`, an oci:// address, or a local path (starts with / or .).",
+    )
+    repository: Url = Field(versions.ARGOCD_CHART_REPOSITORY, description="Helm repository of the chart.")
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$")] = Field(
+        versions.ARGOCD_CHART, description="Exact version of the chart; unused with a local path."
+    )
+    values: dict[str, Any] = Field(
+        default_factory=dict, description="Values laid over the ones that the stack sets. No secrets: they are shown."
+    )
+    timeout_seconds: int = Field(600, ge=30, le=3600, description="How long an installation may take.")
+    reconciliation_seconds: int = Field(
+        120, ge=5, le=86400, description="How often Argo CD looks at Git (`timeout.reconciliation`)."
+    )
+    admin: bool = Field(True, description="Whether the local user `admin` exists; turn it off with SSO.")
+    url: Url | None = Field(
+        None, description="Address of Argo CD's UI for outputs and links.", examples=["https://argocd.example.com"]
+    )
+
+    @property
+    def chart_is_path(self) -> bool:
+        """Whether the chart is a folder of this machine."""
+        return self.chart.startswith(("/", "."))
+
+
+class Owner(StrEnum):
+    """Who declares the evaluation Job. Exactly one does; `none` is the step between the other two."""
+
+    ARGOCD = "argocd"
+    PULUMI = "pulumi"
+    NONE = "none"
+
+
+class AccessMode(StrEnum):
+    """How many nodes may mount the results claim."""
+
+    ONE_NODE = "ReadWriteOnce"
+    MANY_NODES = "ReadWriteMany"
+
+
+class Results(Group):
+    """Where results are kept: a claim, or a URL."""
+
+    size: Quantity = Field("10Gi", description="Size of the claim.")
+    storage_class: DnsLabel | None = Field(None, description="Class of the claim; default: the cluster's.")
+    access_mode: AccessMode = Field(AccessMode.ONE_NODE, description="ReadWriteMany where pods run on several nodes.")
+    url: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+://\S+$")] | None = Field(
+        None, description="fsspec URL used instead of a claim.", examples=["s3://evaluations/prod"]
+    )
+    keep: bool = Field(True, description="Claim and namespace are protected, and outlive the stack.")
+
+
+class Resources(Group):
+    """Requests and limits of a container, laid over the manifest's."""
+
+    requests: dict[Text, Quantity] = Field(default_factory=dict, examples=[{"cpu": "500m", "memory": "1Gi"}])
+    limits: dict[Text, Quantity] = Field(default_factory=dict, examples=[{"memory": "4Gi"}])
+
+
+class Egress(Group):
+    """One more place that evaluation pods may reach."""
+
+    cidr: Cidr = Field(examples=["0.0.0.0/0"])
+    port: int = PORT
+
+
+class Evaluation(Group):
+    """How the models are evaluated."""
+
+    owner: Owner = Field(Owner.ARGOCD, description="Who declares the Job: argocd, pulumi or none.")
+    namespace: DnsLabel = Field(labels.NAMESPACE, description="Namespace of everything but Argo CD.")
+    schedule: Annotated[str, StringConstraints(pattern=r"^(\S+ ){4}\S+$|^@\w+$")] | None = Field(
+        "0 18 * * *", description="Cron schedule of the nightly run (null: none)."
+    )
+    time_zone: Text = Field("Etc/UTC", description="Time zone of the schedule.")
+    parallelism: int = Field(1, ge=1, le=100, description="How many models are evaluated at once.")
+    limit: int | None = Field(None, ge=1, description="At most so many items a task (null: all).", examples=[100])
+    deadline_seconds: int = Field(14400, ge=60, description="The run of one model may take so long.")
+    answer_max_age_seconds: int = Field(
+        21600, ge=0, description="Finished answers of a killed run are taken over when younger than this."
+    )
+    resources: Resources = Field(Resources(), description="Requests and limits of the container.")
+    results: Results = Field(Results(), description="Where results are kept.")
+    egress: tuple[Egress, ...] = Field((), description="What pods may reach besides models, gateway and DNS.")
+
+
+class Image(Group):
+    """The evaluation image, only with `evaluation.owner: pulumi`; else Git says it."""
+
+    repository: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$")] | None = Field(
+        None, description="Registry and name.", examples=["ghcr.io/your-org/vllm-eval-evalchemy"]
+    )
+    tag: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]{0,127}$")] = Field("latest", description="Tag.")
+    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
+        None, description="Digest; wins over the tag.", examples=["sha256:" + "0" * 64]
+    )
+    lookup: bool = Field(False, description="Look the tag's digest up at each `up` (pulumi-docker).")
+    build: bool = Field(False, description="Build and push at each `up` (pulumi-docker; needs a Docker daemon).")
+
+
+class Pushgateway(Group):
+    """The gateway that keeps the last scores."""
+
+    size: Quantity = Field("1Gi", description="Size of its claim.")
+    storage_class: DnsLabel | None = Field(None, description="Class of its claim; default: the cluster's.")
+    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
+        None, description="Digest of the image, beside the pinned tag.", examples=["sha256:" + "0" * 64]
+    )
+    resources: Resources = Field(
+        Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"}),
+        description="Requests and limits of the container.",
+    )
+
+
+class Scraper(Group):
+    """Which pods may read the gateway."""
+
+    namespace: DnsLabel | None = Field(None, description="Their namespace (null: any).", examples=["monitoring"])
+    labels: LabelSet = Field(default={labels.NAME: "prometheus"}, description="Their labels.")
+
+
+class Monitoring(Group):
+    """Pushgateway, alert rules and dashboard. Needs the Prometheus Operator's CRDs."""
+
+    enabled: bool = Field(True, description="False on a cluster without the Prometheus Operator: nothing is published.")
+    release: Text = Field(
+        "kube-prometheus-stack", description="Label `release` by which Prometheus selects rules and monitors."
+    )
+    scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
+    day: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
+        "24h", description="Length of the alerts' day before; anything else is for drills."
+    )
+    folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
+    dashboard_url: Url | None = Field(
+        None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]
+    )
+    runbook_url: Url | None = Field(None, description="Address of the runbook in alerts; default: the project's.")
+    pushgateway: Pushgateway = Field(Pushgateway(), description="The gateway.")
+    prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")
+
+
+class Network(Group):
+    """How evaluation pods reach a model: pods by labels, or addresses. `port` is the pod's, not the Service's."""
+
+    namespace: DnsLabel | None = Field(None, description="Namespace of the model's pods.", examples=["serving"])
+    labels: LabelSet = Field(
+        default_factory=dict, description="Labels of the model's pods.", examples=[{"app": "vllm"}]
+    )
+    cidr: Cidr | None = Field(None, description="Addresses, for a model outside the cluster.", examples=["10.0.0.7/32"])
+    port: int = PORT
+
+
+class Api(StrEnum):
+    """Which OpenAI API a model is asked by."""
+
+    COMPLETIONS = "completions"
+    CHAT = "chat"
+
+
+class Baseline(Group):
+    """The accepted baseline."""
+
+    run: Text = Field(description="Run id to compare with.", examples=["0b0f5d4c-…"])
+
+
+class Model(Group):
+    """One served model."""
+
+    name: Text = Field(description="Label `model` of its series.", examples=["google/gemma-3-270m"])
+    tag: Text = Field(description="Label `model_tag`; no two models share one.", examples=["v1"])
+    endpoint: Url = Field(
+        description="Base address of its OpenAI API.", examples=["http://vllm.serving.svc.cluster.local:8000/v1"]
+    )
+    network: Network = Field(description="How it is reached.", examples=[{"namespace": "serving", "port": 8000}])
+    served_name: Text | None = Field(None, description="Name that the endpoint knows it by (default: name).")
+    api: Api = Field(Api.COMPLETIONS, description="completions or chat.")
+    concurrency: int = Field(8, ge=1, le=1024, description="Requests in flight.")
+    api_key: SecretKey | None = Field(
+        None, description="Names the secret `endpoint-<api_key>`.", examples=["gemma-key"]
+    )
+    ca: SecretKey | None = Field(None, description="Names the secret `endpoint-<ca>`: its CA bundle.", examples=["ca"])
+    baseline: Baseline | None = Field(None, description="Accepted baseline (default: the first complete run).")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What `pulumi config set --secret` gave; plain text appears nowhere else."""
+
+    endpoint: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    git_password: pulumi.Output[str] | None = None
+    git_ssh_key: pulumi.Output[str] | None = None
+    huggingface_token: pulumi.Output[str] | None = None
+    registry_credentials: pulumi.Output[str] | None = None
+    argocd_admin_hash: pulumi.Output[str] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a stack says, checked."""
+
+    stack: str
+    cluster: Cluster
+    git: Git
+    argocd: ArgoCD
+    evaluation: Evaluation
+    image: Image
+    monitoring: Monitoring
+    models: tuple[Model, ...]
+    secrets: Secrets
