@@ -53,6 +53,7 @@ def _reference(stack: str, windows: Windows) -> str:
     Read from the top, the first that applies:
 
     1. The baseline of the settings moved within a day, so someone accepted a level: that one.
+       (Where no score of the day before is known, no baseline is either, and nothing has moved.)
     2. The score is still below the last floor: the last reference. Without it a drop would be
        its own "day before" after 24 h, and heal itself.
     3. The score of the day before.
@@ -62,7 +63,7 @@ def _reference(stack: str, windows: Windows) -> str:
     held = last(select(REFERENCE.name, stack), windows.day)
     floor = last(select(FLOOR.name, stack), windows.day)
     before = last(score, windows.day, ago=windows.day)
-    return f"({baseline}\n  unless\n  {unmoved})\nor\n({held}\n  and {score} < {floor})\nor\n{before}"
+    return f"({baseline}\n  and {before}\n  unless\n  {unmoved})\nor\n({held}\n  and {score} < {floor})\nor\n{before}"
 
 
 def _error(stack: str, level: Recorded) -> str:

@@ -95,4 +95,8 @@ def _answer(complaint: str) -> dict[tuple[tuple[str, str], ...], float]:
     got = _GOT.search(complaint)
     assert got, complaint
     samples = _SAMPLE.findall(got[1])
-    return {tuple(_LABEL.findall(name)): float(value) for name, value in samples}
+    return {_pairs(name): float(value) for name, value in samples}
+
+
+def _pairs(name: str) -> tuple[tuple[str, str], ...]:
+    return tuple((label, json.loads(f'"{value}"')) for label, value in _LABEL.findall(name))
