@@ -1,0 +1,1 @@
+"""The runner: evaluates one served model and publishes scores that can be trusted."""

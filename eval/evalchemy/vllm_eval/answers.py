@@ -100,12 +100,28 @@ class AnswerStore:
             lines = (self._storage.read(f"{self._folder}/{name}") or b"").splitlines(keepends=True)
             kept += [line for line in lines if any(taken.task_hash in keep for _, taken in _parse(line))]
         if kept:
-            self._storage.write(f"{self._folder}/kept.jsonl", b"".join(kept))
+            # First the copy, then the originals: a crash between leaves an answer twice, never not at all.
+            self._storage.write(f"{self._folder}/{_file_name()}-kept.jsonl", b"".join(kept))
         for name in names:
-            if not (kept and name == "kept.jsonl"):
-                self._storage.delete(f"{self._folder}/{name}")
+            self._storage.delete(f"{self._folder}/{name}")
         if not kept:
             self._storage.delete(self._folder)
+
+
+def drop_stale(storage: Storage, *, max_age: float) -> None:
+    """Delete the answers that no run will take over: of tags and endpoints that are gone.
+
+    A file's name is the time it was begun; a day is added for the run that filled it.
+    """
+    oldest = (time.time() - max_age - 86400) * 1e9
+    for scope in storage.list("answers"):
+        begun = [name.split("-", 1)[0] for name in storage.list(f"answers/{scope}")]
+        if all(name.isdecimal() and int(name) < oldest for name in begun):
+            storage.delete(f"answers/{scope}")
+
+
+def _file_name() -> str:
+    return f"{time.time_ns()}-{os.getpid()}"
 
 
 def _parse(content: bytes) -> Iterable[tuple[str, Taken]]:
@@ -132,7 +148,7 @@ class _Appender:
 
     def __init__(self, storage: Storage, folder: str) -> None:
         assert storage.local is not None  # noqa: S101 - for the type checker; the caller has looked
-        path = storage.local / folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
+        path = storage.local / folder / f"{_file_name()}.jsonl"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handle: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -180,7 +196,7 @@ class _Segments:
 
     def __init__(self, storage: Storage, folder: str) -> None:
         self._storage = storage
-        self._prefix = f"{folder}/{time.time_ns()}-{os.getpid()}"
+        self._prefix = f"{folder}/{_file_name()}"
         self._count = 0
         self._pending: list[bytes] = []
         self._lock = threading.Lock()

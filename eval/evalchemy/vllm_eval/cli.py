@@ -1,26 +1,32 @@
-"""The command line: ``vllm-eval run | ...``."""
+"""The command line: ``vllm-eval run | compare | accept | report | validate | publish``."""
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vllm_eval import errors
-from vllm_eval.models import select_model
-from vllm_eval.report import summary
-from vllm_eval.runner import Runner
+from vllm_eval import commands, errors
 from vllm_eval.secrets import Redactor
-from vllm_eval.settings import load_settings
 
 log = logging.getLogger(__name__)
+
+_CODES = """exit codes:
+  0    every task has a score, and all is published
+  2    bad input: configuration, models, tasks, key, address
+  3    the endpoint or other infrastructure failed; a retry may help
+  4    answers came, but do not support a score
+  5    the deadline passed
+  6    worse than the baseline (only with --gate)
+  7    the Pushgateway took nothing; results are kept
+  143  stopped by SIGTERM; the next attempt goes on from the recorded answers
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     redactor = Redactor()
     _set_up_logging(redactor, verbose=options.verbose)
     signal.signal(signal.SIGTERM, _terminate)
@@ -29,67 +35,102 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except errors.VllmEvalError as error:
         log.error("%s", error)  # noqa: TRY400 - the message is made for people, a traceback is not
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
 
 
-def _run(options: argparse.Namespace, redactor: Redactor) -> int:
-    settings = load_settings(os.environ, vars(options))
-    single = {
-        key: value
-        for key, value in (
-            ("endpoint", options.endpoint), ("name", options.model), ("tag", options.tag), ("api", options.api),
-            ("served_name", options.served_name), ("concurrency", options.concurrency),
-        )
-        if value is not None
-    }  # fmt: skip
-    selection = select_model(settings.models_file, os.environ, single)
-    runner = Runner(settings, selection, redactor, fallback_key=os.environ.get("OPENAI_API_KEY"))
-    report = runner.run()
-    sys.stdout.write(summary(report.run))
-    sys.stdout.flush()
-    if report.error is None:
-        return 0
-    log.error("%s", report.error)
-    return report.error.exit_code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="vllm-eval", description="Evaluate a served model and publish scores that can be trusted.", epilog=_CODES,
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    root = argparse.ArgumentParser(
+        prog="vllm-eval",
+        description="Evaluate a served model and publish scores that can be trusted.",
+        epilog=_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--verbose", action="store_true", help="log more")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser(
+    )
+    root.add_argument("--verbose", action="store_true", help="log more")
+    subparsers = root.add_subparsers(required=True, metavar="COMMAND")
+    _run_parser(subparsers)
+    _reading_parsers(subparsers)
+    _publish_parser(subparsers)
+    _validate_parser(subparsers)
+    return root
+
+
+def _run_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = subparsers.add_parser(
         "run", help="evaluate one model", epilog=_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    run.set_defaults(command=_run)
-    run.add_argument("--endpoint", help="base URL of the OpenAI API, with /v1 (MODEL_ENDPOINT)")
-    run.add_argument("--model", help="name of the model, the label `model` (MODEL_NAME)")
-    run.add_argument("--tag", help="label `model_tag` (MODEL_TAG)")
-    run.add_argument("--served-name", help="model id that the endpoint serves, if it is not the name")
-    run.add_argument("--api", choices=("completions", "chat"), help="which API to ask (default: completions)")
-    run.add_argument("--concurrency", type=int, help="requests in flight (default: 8)")
-    run.add_argument("--config", type=Path, help="eval_config.json (VLLM_EVAL_CONFIG)")
-    run.add_argument("--tasks", type=Path, help="folder of task YAML files (default: ../tasks beside the config)")
-    run.add_argument("--out", dest="results", help="results folder or fsspec URL (VLLM_EVAL_RESULTS)")
-    run.add_argument("--limit", type=int, help="at most so many items a task, in file order (VLLM_EVAL_LIMIT)")
+    run.set_defaults(command=commands.run)
+    model = run.add_argument_group("model", "without these: the list of models, or MODEL_* of the environment")
+    model.add_argument("--endpoint", help="base URL of the OpenAI API, with /v1 (MODEL_ENDPOINT)")
+    model.add_argument("--model", help="name of the model, the label `model` (MODEL_NAME)")
+    model.add_argument("--tag", help="label `model_tag` (MODEL_TAG)")
+    model.add_argument("--served-name", help="model id that the endpoint serves, if it is not the name")
+    model.add_argument("--api", choices=("completions", "chat"), help="which API to ask (default: completions)")
+    model.add_argument("--concurrency", type=int, help="requests in flight (default: 8)")
+    _config_options(run)
+    _store_options(run)
     run.add_argument("--pushgateway", help="URL of the Pushgateway (VLLM_EVAL_PUSHGATEWAY)")
-    run.add_argument("--stack", help="label `stack` (VLLM_EVAL_STACK)")
     run.add_argument("--gate", action="store_true", default=None, help="exit 6 when a task is worse than its baseline")
     run.add_argument("--force", action="store_true", default=None, help="evaluate even what did not change")
-    return parser
 
 
-_CODES = """exit codes:
-  0  every task has a score, and all is published
-  2  bad input: configuration, models, tasks, key
-  3  the endpoint or other infrastructure failed; a retry may help
-  4  answers came, but do not support a score
-  5  the deadline passed
-  6  worse than the baseline (only with --gate)
-  7  the Pushgateway took nothing; results are kept
-  143  stopped by SIGTERM; the next attempt goes on from the recorded answers
-"""
+def _reading_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    report = subparsers.add_parser("report", help="show the scores of a results folder and the wrong answers")
+    report.set_defaults(command=commands.report)
+    _store_options(report)
+    report.add_argument("--model", help="only this model")
+    report.add_argument("--run", help="this run instead of the last one")
+    report.add_argument("--task", help="only this task")
+    report.add_argument("--wrong", type=int, default=10, metavar="N", help="wrong answers to show of each task")
+
+    compare = subparsers.add_parser("compare", help="compare a run with its baseline or with another run")
+    compare.set_defaults(command=commands.compare)
+    _store_options(compare)
+    compare.add_argument("--model", help="which model, if the folder holds several")
+    compare.add_argument("--run", help="the run to judge (default: the last)")
+    compare.add_argument("--baseline", help="the run to compare it with (default: the pinned baseline)")
+    compare.add_argument("--gate", action="store_true", help="exit 6 when a task is worse")
+
+    accept = subparsers.add_parser("accept", help="make a run the baseline of its model, on a laptop")
+    accept.set_defaults(command=commands.accept)
+    _store_options(accept)
+    accept.add_argument("--model", help="which model, if the folder holds several")
+    accept.add_argument("--run", help="the run to accept (default: the last)")
+
+
+def _publish_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    publish = subparsers.add_parser("publish", help="publish what a results folder holds, for example after an outage")
+    publish.set_defaults(command=commands.publish)
+    _store_options(publish)
+    publish.add_argument("--pushgateway", help="URL of the Pushgateway (VLLM_EVAL_PUSHGATEWAY)")
+
+
+def _validate_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    validate = subparsers.add_parser(
+        "validate", help="check configuration, tasks and data, and score every task once without a model"
+    )
+    validate.set_defaults(command=commands.validate)
+    _config_options(validate)
+    validate.add_argument("--models-file", type=Path, help="check this list of models as well")
+
+
+def _config_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, help="eval_config.json (VLLM_EVAL_CONFIG)")
+    command.add_argument("--tasks", type=Path, help="folder of task YAML files (default: ../tasks beside the config)")
+    command.add_argument("--limit", type=_positive, help="at most so many items a task, in file order")
+
+
+def _store_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", dest="results", help="results folder or fsspec URL (VLLM_EVAL_RESULTS)")
+    command.add_argument("--stack", help="label `stack` (VLLM_EVAL_STACK)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
 
 
 def _set_up_logging(redactor: Redactor, *, verbose: bool) -> None:

@@ -68,7 +68,9 @@ async def open_session(model: Model, access: Access, *, timeout: float) -> Async
     connector = aiohttp.TCPConnector(limit=model.concurrency, ssl=ssl_context)
     headers = {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
     async with aiohttp.ClientSession(
-        connector=connector, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout)
+        connector=connector,
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0)),
     ) as session:
         yield session
 

@@ -72,8 +72,12 @@ class Model(Strict):
     def identity(self) -> dict[str, str]:
         """Return what must be equal for two runs to have asked the same thing."""
         return {
-            "name": self.name, "tag": self.tag, "endpoint": self.endpoint, "served_name": self.asked_name, "api": self.api,
-        }  # fmt: skip
+            "name": self.name,
+            "tag": self.tag,
+            "endpoint": self.endpoint,
+            "served_name": self.asked_name,
+            "api": self.api,
+        }
 
 
 @dataclass(frozen=True)

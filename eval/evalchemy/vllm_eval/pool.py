@@ -138,14 +138,21 @@ class RequestPool:
             if request.task in self._failed_tasks:
                 results[request.key] = Failure("not asked, since another request of the task failed")
                 continue
-            outcome = await self._ask(request)
+            outcome = await self.ask(request)
             if isinstance(outcome, Failure):
                 self._failed_tasks.add(request.task)
                 log.error("task %s, item %s: %s", request.task, request.doc_id, outcome.reason)
             results[request.key] = outcome
             self._on_progress(self.stats)
 
-    async def _ask(self, request: Request) -> Answer | Failure:
+    async def ask(self, request: Request) -> Answer | Failure:
+        """Ask one request until it is answered or given up; the caller bounds how many at a time.
+
+        Raises
+        ------
+        EndpointError
+            As for :meth:`answer_all`.
+        """
         body = json.dumps(request.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
         attempts, answered_before = 0, self.stats.answered
         self.stats.asked += 1

@@ -11,6 +11,7 @@ log = logging.getLogger(__name__)
 
 LOG_SECONDS = 15.0
 TERMINAL_SECONDS = 0.1
+BAR_WIDTH = 24
 
 
 class Progress:
@@ -19,34 +20,36 @@ class Progress:
     Parameters
     ----------
     total
-        Requests to ask.
-    taken_over
-        Answers that an earlier attempt already has.
+        Requests that will be asked from now on.
+    stats
+        The run's counts as they are now; what they already hold is not counted.
+    stream
+        Where a terminal's bar goes; default: standard error.
     """
 
-    def __init__(self, total: int, taken_over: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, stats: PoolStats, stream: TextIO | None = None) -> None:
         self._total = total
+        self._before = stats.answered
         self._stream = stream if stream is not None else sys.stderr
         self._terminal = self._stream.isatty()
         self._interval = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
-        self._next = time.monotonic() + self._interval
-        if taken_over:
-            log.info("%d answers are taken over from an unfinished run", taken_over)
+        self._start = time.monotonic()
+        self._next = self._start + self._interval
 
     def update(self, stats: PoolStats) -> None:
         """Show the state if it is time to."""
         now = time.monotonic()
-        if now < self._next and not (self._terminal and stats.answered == self._total):
+        done = stats.answered - self._before
+        if now < self._next and not (self._terminal and done == self._total):
             return
         self._next = now + self._interval
-        rate = stats.rate or 0.0
-        left = f", {(self._total - stats.answered) / rate:.0f} s left" if rate else ""
+        rate = done / max(now - self._start, 1e-9)
+        left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
         retries = f", {stats.retries} retries" if stats.retries else ""
-        text = f"{stats.answered}/{self._total} answers, {rate:.1f}/s{retries}{left}"
+        text = f"{done}/{self._total} answers, {rate:.1f}/s{retries}{left}"
         if self._terminal:
-            width = 24
-            filled = width * stats.answered // max(self._total, 1)
-            self._stream.write(f"\r[{'#' * filled}{'.' * (width - filled)}] {text}\x1b[K")
+            filled = BAR_WIDTH * done // max(self._total, 1)
+            self._stream.write(f"\r[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}\x1b[K")
             self._stream.flush()
         else:
             log.info("%s", text)

@@ -63,11 +63,14 @@ class Publisher:
                 return models
         return None
 
-    def publish(self, model: str, *, unsaved: RunResult | None = None) -> bool:
+    def publish(self, model: str, *, listed: bool, unsaved: RunResult | None = None) -> bool:
         """Publish one model's group.
 
         Parameters
         ----------
+        listed
+            Whether the caller was given the stack's list of models; then a
+            model that a later list dropped is not published again.
         unsaved
             A run that could not be stored; its failure is published all the same.
 
@@ -84,8 +87,8 @@ class Publisher:
         if self._gateway is None:
             log.warning("no Pushgateway is set (VLLM_EVAL_PUSHGATEWAY): the scores are stored, but not published")
             return False
-        listed = self.latest_list()
-        if listed is not None and model not in listed:
+        latest = self.latest_list() if listed else None
+        if latest is not None and model not in latest:
             log.warning("%s is no longer in the stack's list of models; nothing is published for it", model)
             return False
         runs = ended_runs(self._store.runs(self._stack, model))

@@ -1,22 +1,72 @@
-"""Scores as a table that a person reads."""
+"""Scores, comparisons and wrong answers as tables that a person reads."""
 
-from vllm_eval.results import RunResult
+from collections.abc import Sequence
+
+from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
+
+CELL = 40
 
 
 def summary(run: RunResult) -> str:
     """Return the table of one run, one line a task."""
     rows = [("task", "exact_match", "samples", "verdict", "")]
     for name, task in run.tasks.items():
-        score = f"{task.score:.3f}" if task.score is not None else "-"
-        if task.score is not None and task.stderr is not None:
-            score += f" ± {task.stderr:.3f}"
         verdict = task.comparison.verdict if task.comparison else "-"
-        note = "" if task.good else "FAILED: " + "; ".join(task.problems).splitlines()[0]
-        rows.append(
-            (name, score, f"{task.samples}/{task.expected if task.expected is not None else '?'}", verdict, note)
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
-    ]
-    return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id})\n" + "\n".join(lines) + "\n"
+        note = "" if task.good else "FAILED: " + "; ".join(task.problems)
+        rows.append((name, _score(task), f"{task.samples}/{_known(task.expected)}", verdict, _line(note, 200)))
+    when = rfc3339(run.ended) if run.ended is not None else "unfinished"
+    return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id}, {when})\n{_table(rows)}"
+
+
+def comparison(run: RunResult) -> str:
+    """Return the table of one run's comparisons."""
+    rows = [("task", "exact_match", "baseline", "p", "verdict", "")]
+    for name, task in run.tasks.items():
+        if task.comparison is None:
+            rows.append((name, _score(task), "-", "-", "-", "no score"))
+            continue
+        found = task.comparison
+        mean = f"{found.baseline_mean:.3f}" if found.baseline_mean is not None else "-"
+        p_value = f"{found.p_value:.2g}" if found.p_value is not None else "-"
+        against = f" (run {found.baseline_run})" if found.baseline_run else ""
+        rows.append((name, _score(task), mean, p_value, found.verdict, found.reason + against))
+    return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id})\n{_table(rows)}"
+
+
+def wrong_answers(task: str, samples: Sequence[Sample] | None, limit: int) -> str:
+    """Return the first wrong answers of a task, in item order."""
+    if samples is None:
+        return f"\n{task}: no single answers are stored\n"
+    wrong = [sample for sample in samples if sample.value < 1.0]
+    if not wrong or limit < 1:
+        return f"\n{task}: {len(wrong)} of {len(samples)} answers are wrong\n"
+    rows: list[tuple[str, ...]] = [("item", "wanted", "judged", "answer", "question")]
+    for sample in wrong[:limit]:
+        answer = "(null)" if sample.answer is None else sample.answer
+        if sample.finish_reason == "length":
+            answer += " [cut]"
+        cells = (sample.item, sample.target, sample.judged, answer, sample.prompt[-2 * CELL :])
+        rows.append(tuple(_line(cell, CELL) for cell in cells))
+    more = f"... and {len(wrong) - limit} more\n" if len(wrong) > limit else ""
+    return f"\n{task}: {len(wrong)} of {len(samples)} answers are wrong\n{_table(rows)}{more}"
+
+
+def _score(task: TaskResult) -> str:
+    if task.score is None:
+        return "-"
+    return f"{task.score:.3f}" + (f" ± {task.stderr:.3f}" if task.stderr is not None else "")
+
+
+def _known(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def _line(text: str, width: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)

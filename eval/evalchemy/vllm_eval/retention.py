@@ -1,57 +1,48 @@
-"""Old runs are removed, never one that a published value rests on."""
+"""Old runs, answers and lists are removed, never what a published value rests on."""
 
+import logging
 import time
 from collections.abc import Sequence
 
-from vllm_eval.baseline import baseline_run
+from vllm_eval.answers import drop_stale
+from vllm_eval.baseline import BaselineRule
 from vllm_eval.errors import StorageError
-from vllm_eval.models import Model
 from vllm_eval.publish import ended_runs
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.settings import RunSettings
 
+log = logging.getLogger(__name__)
 
-def apply_retention(store: ResultStore, run: RunResult, model: Model, settings: RunSettings) -> list[StorageError]:
-    """Delete runs of this model beyond the count and the age that the settings keep.
 
-    Kept besides: the run itself, each task's last good result, its baseline,
-    the last decisive comparison against it, and the last complete run.
+def apply_retention(store: ResultStore, run: RunResult, rule: BaselineRule, settings: RunSettings) -> None:
+    """Delete runs of this model beyond the count and the age that the settings keep, and stale answers.
 
-    Returns
-    -------
-    list
-        What could not be deleted; it is no reason to fail a run.
+    What cannot be deleted is logged; it is no reason to fail a run.
     """
-    runs = store.runs(run.stack, run.model["name"])
-    needed = needed_runs(ended_runs(runs), run, model)
-    oldest = time.time() - settings.keep_days * 86400
-    surplus = runs[: max(len(runs) - settings.keep_runs, 0)]
-    failures = []
-    for item in runs:
-        if item.run_id in needed or not (item in surplus or item.started < oldest):
-            continue
-        try:
-            store.delete(item)
-        except StorageError as error:
-            failures.append(error)
-    return failures
+    try:
+        runs = store.runs(run.stack, run.model["name"])
+        needed = needed_runs(ended_runs(runs), run, rule)
+        oldest = time.time() - settings.keep_days * 86400
+        surplus = {item.run_id for item in runs[: max(len(runs) - settings.keep_runs, 0)]}
+        for item in runs:
+            if item.run_id not in needed and (item.run_id in surplus or item.started < oldest):
+                store.delete(item)
+        drop_stale(store.storage, max_age=settings.answer_max_age)
+    except StorageError as error:
+        log.warning("old runs could not be removed: %s", error)
 
 
-def needed_runs(runs: Sequence[RunResult], run: RunResult, model: Model) -> set[str]:
+def needed_runs(runs: Sequence[RunResult], run: RunResult, rule: BaselineRule) -> set[str]:
     """Return the ids of the ended runs that the model's group is computed from."""
-    needed = {run.run_id}
+    needed = {run.run_id, *([rule.accepted] if rule.accepted is not None else [])}
     complete = [item for item in runs if item.complete]
     rated = [item for item in runs if item.requests_per_second is not None]
     needed |= {items[-1].run_id for items in (complete, rated) if items}
-    if model.baseline is not None:
-        needed.add(model.baseline.run)
     for name, task in run.tasks.items():
         good = [item for item in runs if name in item.tasks and item.tasks[name].good]
-        baseline = baseline_run(runs, model, name, good[-1].tasks[name].task_hash if good else task.task_hash)
-        if good:
-            needed.add(good[-1].run_id)
+        baseline = rule.choose(runs, name, good[-1].tasks[name].task_hash if good else task.task_hash)
+        decisive = [item.run_id for item in good if (comparison := item.tasks[name].comparison) and comparison.decisive]
+        needed |= {item.run_id for item in good[-1:]} | set(decisive[-1:])
         if baseline is not None:
             needed.add(baseline.run_id)
-        decisive = [item.run_id for item in good if (comparison := item.tasks[name].comparison) and comparison.decisive]
-        needed |= set(decisive[-1:])
     return needed

@@ -8,23 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from vllm_eval.attempt import Attempt, AttemptResult
-from vllm_eval.baseline import compare_with_baseline
+from vllm_eval.baseline import BaselineRule, accepted_run, compare_run
 from vllm_eval.config import TaskSettings, load_config
 from vllm_eval.errors import (
-    DeadlineError,
-    InfrastructureError,
     PublishError,
     RegressionError,
     StorageError,
-    UserError,
     VerificationError,
     VllmEvalError,
 )
 from vllm_eval.gateway import Gateway
+from vllm_eval.judge import error_of, failed
 from vllm_eval.lock import run_lock
 from vllm_eval.models import Selection
 from vllm_eval.publish import Publisher, ended_runs
-from vllm_eval.results import Cause, ResultStore, RunResult, TaskResult
+from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.retention import apply_retention
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings
@@ -32,6 +30,9 @@ from vllm_eval.storage import open_storage
 from vllm_eval.tasks import Task, load_tasks
 
 log = logging.getLogger(__name__)
+
+# What the base manifest's annotation holds until CI writes a commit.
+UNKNOWN_COMMITS = frozenset({"", "unknown"})
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,13 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._selection = selection
+        self._model = selection.model
         self._redactor = redactor
         self._fallback_key = fallback_key
         self._deadline = time.monotonic() + settings.deadline
-        self._start = time.monotonic()
+        self._store = ResultStore(open_storage(settings.results))
+        gateway = Gateway(settings.pushgateway, wait=settings.publish_wait) if settings.pushgateway else None
+        self._publisher = Publisher(self._store, gateway, settings.stack)
 
     def run(self) -> RunReport:
         """Do the whole run.
@@ -67,156 +71,155 @@ class Runner:
         Raises
         ------
         VllmEvalError
-            Nothing could be recorded: bad configuration, or no storage.
+            Nothing could be recorded: bad configuration, or another run held the lock.
         """
-        settings, model = self._settings, self._selection.model
-        enabled = load_config(settings.config)
-        store = ResultStore(open_storage(settings.results))
-        run = self._begin(store)
-        publisher = Publisher(store, self._gateway(), settings.stack)
+        enabled = load_config(self._settings.config)
+        run = self._begin()
         try:
-            with run_lock(store.storage, settings.stack, model.name, deadline=self._deadline):
-                run = self._resume(store, run)
-                unchanged = self._unchanged(store, run, enabled)
-                if unchanged is not None:
-                    return self._publish(store, publisher, unchanged, [])
-                store.save(run)
-                if self._selection.listed is not None:
-                    publisher.record_list(run.run_id, run.started, self._selection.listed)
-                run, errors = self._evaluate(store, run, enabled)
-                return self._publish(store, publisher, run, errors)
+            with run_lock(self._store.storage, run.stack, self._model.name, deadline=self._deadline):
+                return self._locked(run, enabled)
         except StorageError as error:
-            return self._unstored(publisher, run, enabled, error)
+            return self._unstored(run, enabled, error)
 
-    def _gateway(self) -> Gateway | None:
-        url = self._settings.pushgateway
-        return Gateway(url, wait=self._settings.publish_wait) if url else None
+    def _locked(self, run: RunResult, enabled: Mapping[str, TaskSettings]) -> RunReport:
+        rule = self._rule(len(enabled))
+        unchanged = self._unchanged(run, enabled)
+        if self._selection.listed is not None:
+            self._publisher.record_list(run.run_id, run.started, self._selection.listed)
+        if unchanged is not None:
+            runs = ended_runs(self._store.runs(run.stack, self._model.name))
+            compared = compare_run(self._store, runs, unchanged, rule)
+            self._store.save(compared)
+            return self._publish(compared, None)
+        run = self._resume(run)
+        self._store.save(run)
+        run, error = self._evaluate(run, enabled, rule)
+        apply_retention(self._store, run, rule, self._settings)
+        return self._publish(run, error)
 
-    def _begin(self, store: ResultStore) -> RunResult:
+    def _begin(self) -> RunResult:
         settings = self._settings
         path = settings.git_commit_file
-        commit = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
         now = datetime.now(UTC)
         return RunResult(
             run_id=settings.run_id or f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
             stack=settings.stack,
-            model=self._selection.model.identity(),
-            git_commit=commit,
+            model=self._model.identity(),
+            git_commit=path.read_text(encoding="utf-8").strip() if path.is_file() else "",
             job_name=settings.job_name,
             list_hash=self._selection.list_hash,
             started=now.timestamp(),
         )
 
-    def _resume(self, store: ResultStore, run: RunResult) -> RunResult:
+    def _rule(self, tasks: int) -> BaselineRule:
+        listed = self._selection.listed
+        accepted = self._model.baseline.run if self._model.baseline is not None else None
+        if accepted is None and listed is None:
+            # A stack's baselines are lines of its reviewed settings; a file counts on a laptop only.
+            accepted = accepted_run(self._store, self._settings.stack, self._model.name)
+        return BaselineRule(accepted=accepted, series=tasks * (len(listed) if listed is not None else 1))
+
+    def _resume(self, run: RunResult) -> RunResult:
         """Go on with an earlier attempt of the same run: its start, and the tasks that are done."""
-        earlier = store.load(run.stack, run.model["name"], run.run_id)
+        earlier = self._store.load(run.stack, self._model.name, run.run_id)
         if earlier is None or earlier.model != run.model:
             return run
         done = {name: task for name, task in earlier.tasks.items() if task.final}
         log.info("going on with run %s: %d of its tasks are done", run.run_id, len(done))
         return run.model_copy(update={"started": earlier.started, "tasks": done})
 
-    def _unchanged(self, store: ResultStore, run: RunResult, enabled: Mapping[str, TaskSettings]) -> RunResult | None:
+    def _unchanged(self, run: RunResult, enabled: Mapping[str, TaskSettings]) -> RunResult | None:
         """Return the last run of this model if only the list of models changed since, else None."""
-        if not self._settings.incremental or self._selection.listed is None:
+        if not self._settings.incremental or self._selection.listed is None or run.git_commit in UNKNOWN_COMMITS:
             return None
-        runs = ended_runs(store.runs(run.stack, run.model["name"]))
+        runs = ended_runs(self._store.runs(run.stack, self._model.name))
         last = next((item for item in reversed(runs) if item.run_id != run.run_id), None)
-        if last is None or not last.complete or not run.git_commit or last.git_commit != run.git_commit:
+        if last is None or not last.complete or last.model != run.model or last.git_commit != run.git_commit:
             return None
-        if last.list_hash == run.list_hash or last.model != run.model:
+        # The same list again is a run that somebody asked for.
+        if last.list_hash in {"", run.list_hash}:
             return None
-        tasks = load_tasks(
-            enabled, self._settings.tasks_folder, limit=self._settings.limit, api=self._selection.model.api
-        )
-        if {task.name: task.hash for task in tasks} != {name: task.task_hash for name, task in last.tasks.items()}:
+        if {task.name: task.hash for task in self._tasks(enabled)} != {
+            name: task.task_hash for name, task in last.tasks.items()
+        }:
             return None
-        log.info("only the list of models changed since run %s: its scores of %s hold", last.run_id, run.model["name"])
-        return last
+        log.info("only the list of models changed since run %s: its scores hold", last.run_id)
+        # With this list's hash, so that the next run of this same list evaluates.
+        return last.model_copy(update={"list_hash": run.list_hash})
+
+    def _tasks(self, enabled: Mapping[str, TaskSettings]) -> list[Task]:
+        folder = self._settings.tasks_folder
+        return load_tasks(enabled, folder, limit=self._settings.limit, api=self._model.api)
 
     def _evaluate(
-        self, store: ResultStore, run: RunResult, enabled: Mapping[str, TaskSettings]
-    ) -> tuple[RunResult, list[VllmEvalError]]:
+        self, run: RunResult, enabled: Mapping[str, TaskSettings], rule: BaselineRule
+    ) -> tuple[RunResult, VllmEvalError | None]:
+        before = ended_runs(self._store.runs(run.stack, self._model.name))
         attempt = Attempt(
-            self._settings, self._selection.model, store, self._redactor,
-            deadline=self._deadline, fallback_key=self._fallback_key,
+            self._settings, self._model, self._store.storage, self._redactor,
+            deadline=self._deadline, fallback_key=self._fallback_key, closed=_closed(before, run),
         )  # fmt: skip
-        errors: list[VllmEvalError] = []
         result = AttemptResult()
-        tasks: list[Task] = []
+        tasks: dict[str, Task] = {}
         try:
-            tasks = load_tasks(
-                enabled, self._settings.tasks_folder, limit=self._settings.limit, api=self._selection.model.api
-            )
-            todo = [task for task in tasks if not _done(run, task)]
-            result = attempt.evaluate(run, todo)
+            tasks = {task.name: task for task in self._tasks(enabled)}
+            result = attempt.evaluate(run, [task for task in tasks.values() if not _done(run, task)])
         except StorageError:
             raise
         except VllmEvalError as error:
-            errors.append(error)
-            result = attempt.failed(enabled, tasks, run, error)
-        run = self._compared(store, run, result, len(enabled))
-        errors += [_error_of(task) for task in run.tasks.values() if not task.good and not errors]
-        run = run.model_copy(update={"failure": self._redactor.text(str(errors[0])) if errors else None})
-        store.save(run)
+            open_tasks = [name for name in enabled if name not in tasks or not _done(run, tasks[name])]
+            clean = type(error)(self._redactor.text(str(error)))
+            result.tasks = {name: failed(name, enabled[name], tasks.get(name), clean) for name in open_tasks}
+        run = self._finish(run, attempt, result, enabled)
+        run = compare_run(self._store, [*(item for item in before if item.run_id != run.run_id), run], run, rule)
+        error_now = error_of(run.tasks.values())
+        run = run.model_copy(update={"failure": str(error_now) if error_now else None})
+        self._store.save(run)
         attempt.close(run)
-        for error in apply_retention(store, run, self._selection.model, self._settings):
-            log.warning("%s", error)
-        return run, errors
+        return run, error_now
 
-    def _compared(self, store: ResultStore, run: RunResult, result: AttemptResult, tasks: int) -> RunResult:
-        runs = ended_runs(store.runs(run.stack, run.model["name"]))
-        series = tasks * len(self._selection.listed or (run.model["name"],))
-        judged: dict[str, TaskResult] = dict(run.tasks)
-        for name, task in result.tasks.items():
-            samples = result.samples.get(name)
-            if samples is not None:
-                store.save_samples(run, name, samples)
-            if task.good:
-                comparison = compare_with_baseline(
-                    store, runs, self._selection.model, run.run_id, task, samples, series=series
-                )
-                task = task.model_copy(update={"comparison": comparison})  # noqa: PLW2901 - the same task, completed
-            judged[name] = task
-        now = time.time()
+    def _finish(
+        self, run: RunResult, attempt: Attempt, result: AttemptResult, enabled: Mapping[str, TaskSettings]
+    ) -> RunResult:
+        for name, samples in result.samples.items():
+            self._store.save_samples(run, name, samples)
+        merged = {**run.tasks, **result.tasks}
+        ended = time.time()
+        stats = attempt.stats
         return run.model_copy(
             update={
-                "tasks": judged,
-                "ended": now,
-                "duration": time.monotonic() - self._start,
-                "asked": result.asked,
-                "taken_over": result.taken_over,
-                "retries": result.retries,
-                "served": result.served,
-                "requests_per_second": result.requests_per_second,
-            }  # fmt: skip
+                # Only tasks that are enabled now, in the configuration's order.
+                "tasks": {name: merged[name] for name in enabled if name in merged},
+                "ended": ended,
+                "duration": max(ended - run.started, 0.0),
+                "asked": stats.asked,
+                "taken_over": attempt.taken_over,
+                "retries": stats.retries,
+                "served": tuple(sorted(stats.served)),
+                "requests_per_second": stats.rate,
+            }
         )
 
-    def _publish(
-        self, store: ResultStore, publisher: Publisher, run: RunResult, errors: list[VllmEvalError]
-    ) -> RunReport:
+    def _publish(self, run: RunResult, error: VllmEvalError | None) -> RunReport:
+        listed = self._selection.listed is not None
         try:
-            publisher.publish(run.model["name"])
-            publisher.retire()
-        except PublishError as error:
-            # A verification failure must not be retried, but its publication must: so the gateway comes first.
-            fatal = [item for item in errors if isinstance(item, UserError | DeadlineError)]
-            return RunReport(run, fatal[0] if fatal else error)
-        if errors:
-            return RunReport(run, errors[0])
+            self._publisher.publish(self._model.name, listed=listed)
+            if listed:
+                self._publisher.retire()
+        except PublishError as unpublished:
+            # A failed verification is not to be retried, but its publication is: then the gateway's fault comes first.
+            return RunReport(run, error if error and not isinstance(error, VerificationError) else unpublished)
         worse = [name for name, task in run.tasks.items() if task.comparison and task.comparison.verdict == "worse"]
-        if worse and self._settings.gate:
-            return RunReport(run, RegressionError(f"worse than the baseline: {', '.join(worse)}"))
-        return RunReport(run, None)
+        if error is None and worse and self._settings.gate:
+            error = RegressionError(f"worse than the baseline: {', '.join(worse)}")
+        return RunReport(run, error)
 
-    def _unstored(
-        self, publisher: Publisher, run: RunResult, enabled: Mapping[str, TaskSettings], error: StorageError
-    ) -> RunReport:
+    def _unstored(self, run: RunResult, enabled: Mapping[str, TaskSettings], error: StorageError) -> RunReport:
         """Say on the gateway that the run failed, although nothing can be stored."""
-        failed = {name: _unstorable(name, task, error) for name, task in enabled.items()}
-        run = run.model_copy(update={"tasks": failed, "ended": time.time(), "failure": str(error)})
+        tasks = {name: failed(name, settings, None, error) for name, settings in enabled.items()}
+        run = run.model_copy(update={"tasks": tasks, "ended": time.time(), "failure": str(error)})
         try:
-            publisher.publish(run.model["name"], unsaved=run)
+            self._publisher.publish(self._model.name, listed=self._selection.listed is not None, unsaved=run)
         except VllmEvalError as second:
             log.error("%s", second)  # noqa: TRY400 - the message is made for people, a traceback is not
         return RunReport(run, error)
@@ -227,16 +230,11 @@ def _done(run: RunResult, task: Task) -> bool:
     return earlier is not None and earlier.final and earlier.task_hash == task.hash
 
 
-def _unstorable(name: str, settings: TaskSettings, error: StorageError) -> TaskResult:
-    return TaskResult(
-        task=name, task_hash="", engine=settings.engine, engine_version="", good=False, cause="endpoint",
-        problems=(str(error),),
-    )  # fmt: skip
-
-
-def _error_of(task: TaskResult) -> VllmEvalError:
-    text = f"{task.task}: {'; '.join(task.problems)}"
-    kinds: dict[Cause | None, type[VllmEvalError]] = {
-        "verification": VerificationError, "endpoint": InfrastructureError, "input": UserError, "deadline": DeadlineError,
-    }  # fmt: skip
-    return kinds.get(task.cause, VerificationError)(text)
+def _closed(runs: list[RunResult], run: RunResult) -> dict[str, float]:
+    """Return, by task hash, when the last run of this very model finished the task."""
+    closed: dict[str, float] = {}
+    for earlier in runs:
+        for task in earlier.tasks.values():
+            if task.final and earlier.model == run.model:
+                closed[task.task_hash] = max(task.ended, closed.get(task.task_hash, 0.0))
+    return closed

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from vllm_eval.errors import StorageError
+from vllm_eval.errors import SettingsError, StorageError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -104,7 +104,9 @@ class RemoteStorage:
         try:
             filesystem, root = url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise StorageError(f"{url}: {error}; install the fsspec package for it, or use a folder") from None
+            raise SettingsError(
+                f"VLLM_EVAL_RESULTS is {url!r}: {error}; install the fsspec package for it, or use a folder"
+            ) from None
         self._filesystem: AbstractFileSystem = filesystem
         self._root = str(root).rstrip("/")
 

@@ -45,7 +45,11 @@ class _Loader(yaml.SafeLoader):
     """YAML as lm_eval reads it, with ``!function`` left as text."""
 
 
-_Loader.add_constructor("!function", lambda loader, node: f"!function {loader.construct_scalar(node)}")
+def _function_as_text(_: yaml.SafeLoader, node: yaml.Node) -> str:
+    return f"!function {node.value}"
+
+
+_Loader.add_constructor("!function", _function_as_text)
 
 
 def load_tasks(enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int | None, api: str) -> list[Task]:
@@ -164,7 +168,7 @@ def _data_files(path: Path, config: Mapping[str, Any]) -> dict[str, tuple[Path, 
 
 def _count_items(path: Path, config: Mapping[str, Any], data_files: Mapping[str, tuple[Path, ...]]) -> int | None:
     """Count the items independently of the engine, so that verification has a second source."""
-    split = config.get("test_split") or config.get("validation_split")
+    split = str(config.get("test_split") or config.get("validation_split"))
     if config.get("dataset_path") != "json" or config.get("process_docs") or split not in data_files:
         return None
     count = 0

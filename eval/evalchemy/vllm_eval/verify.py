@@ -27,7 +27,11 @@ def _counts(task: Task, outcome: TaskOutcome) -> list[str]:
         found.append(f"the task's files hold {task.expected} items, the engine counts {outcome.expected}")
     if not expected:
         found.append("nobody knows how many items there should be")
-    found += [f"{outcome.answered} items were scored, {value} were expected" for value in expected if outcome.answered != value]
+    found += [
+        f"{outcome.answered} items were scored, {value} were expected"
+        for value in expected
+        if outcome.answered != value
+    ]
     if outcome.answered == 0:
         found.append("no item was scored")
     return found

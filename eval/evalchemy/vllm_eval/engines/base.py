@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from vllm_eval.endpoint import Access
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import Cause, Sample
@@ -23,12 +22,10 @@ class EngineJob:
     """
 
     model: Model
-    access: Access
     tasks: Sequence[Task]
     ask: Ask
     seed: int
     deadline: float
-    request_timeout: float
 
 
 @dataclass(frozen=True, kw_only=True)

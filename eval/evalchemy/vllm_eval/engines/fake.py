@@ -1,7 +1,7 @@
 """An engine without lm_eval: exact match of the stripped answer. For tests and for trying a stack out."""
 
-from collections.abc import Sequence
 import json
+from collections.abc import Sequence
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome
 from vllm_eval.requests import Answer, Failure, Request
@@ -45,8 +45,11 @@ def _items(task: Task) -> list[dict[str, str]]:
 def _request(job: EngineJob, task: Task, index: int, item: dict[str, str]) -> Request:
     settings = (task.config or {}).get("generation_kwargs", {})
     payload: dict[str, object] = {
-        "model": job.model.asked_name, "max_tokens": settings.get("max_gen_toks", 32), "temperature": 0, "seed": job.seed,
-    }  # fmt: skip
+        "model": job.model.asked_name,
+        "max_tokens": settings.get("max_gen_toks", 32),
+        "temperature": 0,
+        "seed": job.seed,
+    }
     if job.model.api == "chat":
         payload["messages"] = [{"role": "user", "content": item["question"]}]
     else:

@@ -49,8 +49,6 @@ class LmEvalEngine:
     def warm_up(self) -> None:
         """Set the caches to writable places and import lm_eval."""
         set_environment()
-        import lm_eval.evaluator
-        import lm_eval.tasks
 
         import vllm_eval.engines.lm_eval_model  # noqa: F401
 

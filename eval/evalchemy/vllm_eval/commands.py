@@ -1,0 +1,170 @@
+"""What each command does, between the command line and the parts."""
+
+import argparse
+import os
+import sys
+
+from vllm_eval import baseline
+from vllm_eval import report as tables
+from vllm_eval.config import load_config
+from vllm_eval.errors import RegressionError, SettingsError
+from vllm_eval.gateway import Gateway
+from vllm_eval.models import parse_models, select_model
+from vllm_eval.publish import Publisher, ended_runs
+from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.runner import Runner
+from vllm_eval.secrets import Redactor
+from vllm_eval.settings import RunSettings, load_settings
+from vllm_eval.storage import open_storage
+from vllm_eval.tasks import load_tasks
+from vllm_eval.trial import try_tasks
+
+
+def run(options: argparse.Namespace, redactor: Redactor) -> int:
+    """Evaluate one model; the table goes to standard output, everything else to standard error."""
+    settings = load_settings(os.environ, vars(options))
+    given = {
+        "endpoint": options.endpoint,
+        "name": options.model,
+        "tag": options.tag,
+        "api": options.api,
+        "served_name": options.served_name,
+        "concurrency": options.concurrency,
+    }
+    single = {key: value for key, value in given.items() if value is not None}
+    selection = select_model(settings.models_file, os.environ, single)
+    # A listed model names its key; this one must not go to an endpoint that did not ask for it.
+    fallback_key = os.environ.get("OPENAI_API_KEY") if selection.listed is None else None
+    outcome = Runner(settings, selection, redactor, fallback_key=fallback_key).run()
+    _write(tables.summary(outcome.run))
+    if outcome.error is not None:
+        raise outcome.error
+    return 0
+
+
+def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """Show scores and wrong answers of a results folder."""
+    settings = load_settings(os.environ, vars(options))
+    store = ResultStore(open_storage(settings.results))
+    names = [options.model] if options.model else store.models(settings.stack)
+    if not names:
+        raise SettingsError(_nothing(settings, store))
+    for name in names:
+        chosen = _choose(store, settings, name, options.run)
+        _write(tables.summary(chosen))
+        for task in chosen.tasks:
+            if options.task in {None, task}:
+                _write(tables.wrong_answers(task, store.samples(chosen, task), options.wrong))
+    return 0
+
+
+def compare(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """Compare a run with its pinned baseline or with another run.
+
+    Raises
+    ------
+    RegressionError
+        A task is worse, and ``--gate`` is given.
+    """
+    settings = load_settings(os.environ, {**vars(options), "gate": None})
+    store = ResultStore(open_storage(settings.results))
+    name = _only_model(store, settings, options.model)
+    chosen = _choose(store, settings, name, options.run)
+    accepted = options.baseline or baseline.accepted_run(store, settings.stack, name)
+    if options.baseline:
+        _choose(store, settings, name, options.baseline)
+    rule = baseline.BaselineRule(accepted=accepted, series=max(len(chosen.tasks), 1))
+    runs = ended_runs(store.runs(settings.stack, name))
+    compared = baseline.compare_run(store, runs, chosen, rule)
+    _write(tables.comparison(compared))
+    worse = [
+        task for task, result in compared.tasks.items() if result.comparison and result.comparison.verdict == "worse"
+    ]
+    if options.gate and worse:
+        raise RegressionError(f"worse than the baseline: {', '.join(worse)}")
+    return 0
+
+
+def accept(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """Make a run the baseline, and show the line that does the same in a stack's settings."""
+    settings = load_settings(os.environ, vars(options))
+    store = ResultStore(open_storage(settings.results))
+    name = _only_model(store, settings, options.model)
+    chosen = _choose(store, settings, name, options.run)
+    if not chosen.complete:
+        raise SettingsError(f"run {chosen.run_id} is not complete; a baseline needs a score of every task")
+    baseline.accept(store, chosen)
+    _write(
+        f"run {chosen.run_id} is now the baseline of {name} in this folder.\n"
+        f"In a stack, the model's settings say it instead:\n\n    baseline: {{run: {chosen.run_id}}}\n"
+    )
+    return 0
+
+
+def publish(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """Publish every model of the stack that the results folder holds."""
+    settings = load_settings(os.environ, vars(options))
+    if not settings.pushgateway:
+        raise SettingsError("no Pushgateway to publish to; set --pushgateway or VLLM_EVAL_PUSHGATEWAY")
+    store = ResultStore(open_storage(settings.results))
+    publisher = Publisher(store, Gateway(settings.pushgateway, wait=settings.publish_wait), settings.stack)
+    names = store.models(settings.stack)
+    if not names:
+        raise SettingsError(_nothing(settings, store))
+    for name in names:
+        if publisher.publish(name, listed=True):
+            _write(f"published {name}\n")
+    publisher.retire()
+    return 0
+
+
+def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """Check everything that can be checked without a model.
+
+    Raises
+    ------
+    vllm_eval.errors.UserError
+        With all problems of the first kind of input that has any.
+    """
+    settings = load_settings(os.environ, vars(options))
+    enabled = load_config(settings.config)
+    _write(f"{settings.config}: {len(enabled)} tasks enabled\n")
+    if options.models_file is not None:
+        models = parse_models(options.models_file.read_text(encoding="utf-8"), str(options.models_file))
+        _write(f"{options.models_file}: {len(models)} models\n")
+    tasks = load_tasks(enabled, settings.tasks_folder, limit=settings.limit, api="completions")
+    for line in try_tasks(tasks):
+        _write(f"{line}\n")
+    return 0
+
+
+def _choose(store: ResultStore, settings: RunSettings, model: str, run_id: str | None) -> RunResult:
+    if run_id is not None:
+        found = store.load(settings.stack, model, run_id)
+        if found is None:
+            known = ", ".join(item.run_id for item in store.runs(settings.stack, model)[-5:]) or "none"
+            raise SettingsError(f"there is no run {run_id!r} of {model!r} in {settings.results}; the last are: {known}")
+        return found
+    runs = ended_runs(store.runs(settings.stack, model))
+    if not runs:
+        raise SettingsError(f"there is no ended run of {model!r} in {settings.results} (stack {settings.stack!r})")
+    return runs[-1]
+
+
+def _only_model(store: ResultStore, settings: RunSettings, given: str | None) -> str:
+    if given is not None:
+        return given
+    names = store.models(settings.stack)
+    if len(names) != 1:
+        raise SettingsError(_nothing(settings, store) if not names else f"give --model, one of: {', '.join(names)}")
+    return names[0]
+
+
+def _nothing(settings: RunSettings, store: ResultStore) -> str:
+    stacks = ", ".join(store.storage.list("runs")) or "none"
+    return f"{settings.results} holds no run of the stack {settings.stack!r} (stacks there: {stacks})"
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

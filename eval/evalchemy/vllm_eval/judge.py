@@ -1,0 +1,109 @@
+"""From an engine's outcome, or an error, to a task's stored result."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+from vllm_eval.config import TaskSettings
+from vllm_eval.engines import Engine, TaskOutcome
+from vllm_eval.errors import (
+    DeadlineError,
+    InfrastructureError,
+    UserError,
+    VerificationError,
+    VllmEvalError,
+)
+from vllm_eval.results import Cause, Sample, Score, TaskResult
+from vllm_eval.tasks import Task
+from vllm_eval.verify import verify
+
+# The class that a run's exit code follows when its tasks failed for several
+# causes: a fault that a retry may heal first, so that the pod is retried.
+CAUSES: dict[Cause, type[VllmEvalError]] = {
+    "endpoint": InfrastructureError,
+    "deadline": DeadlineError,
+    "input": UserError,
+    "verification": VerificationError,
+}
+
+
+def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None) -> TaskResult:
+    """Verify one task's outcome and build its result.
+
+    Parameters
+    ----------
+    swapped
+        How the served model changed during the run, None if it did not.
+    """
+    problems = [*verify(task, outcome), *([swapped] if swapped is not None else [])]
+    good = not problems
+    primary = outcome.primary
+    return TaskResult(
+        task=task.name,
+        task_hash=task.hash,
+        engine=engine.name,
+        engine_version=engine.version,
+        good=good,
+        cause=None if good else outcome.cause or "verification",
+        problems=tuple(problems),
+        metric=primary[0] if primary else task.settings.metric,
+        filter=primary[1] if primary else task.settings.filter,
+        score=outcome.metrics[primary] if good and primary else None,
+        stderr=_stderr(outcome) if good else None,
+        samples=outcome.answered,
+        expected=task.expected if task.expected is not None else outcome.expected,
+        empty=outcome.empty,
+        truncated=outcome.truncated,
+        scores=_other_scores(outcome) if good else (),
+        paired=good and outcome.samples is not None,
+        ended=time.time(),
+    )
+
+
+def failed(name: str, settings: TaskSettings, task: Task | None, error: VllmEvalError) -> TaskResult:
+    """Build the result of a task that ``error`` kept from being judged; ``task`` is None if it could not be read."""
+    cause = next((cause for cause, kind in CAUSES.items() if isinstance(error, kind)), "endpoint")
+    return TaskResult(
+        task=name,
+        task_hash=task.hash if task else "",
+        engine=settings.engine,
+        engine_version="",
+        good=False,
+        cause=cause,
+        problems=(str(error),),
+        metric=settings.metric,
+        filter=settings.filter,
+        expected=task.expected if task else None,
+        ended=time.time(),
+    )
+
+
+def error_of(results: Iterable[TaskResult]) -> VllmEvalError | None:
+    """Build the one error that a run with these tasks ends with, None if all are good."""
+    bad = [result for result in results if not result.good]
+    for cause, kind in CAUSES.items():
+        if any(result.cause == cause for result in bad):
+            return kind("\n".join(f"{result.task}: {'; '.join(result.problems)}" for result in bad))
+    return None
+
+
+def _stderr(outcome: TaskOutcome) -> float | None:
+    """Return the engine's standard error, else that of the mean of the items; None if neither is known."""
+    given = outcome.stderrs.get(outcome.primary) if outcome.primary else None
+    return given if given is not None else _stderr_of_mean(outcome.samples)
+
+
+def _stderr_of_mean(samples: Sequence[Sample] | None) -> float | None:
+    if samples is None or len(samples) < 2:
+        return None
+    mean = math.fsum(sample.value for sample in samples) / len(samples)
+    variance = math.fsum((sample.value - mean) ** 2 for sample in samples) / (len(samples) - 1)
+    return math.sqrt(variance / len(samples))
+
+
+def _other_scores(outcome: TaskOutcome) -> tuple[Score, ...]:
+    return tuple(
+        Score(metric=metric, filter=name, value=value)
+        for (metric, name), value in outcome.metrics.items()
+        if (metric, name) != outcome.primary
+    )
