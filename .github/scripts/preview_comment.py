@@ -25,7 +25,7 @@ MARKER: Final = "<!-- vllm-eval preview -->"
 LABEL: Final = "allow-destroy"
 NO_SECRETS: Final = (
     "No `pulumi preview` here: a pull request from a fork, or from Dependabot, gets no secrets of this repository,"
-    " and a preview needs the stacks' state and cluster. A maintainer can push the branch to this repository to get one."
+    " and a preview needs the stacks' state and cluster. A maintainer can push the branch here to get one."
 )
 # GitHub takes 65,536 characters a comment.
 BODY_CHARACTERS: Final = 60_000
