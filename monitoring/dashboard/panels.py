@@ -21,8 +21,8 @@ from vllm_eval.metrics import VERDICTS
 DATASOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 Panel: TypeAlias = bargauge.Panel | stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
 
-_GREEN, _YELLOW, _RED, _BLUE, _GREY = "green", "yellow", "red", "blue", "text"
-_VERDICT_COLORS: Final = {"better": _BLUE, "same": _GREEN, "worse": _RED, "inconclusive": _YELLOW, "no_baseline": _GREY}
+GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "text"
+_VERDICT_COLORS: Final = {"better": BLUE, "same": GREEN, "worse": RED, "inconclusive": YELLOW, "no_baseline": GREY}
 
 
 def query(
@@ -46,9 +46,7 @@ def steps(*bounds: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
 
 def count(title: str, description: str, expr: str) -> stat.Panel:
     """Return a number that should be zero: green when it is, red otherwise."""
-    return number(title, description, query(expr, instant=True), unit="none").thresholds(
-        steps((None, _GREEN), (1, _RED))
-    )
+    return number(title, description, query(expr, instant=True), unit="none").thresholds(steps((None, GREEN), (1, RED)))
 
 
 def number(title: str, description: str, target: prometheus.Dataquery, *, unit: str) -> stat.Panel:
@@ -64,6 +62,7 @@ def number(title: str, description: str, target: prometheus.Dataquery, *, unit: 
         .graph_mode(common_models.BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .with_target(target)
+        .height(4)
     )
 
 
@@ -71,6 +70,7 @@ def lines(title: str, description: str, *targets: prometheus.Dataquery, unit: st
     """Return lines over time. Scores are steps: each value holds until the next run."""
     panel = (
         timeseries.Panel()
+        .height(7)
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
@@ -100,6 +100,7 @@ def bars(title: str, description: str, target: prometheus.Dataquery, *, unit: st
     """Return one horizontal bar for each series."""
     return (
         bargauge.Panel()
+        .height(8)
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
@@ -118,6 +119,7 @@ def states(
     """Return bands over time, coloured by state."""
     return (
         statetimeline.Panel()
+        .height(8)
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
@@ -137,15 +139,33 @@ def states(
     )
 
 
+def facts(
+    title: str, description: str, *targets: prometheus.Dataquery, hidden: list[str], names: dict[str, str]
+) -> table.Panel:
+    """Return a table: one row for each label set, the values of several queries side by side."""
+    panel = table.Panel().title(title).description(description).datasource(DATASOURCE).no_value("no data")
+    for target in targets:
+        panel = panel.with_target(target)
+    organize = {"excludeByName": dict.fromkeys(hidden, True), "renameByName": names}
+    return panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={})).with_transformation(
+        models.DataTransformerConfig(id_val="organize", options=organize)
+    )
+
+
 def verdict_codes() -> dict[str, models.ValueMappingResult]:
     """Return text and colour for the numbers of `queries.VERDICT_CODE`."""
     known = {str(code): _result(name, _VERDICT_COLORS[name], code) for code, name in enumerate(VERDICTS, 1)}
-    return {"0": _result("none", _GREY, 0), **known}
+    return {"0": _result("none", GREY, 0), **known}
 
 
 def success_codes() -> dict[str, models.ValueMappingResult]:
     """Return text and colour for a task's outcome."""
-    return {"0": _result("failed", _RED, 0), "1": _result("passed", _GREEN, 1)}
+    return {"0": _result("failed", RED, 0), "1": _result("passed", GREEN, 1)}
+
+
+def alert_codes() -> dict[str, models.ValueMappingResult]:
+    """Return text and colour for `queries.ALERTS`, which is 1 or nothing."""
+    return {"1": _result("fires", RED, 0)}
 
 
 def verdict_names() -> dict[str, models.ValueMappingResult]:

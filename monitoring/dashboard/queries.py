@@ -44,7 +44,7 @@ UPPER: Final = _bound("+")
 LOWER: Final = _bound("-")
 BASELINE: Final = _of_task(metrics.BASELINE_EXACT_MATCH)
 BASELINE_LINE: Final = _of_task(metrics.BASELINE_EXACT_MATCH, _BY_TASK)
-DELTA: Final = f"{SCORE} - {BASELINE}"
+DISTANCE: Final = f"{SCORE} / {BASELINE} - 1"
 PVALUE: Final = _of_task(metrics.REGRESSION_PVALUE)
 VERDICT_NOW: Final = f"max by ({_BY_TAG}, verdict) ({metrics.VERDICT.name}{{{TASK}}} == 1)"
 VERDICT_CODE: Final = f"max by ({_BY_TASK}) (%s)" % " or ".join(
@@ -76,8 +76,16 @@ NEVER_RUN: Final = _count(
     f"{metrics.EXPECTED.name}{{{RUN}}} unless on (stack, model) {metrics.LAST_RUN_TIMESTAMP_SECONDS.name}{{{RUN}}}"
 )
 
-_INFO: Final = f"max by (model, model_tag, git_commit) ({metrics.RUN_INFO.name}{{{TASK}}})"
-CHANGES: Final = f"{_INFO} unless {_INFO} offset $__interval"
+_FIRING: Final = f'alertname=~"CustomTaskRegression|Evaluation.+", alertstate="firing", {RUN}'
+ALERTS: Final = f"max by (alertname, model, task) (ALERTS{{{_FIRING}}})"
+"""Prometheus' own series of the alerts that fire."""
+
+
+def _sources(offset: str = "") -> str:
+    return f"max by (model, model_tag, git_commit) ({metrics.RUN_INFO.name}{{{TASK}}}{offset})"
+
+
+CHANGES: Final = f"{_sources()} unless {_sources(' offset $__interval')}"
 """Present for one step when a tag or a commit first stands behind a score."""
 
 _STACKS: Final = metrics.LAST_RUN_TIMESTAMP_SECONDS.name
