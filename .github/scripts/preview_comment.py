@@ -119,6 +119,8 @@ def _line(change: Change) -> str:
     line = f"{change.symbol:<2} {change.operation:<8} {kind} {change.name}"
     if change.rerun:
         line += "  (the evaluation)"
+    elif change.kept and change.operation in {"delete", "replace"}:
+        line += "  (nothing in the cluster goes)"
     if change.reasons:
         return f"{line}  because of {', '.join(change.reasons)}"
     return f"{line}  {', '.join(change.paths)}" if change.operation == "update" and change.paths else line

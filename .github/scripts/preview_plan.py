@@ -37,6 +37,8 @@ class Change:
         Properties that force a replacement.
     rerun
         Whether this is the evaluation Job: replacing it is what a re-run is.
+    kept
+        Whether nothing in the cluster goes with it: a component, or an object that is retained on deletion.
     """
 
     operation: str
@@ -45,11 +47,12 @@ class Change:
     paths: tuple[str, ...]
     reasons: tuple[str, ...]
     rerun: bool
+    kept: bool
 
     @property
     def destroys(self) -> bool:
         """Whether something is lost that is not lost on every evaluation."""
-        return self.operation in {"replace", "delete"} and not self.rerun
+        return self.operation in {"replace", "delete"} and not self.rerun and not self.kept
 
     @property
     def symbol(self) -> str:
@@ -131,13 +134,17 @@ def parse(record: dict[str, Any]) -> Plan:
 
 
 def _errors(record: dict[str, Any], digest: dict[str, Any]) -> tuple[str, ...]:
-    said = [entry for entry in digest.get("diagnostics", []) if entry["severity"] in {"error", "info#err"}]
-    errors = tuple(str(entry["message"]).strip() for entry in said if entry["severity"] == "error")
-    if record["exit_code"] == 0:
-        return errors
+    said = [(str(entry["severity"]), str(entry["message"]).strip()) for entry in digest.get("diagnostics", [])]
+    errors: list[str] = []
+    for severity, message in said:
+        # Pulumi tells a program's error twice, the second time in a frame.
+        if severity == "error" and not any(known.removeprefix("error: ") in message for known in errors):
+            errors.append(message)
+    if record["exit_code"] == 0 or errors:
+        return tuple(errors)
     # What the program wrote on its standard error is the reason only when the preview failed.
-    notes = tuple(str(entry["message"]).strip() for entry in said)
-    return errors or notes or (str(record["log"]).strip() or f"pulumi ended with {record['exit_code']}",)
+    notes = tuple(message for severity, message in said if severity == "info#err")
+    return notes or (str(record["log"]).strip() or f"pulumi ended with {record['exit_code']}",)
 
 
 def _operations(group: list[dict[str, Any]]) -> frozenset[str]:
@@ -160,7 +167,13 @@ def _change(urn: str, group: list[dict[str, Any]]) -> Change:
         paths=tuple(sorted(paths)),
         reasons=tuple(sorted(reasons)),
         rerun=(type_token, name) == (JOB_TYPE, JOB),
+        kept=_kept(group),
     )
+
+
+def _kept(group: list[dict[str, Any]]) -> bool:
+    olds = [step["oldState"] for step in group if step.get("oldState")]
+    return bool(olds) and all(not old.get("custom") or old.get("retainOnDelete", False) for old in olds)
 
 
 def _name(group: list[dict[str, Any]]) -> str:

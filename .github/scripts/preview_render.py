@@ -120,19 +120,19 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
             before.text.splitlines(keepends=True), after.text.splitlines(keepends=True), "before", "after"
         )
     )
+    job = Objects(before.job, after.job)
     if plan.job != Objects(None, None):
         # Pulumi owns the Job: it reads it from the checkout, and Argo CD does not emit it.
         job = Objects(_spec_only(plan.job.before), _spec_only(plan.job.after))
-        return Rendered(diff, describe(job, after.tasks))
-    effect = describe(Objects(before.job, after.job), after.tasks)
-    follows_merge = after.followed in {pull_request.base_branch, "HEAD"}
-    if after.followed and not follows_merge:
-        return Rendered(diff, f"{effect} It follows `{after.followed}`, which the merge does not move.")
+    elif after.followed not in {"", "HEAD", pull_request.base_branch}:
+        effect = f"{describe(job, after.tasks)} It follows `{after.followed}`, which the merge does not move."
+        return Rendered(diff, effect)
+    effect = describe(job, after.tasks)
     built = [path for path in pull_request.changed_files() if path.startswith(BUILT)]
-    if built and after.job is not None:
+    if built and job.after is not None:
         effect += (
             f" After the merge CI builds a new image (`{built[0]}`{' and others' if len(built) > 1 else ''} changed)"
-            f" and writes it back: **that re-runs {_times(count_models(after.job), after.tasks)}**."
+            f" and writes it back: **that re-runs {_times(count_models(job.after), after.tasks)}**."
         )
     return Rendered(diff, effect)
 
@@ -186,7 +186,8 @@ def describe(job: Objects, tasks: int) -> str:
         fresh = sum(model not in _models(before) for model in models)
         if not fresh:
             return "This re-creates the Job, which has no new model to evaluate."
-        return f"**This re-runs {_times(fresh, tasks)}**: only what is new or changed of {len(models)} models."
+        if fresh < len(models):
+            return f"**This re-runs {_times(fresh, tasks)}**: only what is new or changed of {len(models)} models."
     return f"**This re-runs {_times(count_models(after), tasks)}**."
 
 
