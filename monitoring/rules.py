@@ -68,17 +68,24 @@ def rule_groups(
     expected = [
         {"record": EXPECTED.name, "expr": "vector(1)", "labels": {"stack": stack, "model": model}} for model in models
     ]
-    groups = _groups(own_stack(stack), windows, runbook_url, dashboard_url)
+    groups = make_groups(own_stack(stack), windows, runbook_url=runbook_url, dashboard_url=dashboard_url)
     return [*([{"name": "vllm-eval-expected", "interval": interval, "rules": expected}] if expected else []), *groups]
 
 
 def rules_file() -> str:
     """Return the text of ``alert-rules.yaml``: the same rules for every stack, without expected models."""
-    groups = _groups(ANY_STACK, Windows.scaled(), RUNBOOK_URL, DASHBOARD_PATH)
+    groups = make_groups(ANY_STACK, Windows.scaled())
     return _HEADER + yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=80, allow_unicode=True)
 
 
-def _groups(stack: str, windows: Windows, runbook_url: str, dashboard_url: str) -> list[dict[str, Any]]:
+def make_groups(
+    stack: str,
+    windows: Windows,
+    *,
+    runbook_url: str = RUNBOOK_URL,
+    dashboard_url: str = DASHBOARD_PATH,
+) -> list[dict[str, Any]]:
+    """Return the groups for a matcher of stacks and a table of windows; `rule_groups` is for everyday use."""
     recorded = {"scores": score_rules(stack, LIMITS, windows), "runs": run_rules(stack)}
     return [
         {

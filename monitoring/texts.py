@@ -29,7 +29,8 @@ def fill(text: str, limits: Thresholds, windows: Windows) -> str:
         "model_where": "{{ $labels.model }} in stack {{ $labels.stack }}",
         "percent": "{{ $value | humanizePercentage }}",
         "value": "{{ $value | humanize }}",
-        "tag": _ask(metrics.EXACT_MATCH.name, 'label "model_tag"'),
+        # After a restart, the tag before it may still be in sight for five minutes.
+        "tag": _ask(metrics.EXACT_MATCH.name, 'label "model_tag"', "topk(1, timestamp(%s))"),
         "score": _ask(metrics.EXACT_MATCH.name, "value | humanizePercentage"),
         "reference": _ask(REFERENCE.name, "value | humanizePercentage"),
         "baseline": _ask(BASELINE.name, "value | humanizePercentage"),
@@ -45,10 +46,10 @@ def fill(text: str, limits: Thresholds, windows: Windows) -> str:
     return _WORD.sub(lambda word: words[word[1]], text)
 
 
-def _ask(name: str, what: str) -> str:
+def _ask(name: str, what: str, around: str = "%s") -> str:
     matchers = ",".join(f"{label}=%q" for label in TASK)
     values = " ".join(f"$labels.{label}" for label in TASK)
-    query = f"printf `{name}{{{matchers}}}` {values} | query"
+    query = f"printf `{around % f'{name}{{{matchers}}}'}` {values} | query"
     return f"{{{{ with {query} }}}}{{{{ . | first | {what} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
 
 

@@ -75,9 +75,14 @@ def wait_for(what: str, condition: Callable[[], bool], *, seconds: float = 30.0)
 
 @contextlib.contextmanager
 def serve(
-    folder: Path, *, rules: Sequence[Path] = (), targets: Sequence[str] = (), scrape: str = "1s"
+    folder: Path,
+    *,
+    rules: Sequence[Path] = (),
+    targets: Sequence[str] = (),
+    scrape: str = "1s",
+    crash: bool = False,
 ) -> Iterator[Prometheus]:
-    """Run Prometheus on the data of `folder` until the block ends; the data stays."""
+    """Run Prometheus on the data of `folder` until the block ends; the data stays. `crash` ends it by SIGKILL."""
     config = folder / "prometheus.json"
     config.write_text(
         json.dumps(
@@ -112,11 +117,14 @@ def serve(
             assert process.poll() is None, Path(log.name).read_text(encoding="utf-8")[-2000:]
             yield server
         finally:
-            _stop(process)
+            _stop(process, crash=crash)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+def _stop(process: subprocess.Popen[bytes], *, crash: bool) -> None:
+    if crash:
+        process.kill()
+    else:
+        process.terminate()
     try:
         process.wait(timeout=20)
     except subprocess.TimeoutExpired:
