@@ -96,26 +96,26 @@ def serve(
         ),
         encoding="utf-8",
     )
-    address = f"127.0.0.1:{_free_port()}"
-    with (
-        (folder / "prometheus.log").open("ab") as log,
-        subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                "--storage.tsdb.retention.time=3y",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        server = Prometheus(f"http://{address}")
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=3y",
+        f"--web.listen-address={address}",
+    ]
+    with start(command, folder / "prometheus.log", ready=f"http://{address}/-/ready", crash=crash):
+        yield Prometheus(f"http://{address}")
+
+
+@contextlib.contextmanager
+def start(command: Sequence[str], log: Path, *, ready: str, crash: bool = False) -> Iterator[None]:
+    """Run a server until the block ends, having waited for its page `ready`."""
+    with log.open("ab") as lines, subprocess.Popen(command, stdout=lines, stderr=lines) as process:
         try:
-            wait_for(f"Prometheus; see {log.name}", lambda: process.poll() is not None or _ready(server))
-            assert process.poll() is None, Path(log.name).read_text(encoding="utf-8")[-2000:]
-            yield server
+            wait_for(f"{command[0]}; see {log}", lambda: process.poll() is not None or _answers(ready))
+            assert process.poll() is None, log.read_text(encoding="utf-8")[-2000:]
+            yield
         finally:
             _stop(process, crash=crash)
 
@@ -132,15 +132,16 @@ def _stop(process: subprocess.Popen[bytes], *, crash: bool) -> None:
         process.wait()
 
 
-def _ready(server: Prometheus) -> bool:
+def _answers(url: str) -> bool:
     try:
-        with _OPENER.open(f"{server.url}/-/ready", timeout=5):
+        with _OPENER.open(url, timeout=5):
             return True
     except OSError:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     # Prometheus logs the address that it was given, not the one that it got, so port 0 would hide it.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
