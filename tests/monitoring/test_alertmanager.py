@@ -132,7 +132,8 @@ def manager(tmp_path: Path, slack: _Slack) -> Iterator[str]:
 def _post(manager: str, *alerts: dict[str, str], ended: bool = False) -> None:
     now = datetime.datetime.now(datetime.UTC)
     hour = datetime.timedelta(hours=1)
-    times = {"startsAt": now - hour, "endsAt": now if ended else now + hour}
+    # An alert that began long ago would be sent at once, before the inhibiting one is known.
+    times = {"startsAt": now - hour if ended else now, "endsAt": now if ended else now + hour}
     body = [
         {"labels": {"stack": "prod", "model": "m", **labels}, "annotations": ANNOTATIONS}
         | {name: at.isoformat() for name, at in times.items()}
