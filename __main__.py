@@ -9,7 +9,7 @@ import pulumi
 # installed here: its own requirements (lm-eval) have no place beside Pulumi's.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "eval" / "evalchemy"))
 
-from components import cluster, image, outputs, patches
+from components import cluster, image, outputs, patches, reruns
 from components.alerts import Alerts
 from components.argocd import ArgoCD
 from components.dashboard import Dashboard
@@ -62,6 +62,8 @@ def declare(settings: Settings) -> None:
         stack_patches=wanted if owner is Owner.ARGOCD else (*wanted, patches.not_emitted()),
         password=secrets.git_password,
         ssh_key=secrets.git_ssh_key,
+        annotations={reruns.OWNER: owner.value},
+        hooks=reruns.application(len(settings.models)),
         ready=ready,
         opts=opts,
     )
@@ -72,6 +74,7 @@ def declare(settings: Settings) -> None:
             stack_patches=wanted,
             namespace=settings.evaluation.namespace,
             image=image.reference(settings.image),
+            hooks=reruns.job(len(settings.models)),
             ready=[*ready, gitops.application],
             opts=opts,
         )

@@ -4,7 +4,7 @@ The objects in `k8s/` are Argo CD's; this component only points it to them and
 hands over the stack's patches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pulumi
@@ -37,6 +37,8 @@ class GitOps(pulumi.ComponentResource):
         What the stack sets on the manifests, from `patches`.
     password, ssh_key
         Credential of a private repository.
+    annotations, hooks
+        What the Application carries besides.
     ready
         What must exist before the first sync, and outlive the last one: Argo CD
         must still run while the Application's finalizer removes what was synced.
@@ -55,6 +57,8 @@ class GitOps(pulumi.ComponentResource):
         stack_patches: Sequence[patches.Manifest],
         password: pulumi.Output[str] | None = None,
         ssh_key: pulumi.Output[str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+        hooks: pulumi.ResourceHookBinding | None = None,
         ready: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -86,12 +90,15 @@ class GitOps(pulumi.ComponentResource):
                 "namespace": argocd.namespace,
                 "labels": labels.standard(labels.APPLICATION, stack),
                 # Server-side diff calls a changed Job template an error, or does not see it (argo-cd#29348, #28722).
-                "annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=false"},
+                "annotations": {
+                    "argocd.argoproj.io/compare-options": "ServerSideDiff=false",
+                    **(annotations or {}),
+                },
                 # Deleting the Application deletes what it synced, before Argo CD itself may go.
                 "finalizers": ["resources-finalizer.argocd.argoproj.io"],
             },
             spec=application_spec(git, namespace, stack_patches),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*ready, *needed]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*ready, *needed], hooks=hooks),
         )
         self.register_outputs({"application": labels.APPLICATION})
 

@@ -31,6 +31,8 @@ class Job(pulumi.ComponentResource):
         Where it runs.
     image
         The image, or None for the manifest's.
+    hooks
+        Run before the Job is made.
     ready
         What a pod needs, and the Application, which must have let go of the Job.
     opts
@@ -44,6 +46,7 @@ class Job(pulumi.ComponentResource):
         stack_patches: Sequence[patches.Manifest],
         namespace: str,
         image: pulumi.Input[str] | None = None,
+        hooks: pulumi.ResourceHookBinding | None = None,
         ready: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -56,7 +59,7 @@ class Job(pulumi.ComponentResource):
             metadata=manifest["metadata"],
             spec=manifest["spec"],
             # Its template is immutable and its name fixed: the old one must be gone first.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(ready), delete_before_replace=True),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(ready), delete_before_replace=True, hooks=hooks),
         )
         self.register_outputs({"job": labels.EVALUATION})
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pulumi
 from pydantic import BaseModel, ValidationError
 
 from components.labels import PROJECT
@@ -34,8 +35,8 @@ class Problem:
         return f"  {self.key}{value}: {self.fault}\n      cure: {self.cure}"
 
 
-class SettingsError(Exception):
-    """Raised with every problem of the stack's settings at once."""
+class SettingsError(pulumi.RunError):
+    """Every problem of the stack's settings at once; Pulumi prints it without a stack trace."""
 
     def __init__(self, stack: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
