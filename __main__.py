@@ -9,7 +9,7 @@ import pulumi
 # installed here: its own requirements (lm-eval) have no place beside Pulumi's.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "eval" / "evalchemy"))
 
-from components import cluster, image, outputs, patches, reruns
+from components import cluster, image, outputs, patches, preflight, reruns
 from components.alerts import Alerts
 from components.argocd import ArgoCD
 from components.dashboard import Dashboard
@@ -84,4 +84,6 @@ def declare(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    declare(load())
+    loaded = load()
+    preflight.check(loaded)
+    declare(loaded)

@@ -42,9 +42,11 @@ def tasks() -> int:
 
 def sentence(models: int, count: int) -> str:
     """Return the line that a preview shows."""
-    return (
-        f"This re-runs the evaluation: {models} model{'s' if models != 1 else ''} x {count} task{'s' if count != 1 else ''}."
-    )
+    return f"This re-runs the evaluation: {_counted(models, 'model')} x {_counted(count, 'task')}."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def application(models: int) -> pulumi.ResourceHookBinding:

@@ -1,0 +1,164 @@
+"""Looks at the cluster before anything is declared, so that what is missing is one plain sentence.
+
+kubectl asks, because it knows every way to log in to a cluster (plugins, OIDC,
+client certificates) exactly as the user's own shell does.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pulumi
+import yaml
+
+from components import labels
+from components.settings import Settings
+from components.settings.model import Cluster, Owner
+
+JOBS: Final = "/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+SECONDS: Final = 15
+NOT_FOUND: Final = "(NotFound)"
+
+
+class PreflightError(pulumi.RunError):
+    """The cluster is not what the settings say; Pulumi prints it without a stack trace."""
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Kinds that another product's CRDs bring, and the way out without them."""
+
+    path: str
+    names: tuple[str, ...]
+    cure: str
+
+
+OPERATOR: Final = Kinds(
+    "/apis/monitoring.coreos.com/v1",
+    ("PrometheusRule", "ServiceMonitor"),
+    "install the Prometheus Operator's CRDs (chart prometheus-operator-crds), or run"
+    f" `pulumi config set --path '{labels.PROJECT}:monitoring.enabled' false`",
+)
+ARGOCD: Final = Kinds(
+    "/apis/argoproj.io/v1alpha1",
+    ("AppProject", "Application"),
+    f"install Argo CD, or run `pulumi config set --path '{labels.PROJECT}:argocd.install' true`",
+)
+
+
+def check(settings: Settings) -> None:
+    """Check kubeconfig, reachability, CRDs and the live Job's owner.
+
+    Raises
+    ------
+    PreflightError
+        One sentence for each fault, with its cure.
+    """
+    cluster = settings.cluster
+    if not cluster.in_cluster:
+        check_context(cluster)
+    if shutil.which("kubectl") is None:
+        pulumi.log.warn("kubectl is not on PATH: whether the cluster is reachable and has the CRDs was not checked")
+        return
+    namespace = settings.evaluation.namespace
+    job = JOBS.format(namespace=namespace, name=labels.EVALUATION)
+    # An Argo CD that this stack installs brings its own kinds.
+    wanted = [OPERATOR] * settings.monitoring.enabled + [ARGOCD] * (not settings.argocd.install)
+    answers = _get(cluster, [job, *(kinds.path for kinds in wanted)])
+    faults = [*owner_faults(answers[job], settings.evaluation.owner, namespace)]
+    for kinds in wanted:
+        faults += kind_faults(answers[kinds.path], kinds)
+    if faults:
+        raise PreflightError("\n".join(faults))
+
+
+def check_context(cluster: Cluster) -> None:
+    """Check that the kubeconfig has the context, and that it leads to the address that the settings pin.
+
+    Raises
+    ------
+    PreflightError
+    """
+    files = [Path(each).expanduser() for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
+    files = [each for each in files or [Path.home() / ".kube" / "config"] if each.is_file()]
+    merged: dict[str, dict[str, Any]] = {"contexts": {}, "clusters": {}}
+    for file in files:
+        try:
+            config = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            for kind, entries in merged.items():
+                for entry in config.get(kind) or []:
+                    # As kubectl merges: the first file that names it wins.
+                    entries.setdefault(entry["name"], entry[kind.removesuffix("s")])
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+            raise PreflightError(f"The kubeconfig {file} cannot be read: {error}") from None
+    if cluster.context not in merged["contexts"]:
+        known = ", ".join(sorted(merged["contexts"])) or "none"
+        raise PreflightError(
+            f"The kubeconfig has no context '{cluster.context}' (it has: {known}). Log in to the cluster, or point"
+            f" KUBECONFIG to the file that has it; vllm-eval:cluster.context names it."
+        )
+    if cluster.server is not None:
+        context = merged["contexts"][cluster.context]
+        server = str(merged["clusters"].get(context.get("cluster"), {}).get("server", "nowhere"))
+        if server.rstrip("/") != cluster.server.rstrip("/"):
+            raise PreflightError(
+                f"The context '{cluster.context}' leads to {server}, but vllm-eval:cluster.server pins"
+                f" {cluster.server}: use the kubeconfig of that cluster."
+            )
+
+
+def kind_faults(answer: Any, kinds: Kinds) -> Iterator[str]:  # noqa: ANN401 (JSON)
+    """Yield a sentence if the API server does not serve all of `kinds`."""
+    served = {each["kind"] for each in answer["resources"]} if answer else set()
+    absent = [name for name in kinds.names if name not in served]
+    if absent:
+        yield f"The cluster has no {' and no '.join(absent)}: {kinds.cure}."
+
+
+def owner_faults(live: Any, owner: Owner, namespace: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
+    """Yield a sentence if the live Job belongs to another owner than the settings say.
+
+    While the old owner's Job is there, the new one's would either meet it or be
+    taken by its late deletion.
+    """
+    if live is None:
+        return
+    pulumis = live["metadata"].get("labels", {}).get(labels.MANAGED_BY) == "pulumi"
+    job = f"The Job {namespace}/{labels.EVALUATION}"
+    if owner is Owner.PULUMI and not pulumis:
+        yield (
+            f"{job} is still there and is not Pulumi's. If Argo CD owns it, run `pulumi up` with evaluation.owner none"
+            f" and wait until Argo CD has removed it; if it was applied by hand,"
+            f" `kubectl -n {namespace} delete job {labels.EVALUATION}`."
+        )
+    elif owner is Owner.ARGOCD and pulumis:
+        yield f"{job} is still Pulumi's: run `pulumi up` with evaluation.owner none first, which removes it."
+
+
+def _get(cluster: Cluster, paths: Sequence[str]) -> dict[str, Any]:
+    """Return what the API server answers to each path, None where there is nothing; all are asked at once."""
+    context = ["--context", cluster.context] if cluster.context else []
+    command = ["kubectl", *context, f"--request-timeout={SECONDS}s", "get", "--raw"]
+
+    def get(path: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([*command, path], capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        done = dict(zip(paths, pool.map(get, paths), strict=True))
+    answers: dict[str, Any] = {}
+    for path, process in done.items():
+        if process.returncode == 0:
+            answers[path] = json.loads(process.stdout)
+        elif NOT_FOUND in process.stderr:
+            answers[path] = None
+        else:
+            where = "The pod's own cluster" if cluster.in_cluster else f"The cluster of context '{cluster.context}'"
+            reason = (process.stderr.strip().splitlines() or ["kubectl gave no reason"])[-1]
+            raise PreflightError(f"{where} cannot be used: {reason}")
+    return answers
