@@ -14,7 +14,7 @@ from monitoring.thresholds import DAY, Thresholds, Windows, duration
 from vllm_eval.metrics import EXPECTED
 
 LIMITS: Final = Thresholds()
-_LONG: Final = 90
+_LONG: Final = 60
 
 _HEADER: Final = """\
 # Alert rules of vllm-eval for every stack of one Prometheus. A plain rules file:
@@ -121,8 +121,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else ">" if len(text) > _LONG else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    # Texts are folded; expressions keep their lines.
+    style = ">" if "{{" in text else "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style if len(text) > _LONG else None)
 
 
 _Dumper.add_representer(str, _text)

@@ -35,7 +35,7 @@ def fill(text: str, limits: Thresholds, windows: Windows) -> str:
         "reference": _ask(REFERENCE.name, "value | humanizePercentage"),
         "baseline": _ask(BASELINE.name, "value | humanizePercentage"),
         "samples": _ask(SAMPLES.name, "value | humanize"),
-        "pvalue": _ask(metrics.REGRESSION_PVALUE.name, "value | humanize"),
+        "pvalue": _ask(metrics.REGRESSION_PVALUE.name, 'value | printf "%.2g"'),
         "drop": f"{number(limits.drop * 100)}%",
         "slow": f"{number(limits.slow_share * 100)}%",
         "day_noise": number(limits.day_noise),
