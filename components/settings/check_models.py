@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from components import patches
 from components.settings import keys
 from components.settings.model import Model, Network
-from components.settings.problems import Problem, full_key, problem, set_command
+from components.settings.problems import Problem, field_cure, full_key, problem, set_command
 from vllm_eval import models as runner
 
 Found = Iterator[Problem]
@@ -104,7 +104,7 @@ def check_models_runner(models: Sequence[Model]) -> Found:
             for item in error.errors(include_url=False):
                 path: Key = ["models", index, *item["loc"]]
                 fault = item["msg"].removeprefix("Value error, ")
-                yield problem(path, item["input"], fault, set_command(path, "VALUE"))
+                yield problem(path, item["input"], fault, field_cure(Model, path))
 
 
 MODEL_CHECKS: Final[tuple[Callable[..., Found], ...]] = (

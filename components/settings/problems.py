@@ -80,15 +80,23 @@ def _translate(item: Any, path: tuple[str | int, ...], model: type[BaseModel] | 
         close = difflib.get_close_matches(str(path[-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
         return Problem(key, _shown(item["input"]), "unknown key", f"pulumi config rm --path '{key}' ({hint})")
-    example = _example(model, path[1:])
     if kind == "missing":
-        return Problem(key, "", "not set, but needed", set_command(path, example))
+        return Problem(key, "", "not set, but needed", field_cure(model, path))
     fault = str(item["msg"]).removeprefix("Value error, ")
     fault = f"{fault[:1].lower()}{fault[1:]}"
     if kind == "string_type":
         fault += "; quote it in the stack file, or set it with --type string"
-    cure = f"pulumi config rm --path '{key}' for the default" if example is _UNSET else set_command(path, example)
-    return Problem(key, _shown(_at(raw, path[1:], item["input"])), fault, cure)
+    return Problem(key, _shown(_at(raw, path[1:], item["input"])), fault, field_cure(model, path))
+
+
+def field_cure(model: type[BaseModel] | None, path: Sequence[str | int]) -> str:
+    """Return the command that sets a field of a group's model to its example, or back to its default."""
+    example = _example(model, path[1:])
+    return (
+        f"pulumi config rm --path '{full_key(path)}' for the default"
+        if example is _UNSET
+        else set_command(path, example)
+    )
 
 
 def _field(model: type[BaseModel] | None, path: Iterable[str | int]) -> tuple[Any, type[BaseModel] | None]:
@@ -120,11 +128,8 @@ def _example(model: type[BaseModel] | None, path: Iterable[str | int]) -> object
         return _UNSET
     if field.examples:
         return field.examples[0]
-    return _UNSET if field.is_required() or isinstance(field.default, BaseModel) else _plain(field.get_default())
-
-
-def _plain(value: object) -> object:
-    return _UNSET if value is None else getattr(value, "value", value)
+    default = getattr(field.default, "value", field.default)  # an enum's text
+    return default if isinstance(default, str | int) else _UNSET
 
 
 def _at(raw: object, path: Iterable[str | int], default: object) -> object:

@@ -1,0 +1,186 @@
+"""Runs the stack's program against a recording monitor and returns what it declared."""
+
+import json
+import runpy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+from google.protobuf import json_format  # type: ignore[import-untyped] # protobuf brings no types
+from pulumi.runtime import mocks
+
+from components.settings import Settings
+from components.settings.load import parse
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = "vllm-eval"
+# How the SDK marks a secret inside a value that goes to the engine.
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One resource as the engine would get it."""
+
+    type: str
+    name: str
+    urn: str
+    parent: str
+    custom: bool
+    inputs: dict[str, Any]
+    secrets: tuple[str, ...]
+    dependencies: frozenset[str]
+    protect: bool
+    retain: bool
+    delete_before_replace: bool
+    provider: str
+
+    @property
+    def kind(self) -> str:
+        return self.type.rsplit(":", 1)[-1]
+
+    @property
+    def is_kubernetes(self) -> bool:
+        return self.type.startswith("kubernetes:")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.inputs.get("metadata") or {
+            key: self.inputs[key] for key in ("name", "namespace") if key in self.inputs
+        }
+        return found
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        return self.kind, str(self.metadata.get("namespace", "")), str(self.metadata["name"])
+
+
+@dataclass
+class Stack:
+    """Everything that a stack declares."""
+
+    settings: Settings
+    resources: dict[str, Declared]
+    outputs: dict[str, Any]
+    registered: set[str] = field(default_factory=set)
+
+    def kubernetes(self) -> list[Declared]:
+        return [each for each in self.resources.values() if each.is_kubernetes]
+
+    def one(self, kind: str, name: str | None = None) -> Declared:
+        found = [each for each in self.kubernetes() if each.kind == kind and name in {None, each.metadata["name"]}]
+        assert len(found) == 1, f"{kind} {name or ''}: {[each.identity for each in found]}"
+        return found[0]
+
+    def has(self, kind: str) -> bool:
+        return any(each.kind == kind for each in self.kubernetes())
+
+    def needs(self, resource: Declared) -> set[str]:
+        """Return the URNs of everything that must exist before `resource`, and outlives it."""
+        seen: set[str] = set()
+        todo = list(resource.dependencies)
+        while todo:
+            urn = todo.pop()
+            if urn not in seen and urn in self.resources:
+                seen.add(urn)
+                todo += self.resources[urn].dependencies
+        return seen
+
+
+class _Mocks(mocks.Mocks):
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        outputs = dict(args.inputs)
+        if args.typ == "docker:index/image:Image":
+            outputs["repoDigest"] = f"{args.inputs['imageName'].rsplit(':', 1)[0]}@sha256:{'b' * 64}"
+        return f"{args.name}-id", outputs
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
+        assert args.token == "docker:index/getRegistryImage:getRegistryImage", args.token
+        return {**args.args, "sha256Digest": f"sha256:{'a' * 64}"}, None
+
+
+class _RecordingMonitor(mocks.MockMonitor):
+    """Keeps the whole request: the mocks' arguments lack options and dependencies (pulumi#14421)."""
+
+    def __init__(self) -> None:
+        super().__init__(_Mocks())
+        self.declared: dict[str, Declared] = {}
+        self.registered: set[str] = set()
+        self.outputs: dict[str, Any] = {}
+
+    def RegisterResource(self, request: Any) -> object:  # noqa: ANN401, N802 (gRPC's name and message)
+        response: Any = super().RegisterResource(request)  # type: ignore[no-untyped-call] # the SDK's
+        if request.type != "pulumi:pulumi:Stack":
+            raw = json_format.MessageToDict(request.object)
+            inputs, secrets = _plain(raw)
+            assert response.urn not in self.declared, f"{response.urn} declared twice"
+            self.declared[response.urn] = Declared(
+                type=request.type,
+                name=request.name,
+                urn=response.urn,
+                parent=request.parent,
+                custom=request.custom,
+                inputs=inputs,
+                secrets=tuple(secrets),
+                dependencies=frozenset(request.dependencies),
+                protect=request.protect,
+                retain=request.retainOnDelete,
+                delete_before_replace=request.deleteBeforeReplace,
+                provider=request.provider,
+            )
+        return response
+
+    def RegisterResourceOutputs(self, request: Any) -> object:  # noqa: ANN401, N802 (gRPC's name and message)
+        if "::pulumi:pulumi:Stack::" in request.urn:
+            self.outputs = _plain(json_format.MessageToDict(request.outputs))[0]
+        self.registered.add(request.urn)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call] # the SDK's
+
+
+def _plain(value: object, path: str = "") -> tuple[Any, list[str]]:
+    """Return a value with whole numbers as int and secrets unwrapped, and the paths of the secrets."""
+    if isinstance(value, dict):
+        if SIGNATURE in value and "value" in value:
+            return _plain(value["value"], path)[0], [path]
+        pairs = {key: _plain(inner, f"{path}.{key}") for key, inner in value.items()}
+        return {key: inner for key, (inner, _) in pairs.items()}, [
+            each for _, found in pairs.values() for each in found
+        ]
+    if isinstance(value, list):
+        items = [_plain(inner, f"{path}[{index}]") for index, inner in enumerate(value)]
+        return [inner for inner, _ in items], [each for _, found in items for each in found]
+    return int(value) if isinstance(value, float) and value.is_integer() else value, []
+
+
+def stack_file(stack: str) -> dict[str, Any]:
+    """Return the groups of a committed stack file, by their bare keys."""
+    raw: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    return {key.removeprefix(f"{PROJECT}:"): value for key, value in raw.items()}
+
+
+def load(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, stack: str = "test") -> Settings:
+    """Return the settings, read as Pulumi would hand them over: groups as JSON texts."""
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in groups.items()}
+    texts |= secrets or {}
+    full = {f"{PROJECT}:{key}": text for key, text in texts.items()}
+    pulumi.runtime.set_all_config(full, [f"{PROJECT}:{key}" for key in secrets or {}])
+    return parse(stack, pulumi.Config(PROJECT), {key: key in (secrets or {}) for key in texts})
+
+
+def declare(settings: Settings) -> Stack:
+    """Run the program for these settings."""
+    monitor = _RecordingMonitor()
+    pulumi.runtime.set_mocks(_Mocks(), project=PROJECT, stack=settings.stack, preview=False, monitor=monitor)
+    program = runpy.run_path(str(ROOT / "__main__.py"), run_name="program")
+
+    pulumi.runtime.test(lambda: program["declare"](settings))()  # type: ignore[no-untyped-call] # the SDK's
+    return Stack(settings, monitor.declared, monitor.outputs, monitor.registered)
+
+
+def run(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, stack: str = "test") -> Stack:
+    """Load and declare."""
+    settings = load(groups, secrets, stack)
+    return declare(settings)

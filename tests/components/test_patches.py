@@ -1,0 +1,122 @@
+"""The stack's patches do the same to the manifests in Pulumi's hands as in kustomize's."""
+
+import copy
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from components import labels, patches
+from tests.components import program, strategies
+from vllm_eval.models import parse_models
+
+JOB = program.ROOT / "k8s" / "evalchemy-job.yaml"
+
+
+def kustomize(folder: Path, source: dict[str, Any]) -> list[dict[str, Any]]:
+    """Build `k8s/` with what the Application says, as Argo CD's repository server does."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(program.ROOT / "k8s", folder)
+    file = folder / "kustomization.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **source}))
+    built = subprocess.run(["kustomize", "build", folder], capture_output=True, text=True, check=False, timeout=60)
+    assert built.returncode == 0, built.stderr
+    return [each for each in yaml.safe_load_all(built.stdout) if each]
+
+
+@given(drawn=strategies.stacks(), owner=st.sampled_from(["argocd", "pulumi", "none"]))
+@settings(
+    max_examples=20,
+    deadline=None,
+    # Each example runs a program: shrinking would take minutes, and the failing stack is readable as it is.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_kustomize_and_pulumi_make_the_same_job(
+    tmp_path: Path, drawn: tuple[strategies.Groups, dict[str, str]], owner: str
+) -> None:
+    groups, secrets = drawn
+    groups = {**groups, "evaluation": {**groups["evaluation"], "owner": owner}}
+    stack = program.run(groups, secrets)
+    source = stack.one("Application").inputs["spec"]["source"]["kustomize"]
+    # kustomize itself leaves out what is marked as local configuration.
+    synced = {each["kind"]: each for each in kustomize(tmp_path / "k8s", source)}
+    assert set(synced) == ({"Job", "CronJob"} if owner == "argocd" else {"CronJob"})
+
+    ours = patches.apply(
+        yaml.safe_load(JOB.read_text()), patches.of(stack.settings), stack.settings.evaluation.namespace
+    )
+    if owner == "argocd":
+        assert synced["Job"] == ours
+    assert synced["CronJob"]["spec"]["jobTemplate"]["spec"] == ours["spec"]
+    assert synced["CronJob"]["metadata"]["namespace"] == stack.settings.evaluation.namespace
+
+    if owner == "pulumi":
+        declared = stack.one("Job").inputs
+        assert declared["spec"] == ours["spec"]
+
+
+def test_kustomize_refuses_a_patch_whose_object_was_renamed(tmp_path: Path) -> None:
+    stack = program.run(program.stack_file("prod"))
+    source = stack.one("Application").inputs["spec"]["source"]["kustomize"]
+    folder = tmp_path / "k8s"
+    kustomize(folder, {})
+    manifest = folder / "evalchemy-job.yaml"
+    manifest.write_text(manifest.read_text().replace("name: evalchemy\n", "name: other\n", 1))
+    file = folder / "kustomization.yaml"
+    text = yaml.safe_load(file.read_text())
+    text["replacements"][0]["source"]["name"] = "other"
+    file.write_text(yaml.safe_dump({**text, **source}))
+    built = subprocess.run(["kustomize", "build", folder], capture_output=True, text=True, check=False, timeout=60)
+    assert built.returncode != 0
+    assert "no resource matches strategic merge patch" in built.stderr
+
+
+@pytest.mark.parametrize("key", ["name", "namespace"])
+def test_pulumi_refuses_a_patch_whose_object_was_renamed(key: str) -> None:
+    manifest = yaml.safe_load(JOB.read_text())
+    manifest["metadata"][key] = "other"
+    loaded = program.load(program.stack_file("dev"))
+    with pytest.raises(ValueError, match=r"no patch of the stack is for batch/v1 Job .*components/labels\.py"):
+        patches.apply(manifest, patches.of(loaded), "vllm-eval")
+
+
+def test_applying_leaves_manifest_and_patches_alone() -> None:
+    manifest = yaml.safe_load(JOB.read_text())
+    wanted = patches.of(program.load(program.stack_file("dev")))
+    before = copy.deepcopy((manifest, wanted))
+    applied = patches.apply(manifest, wanted, "elsewhere")
+    applied["spec"]["template"]["spec"]["containers"][0]["env"].clear()
+    applied["metadata"]["labels"].clear()
+    assert (manifest, wanted) == before
+
+
+def test_a_stack_may_not_name_the_image_where_git_does() -> None:
+    for each in patches.of(program.load(program.stack_file("prod"))):
+        assert "image" not in str(each)
+
+
+def test_the_runner_reads_what_the_patch_writes() -> None:
+    loaded = program.load(program.stack_file("local"))
+    (model,) = parse_models(patches.models_json(loaded.models), "annotation")
+    assert (model.name, model.tag, model.concurrency, model.api) == ("gemma-3-270m", "v1", 4, "completions")
+
+
+def test_pods_in_flight_never_exceed_the_models() -> None:
+    groups = program.stack_file("dev")
+    groups["evaluation"] = {**groups["evaluation"], "parallelism": 8, "results": {"url": "s3://x/y"}}
+    job, _ = patches.of(program.load(groups))
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (1, 1)
+
+
+def test_no_schedule_suspends_the_nightly() -> None:
+    groups = program.stack_file("dev")
+    groups["evaluation"] = {**groups["evaluation"], "schedule": None}
+    _, nightly = patches.of(program.load(groups))
+    assert nightly["spec"] == {"timeZone": "Etc/UTC", "suspend": True}
+    assert nightly["metadata"] == {"name": labels.NIGHTLY, "namespace": labels.NAMESPACE}
