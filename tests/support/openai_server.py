@@ -16,10 +16,13 @@ import json
 import logging
 import math
 import random
+import ssl
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -310,6 +313,28 @@ def load_answers(paths: Sequence[Path], question: str = "question", answer: str 
     """Read question and answer of every line of some JSONL files."""
     lines = (line for path in paths for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     return {str(item[question]): str(item[answer]) for item in map(json.loads, lines)}
+
+
+@contextmanager
+def running(server: OpenAIServer, ssl_context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Run the server in a thread on a free loopback port; gives the base URL with ``/v1``."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.05)
+
+    async def start() -> str:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context, backlog=1024).start()
+        return f"{'https' if ssl_context else 'http'}://127.0.0.1:{runner.addresses[0][1]}/v1"
+
+    thread = threading.Thread(target=loop.run_forever, name="openai-server", daemon=True)
+    thread.start()
+    try:
+        yield asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
 
 
 async def serve(server: OpenAIServer, host: str, port: int) -> None:

@@ -3,6 +3,7 @@
 lm_eval is imported only when needed: it takes seconds.
 """
 
+import importlib
 import importlib.metadata
 import logging
 import os
@@ -49,8 +50,10 @@ class LmEvalEngine:
     def warm_up(self) -> None:
         """Set the caches to writable places and import lm_eval."""
         set_environment()
-
-        import vllm_eval.engines.lm_eval_model  # noqa: F401
+        # Its warnings are about habits of task files ("defaulting to ..."), not about this run.
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        importlib.import_module("lm_eval.evaluator")
+        importlib.import_module("vllm_eval.engines.lm_eval_model")
 
     def run(self, job: EngineJob) -> dict[str, TaskOutcome]:
         """Load the tasks, ask everything in one pool, score.
@@ -127,8 +130,12 @@ def _load(tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[str, Any]:
-    import lm_eval
+    import lm_eval.evaluator
     from lm_eval.tasks import TaskManager
+
+    # lm_eval asks git for the commit of whatever the working directory is, and
+    # lets git's "fatal: not a git repository" through to the log.
+    lm_eval.evaluator.get_git_commit_hash = lambda: None
 
     limits = {task.name: task.limit for task in job.tasks}
     names = [task.config.task for task in tasks]
@@ -138,7 +145,7 @@ def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[st
         name: range(min(limits[name] or len(task.eval_docs), len(task.eval_docs)))
         for name, task in zip(names, tasks, strict=True)
     }
-    results = lm_eval.simple_evaluate(
+    results = lm_eval.evaluator.simple_evaluate(
         model=model,
         tasks=tasks,
         samples=samples,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vllm_eval.engines.base import EngineJob
 
 
-class PooledModel(LocalCompletionsAPI):
+class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no types
     """Builds the same bodies as lm_eval's own API models, and asks them all in one pool.
 
     An answer that failed or has no text becomes ``""`` for lm_eval, as its own
@@ -62,7 +62,7 @@ class PooledModel(LocalCompletionsAPI):
         return texts
 
 
-class PooledChatModel(PooledModel, LocalChatCompletion):
+class PooledChatModel(PooledModel, LocalChatCompletion):  # type: ignore[misc]  # lm_eval has no types
     """The same over the chat API."""
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:  # noqa: ARG002

@@ -1,0 +1,136 @@
+"""A folder with a configuration, tasks and data, and the command line run in it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.openai_server import share
+from vllm_eval.cli import main
+from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.storage import open_storage
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "org/fake-model"
+
+
+@dataclass
+class Workspace:
+    """One evaluation's files; ``environ`` is what the pod would set."""
+
+    root: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    items: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for folder in ("configs", "tasks", "data", "secrets"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        self.environ = {
+            "VLLM_EVAL_CONFIG": str(self.root / "configs" / "eval_config.json"),
+            "VLLM_EVAL_RESULTS": str(self.root / "results"),
+            "VLLM_EVAL_MODELS_FILE": str(self.root / "models.json"),
+            "VLLM_EVAL_GIT_COMMIT_FILE": str(self.root / "git-commit"),
+            "VLLM_EVAL_SECRETS": str(self.root / "secrets"),
+            "VLLM_EVAL_ENDPOINT_WAIT_SECONDS": "0.4",
+            "VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "0.5",
+            "VLLM_EVAL_PUBLISH_WAIT_SECONDS": "0.2",
+            **self.environ,
+        }
+
+    def add_task(
+        self, name: str, count: int, *, max_gen_toks: int = 16, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a task with ``count`` items of its own and enable it."""
+        items = {f"{name}: what is {index} plus {index + 1}?": str(2 * index + 1) for index in range(count)}
+        self.items[name] = items
+        lines = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in items.items()]
+        (self.root / "data" / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        (self.root / "tasks" / f"{name}.yaml").write_text(TASK.format(name=name, max_gen_toks=max_gen_toks))
+        path = self.root / "configs" / "eval_config.json"
+        config = json.loads(path.read_text()) if path.exists() else {}
+        config[name] = {"enabled": True, "engine": "fake", **(settings or {})}
+        path.write_text(json.dumps(config))
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """Every question with its right answer, for the server."""
+        return {question: answer for items in self.items.values() for question, answer in items.items()}
+
+    def score(self, task: str, accuracy: float, limit: int | None = None) -> float:
+        """Return the score that the server's accuracy gives exactly."""
+        questions = list(self.items[task])[:limit]
+        return sum(share(question) < accuracy for question in questions) / len(questions)
+
+    def model(self, url: str, **fields: object) -> dict[str, object]:
+        """Return a model's entry for the list."""
+        return {"name": MODEL, "tag": "v1", "endpoint": url, "served_name": "fake-model", **fields}
+
+    def set_models(self, *models: Mapping[str, object]) -> None:
+        """Write the list of models as the stack does."""
+        (self.root / "models.json").write_text(json.dumps(list(models), sort_keys=True, separators=(",", ":")))
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: str, **environ: str) -> int:
+        """Run ``vllm-eval`` in this process."""
+        for name, value in {**self.environ, **environ}.items():
+            monkeypatch.setenv(name, value)
+        for name in environ:
+            if not environ[name]:
+                monkeypatch.delenv(name)
+        return main(arguments or ["run"])
+
+    def start(self, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
+        """Start ``vllm-eval`` as a process."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "vllm_eval", *(arguments or ["run"])],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "eval" / "evalchemy"), **self.environ, **environ},
+            cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    @property
+    def store(self) -> ResultStore:
+        """The results folder."""
+        return ResultStore(open_storage(self.environ["VLLM_EVAL_RESULTS"]))
+
+    def last(self, stack: str = "default") -> RunResult:
+        """Return the last run of the model."""
+        return self.store.runs(stack, MODEL)[-1]
+
+    def recorded(self) -> int:
+        """Count the durable answers of unfinished tasks."""
+        files = (self.root / "results" / "answers").rglob("*.jsonl")
+        return sum(len(file.read_bytes().splitlines()) for file in files)
+
+
+TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: ../data/{name}.jsonl
+test_split: test
+output_type: generate_until
+doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+doc_to_target: "{{{{answer}}}}"
+generation_kwargs:
+  until: ["\\n"]
+  max_gen_toks: {max_gen_toks}
+  do_sample: false
+  temperature: 0.0
+metric_list:
+  - metric: exact_match
+    aggregation: mean
+    higher_is_better: true
+filter_list:
+  - name: strip
+    filter:
+      - function: remove_whitespace
+      - function: take_first
+metadata:
+  version: 1
+"""

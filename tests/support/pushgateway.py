@@ -1,0 +1,111 @@
+"""A real Pushgateway for a test, and a strict stand-in that refuses on purpose."""
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.ports import free_port
+
+
+@dataclass(frozen=True)
+class Series:
+    """One scraped sample."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class Pushgateway:
+    """What a running gateway holds."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def series(self, stack: str) -> list[Series]:
+        """Scrape the vllm_eval series of one stack."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:  # noqa: S310 - loopback
+            text = response.read().decode()
+        return [
+            Series(sample.name, dict(sample.labels), sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name.startswith("vllm_eval_") and sample.labels.get("stack") == stack
+        ]
+
+    def values(self, stack: str, name: str) -> dict[str, float]:
+        """Return one metric's values by task (by model for metrics without a task)."""
+        found = [item for item in self.series(stack) if item.name == name]
+        return {item.labels.get("task", item.labels["model"]): item.value for item in found}
+
+
+@contextmanager
+def running_pushgateway() -> Iterator[Pushgateway]:
+    """Start the real binary on a free loopback port and stop it at the end."""
+    port = free_port()
+    command = ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _await_ready(f"{url}/-/ready", process)
+        yield Pushgateway(url)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _await_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - loopback
+                return
+        except (urllib.error.URLError, OSError):
+            if process.poll() is not None:
+                raise RuntimeError(f"the Pushgateway ended with {process.returncode}") from None
+            time.sleep(0.05)
+    raise RuntimeError("the Pushgateway did not become ready")
+
+
+class RefusingGateway:
+    """Answers every request with one status and keeps what it was sent."""
+
+    def __init__(self, url: str, received: list[tuple[str, str, bytes]]) -> None:
+        self.url = url
+        self.received = received
+
+
+@contextmanager
+def refusing_gateway(status: int) -> Iterator[RefusingGateway]:
+    """Start an HTTP server that answers ``status`` to everything."""
+    received: list[tuple[str, str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            received.append((self.command, self.path, body))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815 - the names http.server calls
+
+        def log_message(self, *arguments: object) -> None:
+            """Keep the test's output quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield RefusingGateway(f"http://127.0.0.1:{server.server_address[1]}", received)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=10)
