@@ -7,7 +7,7 @@ Prometheus changes no alert.
 from typing import Any, Final
 
 from monitoring.promql import Recorded, aggregate, last, number, select
-from monitoring.thresholds import Thresholds, Windows
+from monitoring.thresholds import Thresholds, Windows, duration
 from vllm_eval import metrics
 
 TASK: Final = ("stack", "task", "model")
@@ -23,6 +23,7 @@ BASELINE: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK)
 BASELINE_ERROR: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK, "error")
 BASELINE_FLOOR: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK, "floor")
 SAMPLES: Final = Recorded(metrics.SAMPLES, TASK)
+SAMPLES_LEAST: Final = Recorded(metrics.SAMPLES, TASK, "least")
 SAMPLES_SHARE: Final = Recorded(metrics.SAMPLES, TASK, "share")
 VERDICT: Final = Recorded(metrics.VERDICT, (*TASK, "verdict"))
 SUCCESS: Final = Recorded(metrics.RUN_SUCCESS, TASK)
@@ -72,10 +73,10 @@ def _error(stack: str, level: Recorded) -> str:
     The share is smoothed as (p n + 2) / (n + 4) (Agresti and Coull 1998), since
     an error of zero at 0 % and 100 % would call every flip a drop.
     """
-    n = select(SAMPLES.name, stack)
+    n = select(SAMPLES_LEAST.name, stack)
     right = f"({select(level.name, stack)} * {n} + 2)"
     wrong = f"({n}\n    - {select(level.name, stack)} * {n} + 2)"
-    return f"(2\n  * {right}\n  * {wrong}\n  / ({n} + 4) ^ 2 / {n}\n) ^ 0.5"
+    return f"(2\n  * {right}\n  * {wrong}\n  / ({n} + 4) ^ 2\n  / {n}\n) ^ 0.5"
 
 
 def _floor(stack: str, level: Recorded, error: Recorded, *, drop: float, errors: float) -> str:
@@ -98,6 +99,8 @@ def score_rules(stack: str, limits: Thresholds, windows: Windows) -> list[dict[s
     return [
         _newest(SCORE, stack),
         _newest(SAMPLES, stack, "min"),
+        # After a limit was lifted, the run before it is still the noisier one of the two.
+        _rule(SAMPLES_LEAST, f"min_over_time({select(SAMPLES.name, stack)}[{duration(2 * windows.day)}])"),
         _rule(SAMPLES_SHARE, _share(stack)),
         _newest(BASELINE, stack),
         _newest(VERDICT, stack),
