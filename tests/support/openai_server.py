@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -116,6 +116,7 @@ class OpenAIServer:
         self.concurrent = 0
         self.most_concurrent = 0
         self.answered = 0
+        self.reject: Callable[[Mapping[str, Any]], bool] | None = None
         self._exact = dict(answers)
         self._longest_first = sorted(answers, key=len, reverse=True)
         self._questions: dict[str, str | None] = {}
@@ -124,6 +125,8 @@ class OpenAIServer:
 
     def application(self) -> web.Application:
         """Create the aiohttp application."""
+        # A connection that is closed on purpose is no error worth a traceback.
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
         app = web.Application(client_max_size=64 << 20)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/completions", self._completions)
@@ -207,6 +210,8 @@ class OpenAIServer:
         if body.get("model") not in self.plan.models:
             return web.json_response({"error": {"message": f"no model {body.get('model')!r}"}}, status=404)
         start = time.monotonic()
+        if self.reject is not None and self.reject(body):
+            return web.json_response({"error": {"message": "rejected"}}, status=400)
         number = len(self.requests)
         self.requests.append(body)
         self.headers_seen.append(dict(request.headers))
@@ -326,12 +331,20 @@ def running(server: OpenAIServer, ssl_context: ssl.SSLContext | None = None) -> 
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context, backlog=1024).start()
         return f"{'https' if ssl_context else 'http'}://127.0.0.1:{runner.addresses[0][1]}/v1"
 
+    async def stop() -> None:
+        await runner.cleanup()
+        # Answers that hang on purpose hang for an hour.
+        hanging = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
     thread = threading.Thread(target=loop.run_forever, name="openai-server", daemon=True)
     thread.start()
     try:
         yield asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(timeout=10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=10)
         loop.close()
@@ -365,8 +378,6 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="median, seconds")
     parser.add_argument("--sigma", type=float, default=0.0, help="of the log-normal distribution")
     options = parser.parse_args()
-    # A connection that is closed on purpose is no error worth a traceback.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     plan = Plan(
         accuracy=options.accuracy, latency=options.latency, sigma=options.sigma,
         models=tuple(options.model or ["fake-model"]),

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 # A request is given up after so many attempts, if the endpoint answered at
 # least as many others meanwhile: then the fault lies with the request.
 MAX_ATTEMPTS = 6
+# The endpoint counts as down after so many attempts at least: a request that
+# hangs until its time-out is one attempt, however long that took.
+MIN_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -53,8 +56,8 @@ class PoolStats:
 class PoolSettings:
     """How the pool asks.
 
-    ``patience``: seconds without any answer after which the endpoint counts
-    as down; ``deadline``: end of the run in ``time.monotonic()`` seconds.
+    ``patience``: seconds of failures without any answer between them after
+    which the endpoint counts as down; ``deadline``: end of the run in ``time.monotonic()`` seconds.
     """
 
     url: str
@@ -94,7 +97,7 @@ class RequestPool:
         self._on_answer = on_answer
         self._on_progress = on_progress
         self._failed_tasks: set[str] = set()
-        self._last_success = 0.0
+        self._failing_since: float | None = None
         self.stats = stats
 
     async def answer_all(self, requests: Sequence[Request]) -> dict[str, Answer | Failure]:
@@ -118,7 +121,6 @@ class RequestPool:
         # Long generations first: started last, they would be a tail that leaves the endpoint idle.
         queue = deque(sorted(requests, key=lambda request: -_max_tokens(request)))
         results: dict[str, Answer | Failure] = {}
-        self._last_success = time.monotonic()
         workers = min(self._settings.concurrency, len(queue))
         try:
             async with asyncio.timeout(self._settings.deadline - time.monotonic()), asyncio.TaskGroup() as group:
@@ -163,7 +165,8 @@ class RequestPool:
             outcome = await ask_once(self._session, self._settings.url, body, self._redactor)
             if isinstance(outcome, Answer):
                 self._on_answer(request, outcome)
-                self._last_success = self.stats.last_answer = time.monotonic()
+                self._failing_since = None
+                self.stats.last_answer = time.monotonic()
                 self.stats.answered += 1
                 if outcome.served is not None:
                     self.stats.served.add(outcome.served)
@@ -178,8 +181,11 @@ class RequestPool:
 
     async def _pause(self, attempts: int, outcome: Retry) -> None:
         self.stats.retries += 1
-        silent = time.monotonic() - self._last_success
-        if silent > self._settings.patience:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        silent = now - self._failing_since
+        if silent > self._settings.patience and attempts >= MIN_ATTEMPTS:
             raise EndpointError(
                 f"{self._settings.url} has answered nobody for {silent:.0f} s, last: {outcome.reason}; "
                 "recorded answers are kept for the next attempt"
