@@ -117,9 +117,7 @@ class OpenAIServer:
         self.most_concurrent = 0
         self.answered = 0
         self.reject: Callable[[Mapping[str, Any]], bool] | None = None
-        self._exact = dict(answers)
-        self._longest_first = sorted(answers, key=len, reverse=True)
-        self._questions: dict[str, str | None] = {}
+        self.set_answers(answers)
         self._attempts: Counter[str] = Counter()
         self._fault_uses: Counter[int] = Counter()
 
@@ -135,6 +133,12 @@ class OpenAIServer:
         app.router.add_get("/admin", self._state)
         app.router.add_get("/health", self._health)
         return app
+
+    def set_answers(self, answers: Mapping[str, str]) -> None:
+        """Replace what is known."""
+        self._exact = dict(answers)
+        self._longest_first = sorted(answers, key=len, reverse=True)
+        self._questions: dict[str, str | None] = {}
 
     def question_in(self, prompt: str) -> str | None:
         """Return the longest known question that ends or stands in ``prompt``, None when there is none."""

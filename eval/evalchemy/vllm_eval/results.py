@@ -77,7 +77,11 @@ class TaskResult(Record):
 
 
 class RunResult(Record):
-    """One run of one model. Times are Unix seconds; ``ended`` is None while it runs or after a kill."""
+    """One run of one model. Times are Unix seconds; ``ended`` is None while it runs or after a kill.
+
+    ``list_hash`` is that of the list of models under which the scores were
+    last found to hold, and ``held_by`` the later run that found so.
+    """
 
     schema_version: Literal[1] = 1
     run_id: str
@@ -86,6 +90,7 @@ class RunResult(Record):
     git_commit: str = ""
     job_name: str = ""
     list_hash: str = ""
+    held_by: str = ""
     started: Finite
     ended: Finite | None = None
     duration: Finite | None = None

@@ -136,8 +136,8 @@ class Runner:
         last = next((item for item in reversed(runs) if item.run_id != run.run_id), None)
         if last is None or not last.complete or last.model != run.model or last.git_commit != run.git_commit:
             return None
-        # The same list again is a run that somebody asked for.
-        if last.list_hash in {"", run.list_hash}:
+        # The same list again is a run that somebody asked for, unless it is this run's own second attempt.
+        if last.list_hash in {"", run.list_hash} and last.held_by != run.run_id:
             return None
         if {task.name: task.hash for task in self._tasks(enabled)} != {
             name: task.task_hash for name, task in last.tasks.items()
@@ -145,7 +145,7 @@ class Runner:
             return None
         log.info("only the list of models changed since run %s: its scores hold", last.run_id)
         # With this list's hash, so that the next run of this same list evaluates.
-        return last.model_copy(update={"list_hash": run.list_hash})
+        return last.model_copy(update={"list_hash": run.list_hash, "held_by": run.run_id})
 
     def _tasks(self, enabled: Mapping[str, TaskSettings]) -> list[Task]:
         folder = self._settings.tasks_folder
