@@ -10,7 +10,7 @@ from monitoring.names import DASHBOARD_PATH, RUNBOOK_URL
 from monitoring.promql import ANY_STACK, own_stack
 from monitoring.recording import run_rules, score_rules
 from monitoring.texts import dashboard_link, fill
-from monitoring.thresholds import DAY, Thresholds, Windows, duration
+from monitoring.thresholds import DAY, STALE, Thresholds, Windows, duration
 from vllm_eval.metrics import EXPECTED
 
 LIMITS: Final = Thresholds()
@@ -30,6 +30,7 @@ def rule_groups(
     stack: str,
     models: Sequence[str],
     day: str = DAY,
+    stale: str = STALE,
     runbook_url: str = RUNBOOK_URL,
     dashboard_url: str = DASHBOARD_PATH,
 ) -> list[dict[str, Any]]:
@@ -46,6 +47,9 @@ def rule_groups(
         Label ``model`` of every model in the settings; each is missed when it does not run.
     day
         Length of the day before. Anything but ``24h`` is for drills: all windows shrink in proportion.
+    stale
+        Age of the last run at which the next one is missed: one and a half times what lies between two runs.
+        It shrinks with `day` like all others.
     runbook_url
         Address of the runbook, without a fragment.
     dashboard_url
@@ -54,7 +58,8 @@ def rule_groups(
     Raises
     ------
     ValueError
-        If a model is listed twice, the stack has no name, or `day` is not between one minute and 24 h.
+        If a model is listed twice, the stack has no name, `day` is not between one minute and 24 h,
+        or `stale` is below 6 h.
     """
     if not stack:
         raise ValueError("stack is empty: alert rules need the stack's name to select its series")
@@ -63,7 +68,7 @@ def rule_groups(
         raise ValueError(
             f"models lists {', '.join(twice)} more than once: a model has one series by name; remove the second"
         )
-    windows = Windows.scaled(day)
+    windows = Windows.scaled(day, stale)
     interval = duration(windows.interval)
     expected = [
         {"record": EXPECTED.name, "expr": "vector(1)", "labels": {"stack": stack, "model": model}} for model in models

@@ -10,6 +10,8 @@ from typing import Final
 
 DAY: Final = "24h"
 """The day of the shipped rules. `Windows.scaled` takes a shorter one for drills."""
+STALE: Final = "36h"
+"""When a run is missed: one night and half a day. A stack that evaluates less often says so."""
 
 _UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(?:\d+[wdhms])+")
@@ -62,13 +64,13 @@ class Windows:
     hold
         `for` of an alert.
     stale
-        Age of the last run at which it is missed: one night and half a day.
+        Age of the last run at which the next one is missed.
     grace
         How long an expected model may be without any run: the runner's deadline
         (4 h) and some waiting.
     unsettled
-        `for` of the alerts that only tell that comparisons decide nothing: more
-        than one nightly run.
+        `for` of the alerts that only tell that comparisons decide nothing: as
+        long as `stale`, so more than one run.
     usual
         What "usual" speed is the median of.
     """
@@ -83,23 +85,33 @@ class Windows:
     usual: int = 604_800
 
     @classmethod
-    def scaled(cls, day: str = DAY) -> "Windows":
+    def scaled(cls, day: str = DAY, stale: str = STALE) -> "Windows":
         """Return the windows for a day of another length, all in proportion.
 
         The rules' interval does not go below 5 s, nor the lookback below 15 s,
         since they must span a few evaluations.
 
+        Parameters
+        ----------
+        day
+            Length of the day. Anything but ``24h`` is for drills.
+        stale
+            When a run is missed, on days of 24 h.
+
         Raises
         ------
         ValueError
-            If `day` is no Prometheus duration, or not between one minute and 24 h.
+            If `day` or `stale` is no Prometheus duration, `day` is not between
+            one minute and 24 h, or `stale` is below 6 h.
         """
         seconds = parse_duration(day)
         if not _SHORTEST_DAY <= seconds <= _FULL_DAY:
             raise ValueError(
                 f"day is {day!r}: a day of the alert rules is between 1m and 24h; 24h is for real use, 10m for a drill"
             )
-        usual = cls()
+        usual = cls(stale=parse_duration(stale), unsettled=parse_duration(stale))
+        if usual.stale < usual.grace:
+            raise ValueError(f"stale is {stale!r}: a run may take hours, so it is missed after 6h at the earliest")
 
         def scale(length: int, least: int = 1) -> int:
             return max(least, round(length * seconds / _FULL_DAY))

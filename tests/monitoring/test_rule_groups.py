@@ -75,11 +75,19 @@ def test_links_are_the_ones_that_were_given() -> None:
         ),
         ({"day": "1"}, "'1' is no duration"),
         ({"day": "30s"}, "day is '30s'"),
+        ({"stale": "1h"}, "stale is '1h'"),
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         monitoring.rule_groups(**{"stack": "s", "models": ["a"], **wrong})
+
+
+def test_a_weekly_stack_misses_a_run_after_the_time_that_it_says() -> None:
+    rules = {rule.get("alert"): rule for rule in _each(monitoring.rule_groups(stack="s", models=["m"], stale="10d"))}
+    assert "> 864000" in rules["EvaluationStale"]["expr"]
+    assert "A run is missed after 10d." in rules["EvaluationStale"]["annotations"]["description"]
+    assert rules["EvaluationInconclusive"]["for"] == rules["EvaluationNoBaseline"]["for"] == "10d"
 
 
 def test_a_drill_changes_windows_and_nothing_else() -> None:

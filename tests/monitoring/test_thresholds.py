@@ -18,6 +18,19 @@ def test_the_default_is_the_shipped_table() -> None:
     assert Windows.scaled() == Windows.scaled("24h") == Windows()
 
 
+def test_a_stack_that_evaluates_weekly_is_patient() -> None:
+    assert Windows.scaled(stale="10d") == Windows(stale=864_000, unsettled=864_000)
+    assert Windows.scaled("12h", "10d").stale == 432_000
+
+
+def test_a_run_may_take_hours() -> None:
+    assert Windows.scaled(stale="6h").stale == 21_600
+    with pytest.raises(
+        ValueError, match="stale is '5h': a run may take hours, so it is missed after 6h at the earliest"
+    ):
+        Windows.scaled(stale="5h")
+
+
 @given(st.integers(60, 86_400))
 def test_no_window_of_any_day_is_too_short_for_the_rules_to_see(seconds: int) -> None:
     windows = Windows.scaled(duration(seconds))
