@@ -39,7 +39,7 @@ class Workspace:
             "VLLM_EVAL_SECRETS": str(self.root / "secrets"),
             "VLLM_EVAL_ENDPOINT_WAIT_SECONDS": "0.4",
             "VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "0.5",
-            "VLLM_EVAL_PUBLISH_WAIT_SECONDS": "0.2",
+            "VLLM_EVAL_PUBLISH_WAIT_SECONDS": "0.7",
             **self.environ,
         }
 

@@ -56,29 +56,31 @@ class Gateway:
 
     async def _send(self, method: str, path: str, body: bytes) -> None:
         start, attempt = time.monotonic(), 0
-        # trust_env off: the gateway is inside the cluster, a proxy is not on the way.
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30, sock_connect=10)) as session:
-            while True:
-                attempt += 1
-                try:
-                    async with session.request(
-                        method,
-                        self.url + path,
-                        data=body or None,
-                        headers={"Content-Type": "text/plain; version=0.0.4"},
-                    ) as response:
-                        if response.status in {200, 202}:
-                            return
-                        content = (await response.content.read(500)).decode("utf-8", "replace").strip()
-                        reason = f"HTTP {response.status}: {content}"
-                        final = response.status < 500 and response.status != 429
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    reason, final = describe(error), False
-                pause = min(0.5 * 2 ** min(attempt - 1, 6), 10.0) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
-                if final or time.monotonic() - start + pause > self._wait:
-                    raise PublishError(
-                        f"the Pushgateway {self.url} did not take the {method}: {reason}; the results are kept, "
-                        "publish them with `vllm-eval publish` or by the next run"
-                    )
-                log.warning("the Pushgateway did not answer, trying again in %.1f s: %s", pause, reason)
-                await asyncio.sleep(pause)
+        while True:
+            attempt += 1
+            try:
+                status, content = await self._request(method, self.url + path, body)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                reason, final = describe(error), False
+            else:
+                if status in {200, 202}:
+                    return
+                reason, final = f"HTTP {status}: {content}", status < 500 and status != 429
+            pause = min(0.5 * 2 ** min(attempt - 1, 6), 10.0) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+            if final or time.monotonic() - start + pause > self._wait:
+                raise PublishError(
+                    f"the Pushgateway {self.url} did not take the {method}: {reason}; the results are kept, "
+                    "publish them with `vllm-eval publish` or by the next run"
+                )
+            log.warning("the Pushgateway did not answer, trying again in %.1f s: %s", pause, reason)
+            await asyncio.sleep(pause)
+
+    async def _request(self, method: str, url: str, body: bytes) -> tuple[int, str]:
+        timeout = aiohttp.ClientTimeout(total=30, sock_connect=10)
+        headers = {"Content-Type": "text/plain; version=0.0.4"}
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(method, url, data=body or None, headers=headers) as response,
+        ):
+            content = await response.content.read(500)
+            return response.status, content.decode("utf-8", "replace").strip()

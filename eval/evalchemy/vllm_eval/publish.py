@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from vllm_eval.errors import StorageError
 from vllm_eval.exposition import build_group
 from vllm_eval.gateway import Gateway
 from vllm_eval.results import ResultStore, RunResult
@@ -63,7 +64,7 @@ class Publisher:
                 return models
         return None
 
-    def publish(self, model: str, *, listed: bool, unsaved: RunResult | None = None) -> bool:
+    def publish(self, model: str, *, listed: bool) -> bool:
         """Publish one model's group.
 
         Parameters
@@ -71,8 +72,6 @@ class Publisher:
         listed
             Whether the caller was given the stack's list of models; then a
             model that a later list dropped is not published again.
-        unsaved
-            A run that could not be stored; its failure is published all the same.
 
         Returns
         -------
@@ -92,19 +91,37 @@ class Publisher:
             log.warning("%s is no longer in the stack's list of models; nothing is published for it", model)
             return False
         runs = ended_runs(self._store.runs(self._stack, model))
-        if unsaved is not None:
-            runs = [*(run for run in runs if run.run_id != unsaved.run_id), unsaved]
         if not runs:
             return False
+        self._send(self._gateway, model, runs)
+        self._store.storage.delete(self._retired(model))
+        return True
+
+    def publish_unsaved(self, run: RunResult) -> None:
+        """Publish the failure of a run that could not be stored, with what can be read of the store.
+
+        Raises
+        ------
+        PublishError
+            The gateway took nothing.
+        """
+        if self._gateway is None:
+            return
+        model = run.model["name"]
+        try:
+            before = ended_runs(self._store.runs(self._stack, model))
+        except StorageError:
+            before = []
+        self._send(self._gateway, model, [*(item for item in before if item.run_id != run.run_id), run])
+
+    def _send(self, gateway: Gateway, model: str, runs: Sequence[RunResult]) -> None:
         text = build_group(runs).text()
         if any(task.good for run in runs for task in run.tasks.values()):
-            self._gateway.replace(self._stack, model, text)
+            gateway.replace(self._stack, model, text)
         else:
             # Nothing good is known here, perhaps because the claim was lost or
             # is an emptyDir: then a last good score in the gateway must stay.
-            self._gateway.add(self._stack, model, text)
-        self._store.storage.delete(self._retired(model))
-        return True
+            gateway.add(self._stack, model, text)
 
     def retire(self) -> list[str]:
         """Delete the groups of models of this stack that the latest list lacks; each once.

@@ -219,7 +219,7 @@ class Runner:
         tasks = {name: failed(name, settings, None, error) for name, settings in enabled.items()}
         run = run.model_copy(update={"tasks": tasks, "ended": time.time(), "failure": str(error)})
         try:
-            self._publisher.publish(self._model.name, listed=self._selection.listed is not None, unsaved=run)
+            self._publisher.publish_unsaved(run)
         except VllmEvalError as second:
             log.error("%s", second)  # noqa: TRY400 - the message is made for people, a traceback is not
         return RunReport(run, error)
