@@ -82,7 +82,7 @@ def api_server(folder: Path) -> Iterator[list[str]]:
     log = folder / "server.log"
     kubectl = [
         *("kubectl", "--kubeconfig=/dev/null", f"--server=https://127.0.0.1:{secure}", f"--token={token}"),
-        *("--insecure-skip-tls-verify", f"--cache-dir={folder / 'cache'}"),
+        *(f"--certificate-authority={folder / 'apiserver.crt'}", f"--cache-dir={folder / 'cache'}"),
     ]
     with ExitStack() as stack, log.open("wb") as sink:
         processes = []
