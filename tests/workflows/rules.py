@@ -34,7 +34,7 @@ def faults(text: str) -> list[str]:
     found += [f"trigger {name} is dangerous" for name in DANGEROUS & set(triggers)]
     if workflow.get("permissions") != {}:
         found.append("permissions at the top are not {}")
-    if "concurrency" not in workflow:
+    if "concurrency" not in workflow and not all("concurrency" in job for job in workflow["jobs"].values()):
         found.append("no concurrency group")
     for name, job in workflow["jobs"].items():
         found += [f"job {name}: {fault}" for fault in _job(workflow["name"], name, job)]
