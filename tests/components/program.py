@@ -11,6 +11,7 @@ import pulumi
 import yaml
 from google.protobuf import json_format  # type: ignore[import-untyped] # protobuf brings no types
 from pulumi.runtime import mocks
+from pulumi.runtime.settings import SETTINGS, get_root_resource
 
 from components.settings import Settings
 from components.settings.load import parse
@@ -37,6 +38,7 @@ class Declared:
     retain: bool
     delete_before_replace: bool
     provider: str
+    hooks: dict[str, list[str]]
 
     @property
     def kind(self) -> str:
@@ -66,6 +68,7 @@ class Stack:
     resources: dict[str, Declared]
     outputs: dict[str, Any]
     registered: set[str] = field(default_factory=set)
+    hooks: dict[str, pulumi.ResourceHook] = field(default_factory=dict)
 
     def kubernetes(self) -> list[Declared]:
         return [each for each in self.resources.values() if each.is_kubernetes]
@@ -97,9 +100,19 @@ class _Mocks(mocks.Mocks):
             outputs["repoDigest"] = f"{args.inputs['imageName'].rsplit(':', 1)[0]}@sha256:{'b' * 64}"
         return f"{args.name}-id", outputs
 
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         assert args.token == "docker:index/getRegistryImage:getRegistryImage", args.token
-        return {**args.args, "sha256Digest": f"sha256:{'a' * 64}"}, None
+        return {**args.args, "sha256Digest": f"sha256:{'a' * 64}"}, []
+
+
+class _Callbacks:
+    """Takes the place of the server through which the engine calls hooks: mocks have none."""
+
+    def __init__(self) -> None:
+        self.hooks: dict[str, pulumi.ResourceHook] = {}
+
+    def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
+        self.hooks[hook.name] = hook
 
 
 class _RecordingMonitor(mocks.MockMonitor):
@@ -109,7 +122,6 @@ class _RecordingMonitor(mocks.MockMonitor):
         super().__init__(_Mocks())
         self.declared: dict[str, Declared] = {}
         self.registered: set[str] = set()
-        self.outputs: dict[str, Any] = {}
 
     def RegisterResource(self, request: Any) -> object:  # noqa: ANN401, N802 (gRPC's name and message)
         response: Any = super().RegisterResource(request)  # type: ignore[no-untyped-call] # the SDK's
@@ -130,12 +142,14 @@ class _RecordingMonitor(mocks.MockMonitor):
                 retain=request.retainOnDelete,
                 delete_before_replace=request.deleteBeforeReplace,
                 provider=request.provider,
+                hooks={
+                    moment: list(getattr(request.hooks, moment))
+                    for moment in ("before_create", "before_update", "before_delete")
+                },
             )
         return response
 
     def RegisterResourceOutputs(self, request: Any) -> object:  # noqa: ANN401, N802 (gRPC's name and message)
-        if "::pulumi:pulumi:Stack::" in request.urn:
-            self.outputs = _plain(json_format.MessageToDict(request.outputs))[0]
         self.registered.add(request.urn)
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call] # the SDK's
 
@@ -174,10 +188,15 @@ def declare(settings: Settings) -> Stack:
     """Run the program for these settings."""
     monitor = _RecordingMonitor()
     pulumi.runtime.set_mocks(_Mocks(), project=PROJECT, stack=settings.stack, preview=False, monitor=monitor)
+    root = get_root_resource()
+    assert isinstance(root, pulumi.runtime.stack.Stack)
+    root.outputs.clear()  # mocks keep the root of the run before
+    callbacks = _Callbacks()
+    SETTINGS.callbacks = callbacks
     program = runpy.run_path(str(ROOT / "__main__.py"), run_name="program")
 
     pulumi.runtime.test(lambda: program["declare"](settings))()  # type: ignore[no-untyped-call] # the SDK's
-    return Stack(settings, monitor.declared, monitor.outputs, monitor.registered)
+    return Stack(settings, monitor.declared, dict(root.outputs), monitor.registered, callbacks.hooks)
 
 
 def run(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, stack: str = "test") -> Stack:

@@ -2,9 +2,17 @@
 
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 Groups = dict[str, Any]
+
+# Each example runs the program: shrinking would take minutes, and a failing stack is readable as it is.
+RUNS_THE_PROGRAM = settings(
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 WORD = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 ODD_TEXT = st.sampled_from(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components import labels, patches
@@ -30,13 +30,7 @@ def kustomize(folder: Path, source: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @given(drawn=strategies.stacks(), owner=st.sampled_from(["argocd", "pulumi", "none"]))
-@settings(
-    max_examples=20,
-    deadline=None,
-    # Each example runs a program: shrinking would take minutes, and the failing stack is readable as it is.
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(strategies.RUNS_THE_PROGRAM, max_examples=15)
 def test_kustomize_and_pulumi_make_the_same_job(
     tmp_path: Path, drawn: tuple[strategies.Groups, dict[str, str]], owner: str
 ) -> None:

@@ -1,0 +1,50 @@
+"""Questions about rendered objects that several tests ask."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from tests.components.program import ROOT, Declared, Stack
+
+POD_PATHS = {"Deployment": ("spec", "template"), "Job": ("spec", "template")}
+
+
+def synced() -> dict[str, dict[str, Any]]:
+    """Return the manifests in `k8s/` that Argo CD owns, by kind."""
+    folder = ROOT / "k8s"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    manifests = [yaml.safe_load((folder / name).read_text()) for name in listed]
+    return {each["kind"]: each for each in manifests}
+
+
+def pods(stack: Stack) -> Iterator[tuple[Declared, dict[str, Any]]]:
+    """Yield every pod template that the stack itself declares."""
+    for each in stack.kubernetes():
+        if each.kind in POD_PATHS:
+            yield each, each.inputs["spec"]["template"]
+
+
+def references(pod: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of everything in its namespace that a pod cannot start without."""
+    if "serviceAccountName" in pod:
+        yield "ServiceAccount", pod["serviceAccountName"]
+    for each in pod.get("imagePullSecrets", []):
+        yield "Secret", each["name"]
+    for volume in pod.get("volumes", []):
+        if "persistentVolumeClaim" in volume:
+            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
+        if "configMap" in volume:
+            yield "ConfigMap", volume["configMap"]["name"]
+        if "secret" in volume and not volume["secret"].get("optional"):
+            yield "Secret", volume["secret"]["secretName"]
+    for container in pod["containers"]:
+        for variable in container.get("env", []):
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            if reference is not None:
+                yield "Secret", reference["name"]
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Return whether a label selector matches."""
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
