@@ -97,36 +97,58 @@ def set_environment() -> None:
 
 def _load(tasks: Sequence[Task]) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
 
     # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
     manager = TaskManager(include_defaults=any(task.yaml_path is None for task in tasks))
     loaded: dict[str, Any] = {}
     found: list[str] = []
     for task in tasks:
-        spec: str | dict[str, Any] = task.name
-        if task.yaml_path is not None:
-            spec = {**load_yaml(task.yaml_path), "task": task.name}
-            if task.data_files:
-                files = {
-                    split: str(paths[0]) if len(paths) == 1 else [str(path) for path in paths]
-                    for split, paths in task.data_files.items()
-                }
-                spec["dataset_kwargs"] = {**spec.get("dataset_kwargs", {}), "data_files": files}
         try:
-            objects = manager.load([spec])["tasks"]
+            objects = manager.load([_spec(task)])["tasks"]
         except Exception as error:  # noqa: BLE001 - loading runs the task's own code
             found.append(f"{task.name}: lm_eval cannot load it: {type(error).__name__}: {error}")
             continue
-        if list(objects) != [task.name]:
-            found.append(f"{task.name}: is a group ({', '.join(objects)}); enable its tasks by their names")
-        elif objects[task.name].OUTPUT_TYPE != "generate_until":
-            found.append(f"{task.name}: output_type {objects[task.name].OUTPUT_TYPE!r} needs log-probabilities")
+        problem = _unfit(task, objects)
+        if problem is not None:
+            found.append(f"{task.name}: {problem}")
         else:
             loaded[task.name] = objects[task.name]
     if found:
         raise TaskError.of("tasks", found)
     return loaded
+
+
+def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
+    """Say why a task that lm_eval loaded would fail after all answers are paid for, None if it would not."""
+    if list(objects) != [task.name]:
+        return f"is a group ({', '.join(objects)}); enable its tasks by their names"
+    loaded = objects[task.name]
+    if loaded.OUTPUT_TYPE != "generate_until":
+        return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
+    # lm_eval takes an unknown metric for None, and says so only in its log.
+    functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
+    unknown = [name for name, function in functions.items() if function is None]
+    if unknown and loaded.get_config("process_results") is None:
+        return f"lm_eval does not know the metric {', '.join(unknown)}"
+    if functions and task.settings.metric not in functions:
+        return f"its metric_list has {', '.join(functions)}, not {task.settings.metric!r}; set the task's metric"
+    return None
+
+
+def _spec(task: Task) -> str | dict[str, Any]:
+    """Return the task's YAML with its data files absolute; of a built-in task, the name."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    if task.yaml_path is None:
+        return task.name
+    spec: dict[str, Any] = {**load_yaml(task.yaml_path), "task": task.name}
+    if task.data_files:
+        files = {
+            split: str(paths[0]) if len(paths) == 1 else [str(path) for path in paths]
+            for split, paths in task.data_files.items()
+        }
+        spec["dataset_kwargs"] = {**spec.get("dataset_kwargs", {}), "data_files": files}
+    return spec
 
 
 def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[str, Any]:
