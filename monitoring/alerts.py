@@ -115,7 +115,7 @@ ALERTS: Final = (
         expr=_custom_task_regression,
         summary="[task_of_model] fell to [percent]",
         description=(
-            "[where]: exact match is [percent] with tag [tag], the day before it was [reference] ([samples] items). "
+            "[where]: exact match is [percent] with tag [tag], down from [reference] ([samples] items). "
             "That is more than [drop] below and more than [day_noise] standard errors. "
             "It stays until the score is back or another level is accepted."
         ),

@@ -110,7 +110,7 @@ def test_every_alert_finds_its_cause(server: Prometheus, alert: str) -> None:
 
 def test_alert_texts_carry_the_numbers(server: Prometheus) -> None:
     texts = server.alerts()["CustomTaskRegression"]["annotations"]
-    assert "exact match is 60% with tag v2, the day before it was 80% (500 items)" in texts["description"]
+    assert "exact match is 60% with tag v2, down from 80% (500 items)" in texts["description"]
 
 
 @pytest.mark.parametrize(("title", "expr", "instant"), QUERIES, ids=lambda value: str(value)[:40])

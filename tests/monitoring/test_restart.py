@@ -53,6 +53,6 @@ def test_a_drop_and_a_stop_outlive_a_restart_and_a_crash(tmp_path: Path) -> None
             _wait_until_both_fire(server)
             assert server.value(REFERENCE.name) == 0.8
             texts = server.alerts()["CustomTaskRegression"]["annotations"]
-            assert "exact match is 60% with tag v2, the day before it was 80%" in texts["description"]
+            assert "exact match is 60% with tag v2, down from 80%" in texts["description"]
             _show(page, 0.79, "v3")
             wait_for("the alert to end", lambda: "CustomTaskRegression" not in server.alerts())
