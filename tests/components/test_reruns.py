@@ -1,5 +1,6 @@
 """What a preview says of an evaluation, and which change of owner it refuses."""
 
+import copy
 from typing import Any
 
 import pulumi
@@ -11,10 +12,6 @@ from tests.components import program
 DIRECT = [("argocd", "pulumi"), ("pulumi", "argocd")]
 STEPS = [(None, "argocd"), (None, "pulumi"), ("argocd", "none"), ("none", "pulumi"), ("pulumi", "none")]
 STEPS += [("none", "argocd"), ("argocd", "argocd"), ("pulumi", "pulumi"), ("none", "none")]
-
-
-def inputs(owner: str, source: str = "a") -> dict[str, Any]:
-    return {"metadata": {"annotations": {"vllm-eval/owner": owner}}, "spec": {"source": {"patches": source}}}
 
 
 def said(monkeypatch: pytest.MonkeyPatch, hook: pulumi.ResourceHook, old: Any, new: Any) -> list[str]:  # noqa: ANN401
@@ -56,15 +53,39 @@ def test_the_application_carries_the_owner_and_its_hooks_run_in_previews() -> No
         assert not options.ignore_errors
 
 
-def test_only_a_new_source_re_runs_argocds_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def application(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (a setting of any kind)
+    groups = copy.deepcopy(program.stack_file("prod"))
+    for path, value in changes.items():
+        groups[path] = {**groups.get(path, {}), **value} if isinstance(value, dict) else value
+    return program.run(groups, stack="prod").one("Application").inputs
+
+
+def test_the_line_says_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     hook = program.run(program.stack_file("prod"), stack="prod").hooks["vllm-eval-application"]
-    line = "This re-runs the evaluation: 2 models x 2 tasks."
-    assert said(monkeypatch, hook, inputs("argocd"), inputs("argocd", "b")) == [line]
-    assert said(monkeypatch, hook, None, inputs("argocd")) == [line]
-    assert said(monkeypatch, hook, inputs("argocd"), inputs("argocd")) == []
-    assert said(monkeypatch, hook, inputs("none"), inputs("none", "b")) == []
+    old = application()
+    models = program.stack_file("prod")["models"]
+    third = {**models[0], "name": "third", "tag": "third"}
+
+    def line(new: dict[str, Any], before: dict[str, Any] | None = old) -> list[str]:
+        return said(monkeypatch, hook, before, new)
+
+    everything = ["This re-runs the evaluation: 2 models x 2 tasks."]
+    nothing_new = ["This starts the evaluation again, which finds no model new or changed."]
+    assert line(old, None) == everything
+    assert line(old) == []
+    assert line(application(evaluation={"limit": 3})) == everything
+    assert line(application(evaluation={"namespace": "other"})) == everything
+    assert line(application(evaluation={"schedule": "0 1 * * *"})) == []
+    assert line(application(models=[*models, third])) == ["This re-runs the evaluation: 1 model x 2 tasks."]
+    assert line(application(models=models[:1])) == nothing_new
+    assert line(application(models=[{**models[0], "concurrency": 1}, models[1]])) == nothing_new
+    assert line(application(git={"revision": "v2"})) == [
+        "This re-runs the evaluation if the Job differs there: 2 models x 2 tasks."
+    ]
+    assert line(application(evaluation={"owner": "none"})) == []
+    assert line(old, application(evaluation={"owner": "none"})) == everything
     with pytest.raises(reruns.OwnerChangeError):
-        said(monkeypatch, hook, inputs("argocd"), inputs("pulumi"))
+        line(application(evaluation={"owner": "pulumi"}))
 
 
 def test_every_creation_of_pulumis_job_is_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
