@@ -18,7 +18,6 @@ DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 SECRET_KEY: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"  # noqa: S105 (a pattern)
 QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$"
 URL: Final = r"^https?://[^\s/?#]+[^\s?#]*$"
-PORT: Final = Field(ge=1, le=65535, examples=[8000])
 
 DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL)]
 SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY)]
@@ -129,15 +128,19 @@ class Results(Group):
 class Resources(Group):
     """Requests and limits of a container, laid over the manifest's."""
 
-    requests: dict[Text, Quantity] = Field(default_factory=dict, examples=[{"cpu": "500m", "memory": "1Gi"}])
-    limits: dict[Text, Quantity] = Field(default_factory=dict, examples=[{"memory": "4Gi"}])
+    requests: dict[Text, Quantity] = Field(
+        default_factory=dict, description="What is reserved.", examples=[{"cpu": "500m", "memory": "1Gi"}]
+    )
+    limits: dict[Text, Quantity] = Field(
+        default_factory=dict, description="What is never exceeded.", examples=[{"memory": "4Gi"}]
+    )
 
 
 class Egress(Group):
     """One more place that evaluation pods may reach."""
 
-    cidr: Cidr = Field(examples=["0.0.0.0/0"])
-    port: int = PORT
+    cidr: Cidr = Field(description="Addresses.", examples=["0.0.0.0/0"])
+    port: int = Field(ge=1, le=65535, description="TCP port.", examples=[443])
 
 
 class Evaluation(Group):
@@ -223,7 +226,7 @@ class Network(Group):
         default_factory=dict, description="Labels of the model's pods.", examples=[{"app": "vllm"}]
     )
     cidr: Cidr | None = Field(None, description="Addresses, for a model outside the cluster.", examples=["10.0.0.7/32"])
-    port: int = PORT
+    port: int = Field(ge=1, le=65535, description="TCP port of the model's pods.", examples=[8000])
 
 
 class Api(StrEnum):

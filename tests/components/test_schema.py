@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from components.settings import schema
+from components.settings import reference, schema
 from components.settings.keys import SECRETS
 from tests.components.program import ROOT
 
@@ -26,6 +26,10 @@ def stack_file(name: str) -> dict[str, Any]:
 
 def test_the_committed_schema_is_the_models() -> None:
     assert schema.FILE.read_text() == schema.text(), "run python -m components.settings.schema"
+
+
+def test_the_committed_table_is_the_models() -> None:
+    assert reference.FILE.read_text() == reference.text(), "run python -m components.settings.reference"
 
 
 @pytest.mark.parametrize("name", STACKS)
