@@ -1,0 +1,266 @@
+"""Whether a score is worse than its pinned baseline, or only luckier or unluckier.
+
+What the baseline must hold
+---------------------------
+The baseline is the accepted run together with the runs that followed it, up to
+``BASELINE_RUNS`` in all: those of the *same model tag*, each of them good, in
+order of start, and none later than the first ``BASELINE_RUNS``. The caller
+hands them, the accepted run first, to :func:`pinned_baseline`, which leaves out
+what differs from the others (a fault that came under the same tag), and gives
+the result to :func:`compare`. Until ten runs are there, fewer do. After that it
+never changes: a maximum would be a lucky run by choice, and a baseline that
+moves on would follow ten drops of 2 % without a word. Their samples must be
+kept as long as they are the baseline.
+
+Why more than one run
+---------------------
+One false alarm a year in a stack of 100 series that are compared daily leaves a
+level of 1.4e-5 for each comparison. With one run as the baseline, its own noise
+then hides a true drop of 15 % in four of ten runs of 500 sampled answers, and a
+lucky one raises several alarms in its year. Simulated (tests/bench), 15 % drop
+from 0.8, chance to be called by one run; and false alarms a year in the worst
+of all cells (scores 0.2 to 0.95, 100 and 500 items, greedy and sampled):
+
+=============  ==========  ===========  ==========  ============
+baseline runs  2 % flips   2 % flips    sampled     false alarms
+..             500 items   100 items    500 items   a year, mean
+=============  ==========  ===========  ==========  ============
+1              1.00        0.00         0.52        0.7
+5              1.00        0.69         0.92        0.6
+10             1.00        0.85         0.96        0.6
+=============  ==========  ===========  ==========  ============
+
+"2 % flips" is greedy decoding, where batching turns an answer now and then;
+"sampled" is the hardest case, in which every item has the same chance in every
+run. 100 sampled answers cannot show a drop of 15 % at this level (0.06); such a
+comparison says ``inconclusive``, and the cure is more items or greedy decoding.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+from math import ceil, floor, isclose
+from typing import Final, Literal
+
+from vllm_eval.stats import Exact, exchange, significance_level, two_proportions
+
+Verdict = Literal["better", "same", "worse", "inconclusive", "no_baseline"]
+Method = Literal["paired", "two_proportions"]
+
+# A verdict that holds until the next of these, or until a baseline is accepted.
+DECISIVE: Final[frozenset[Verdict]] = frozenset({"better", "same", "worse"})
+BASELINE_RUNS: Final = 10
+# "worse" needs an observed drop of more than this share of the baseline.
+PRACTICAL_DROP: Final = Fraction(1, 10)
+# A run that is lower at this level is not called "same", so that one lucky run
+# does not end a regression that is there.
+DOUBT_LEVEL: Final = 0.05
+# A run joins the baseline unless it differs from it at this level, in either
+# direction: leaving out only the low ones would make a lucky baseline, and a
+# wider net (0.05) doubled the false alarms in simulation.
+OUTLIER_LEVEL: Final = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskScore:
+    """A task's score in one run.
+
+    Parameters
+    ----------
+    task_hash, engine_version
+        What must be equal for two scores to mean the same.
+    n
+        Items that were scored, at least 1.
+    mean
+        The score, 0..1.
+    correct
+        Item id to whether it was answered right; None where single items are
+        not known, or are neither right nor wrong.
+    clusters
+        Item id to what it shares with others (a passage); None: items are
+        independent.
+
+    Raises
+    ------
+    ValueError
+        The numbers contradict each other.
+    """
+
+    task_hash: str
+    engine_version: str
+    n: int
+    mean: float
+    correct: Mapping[str, bool] | None = None
+    clusters: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or not 0 <= self.mean <= 1:
+            raise ValueError(f"a score needs n >= 1 and 0 <= mean <= 1; got n={self.n}, mean={self.mean}")
+        if self.correct is None:
+            return
+        right = sum(self.correct.values())
+        if len(self.correct) != self.n or not isclose(right / self.n, self.mean, abs_tol=1e-6):
+            raise ValueError(f"{right} of {len(self.correct)} items are right, which is not {self.mean} of {self.n}")
+        if self.clusters is not None and not self.correct.keys() <= self.clusters.keys():
+            raise ValueError(f"no cluster for item {min(self.correct.keys() - self.clusters.keys())!r}")
+
+    @property
+    def right(self) -> Fraction:
+        """Sum of the items' scores: the number of right answers where items are right or wrong."""
+        total = self.mean * self.n
+        return Fraction(round(total)) if isclose(total, round(total), abs_tol=1e-6) else Fraction(total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A score against its baseline.
+
+    Parameters
+    ----------
+    verdict
+        ``worse``: more than 10 % below, and significantly. ``better``:
+        significantly above. ``same``: neither, and nothing speaks for a drop.
+        ``inconclusive``: too little is known to say. ``no_baseline``: nothing
+        comparable.
+    reason
+        One sentence for people, with the numbers.
+    p_value
+        One-sided, of "worse"; None without a baseline.
+    baseline_mean, baseline_runs
+        Mean score, 0..1, of how many runs; None and 0 without a baseline.
+    drop
+        Relative to the baseline, 0.1 is 10 % below, negative is above; None
+        without a baseline or if that is 0.
+    level
+        What ``p_value`` was compared with.
+    method
+        The test; None without a baseline.
+    """
+
+    verdict: Verdict
+    reason: str
+    p_value: float | None = None
+    baseline_mean: float | None = None
+    baseline_runs: int = 0
+    drop: float | None = None
+    level: float
+    method: Method | None = None
+
+    @property
+    def decisive(self) -> bool:
+        """Whether this verdict replaces the one that holds."""
+        return self.verdict in DECISIVE
+
+
+def pinned_baseline(runs: Iterable[TaskScore]) -> tuple[TaskScore, ...]:
+    """Choose the baseline among the accepted run (first) and the good runs of its tag that followed, by start.
+
+    Reads no more than ``BASELINE_RUNS`` entries. Runs of another task hash or
+    engine version, and runs that differ from those before, are left out and
+    not replaced. Empty only for no runs.
+    """
+    members: list[TaskScore] = []
+    for run in islice(runs, BASELINE_RUNS):
+        if not members or (_mismatch(run, members[0]) is None and _test(run, members)[0].different > OUTLIER_LEVEL):
+            members.append(run)
+    return tuple(members)
+
+
+def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | None, *, series: int) -> Comparison:
+    """Compare a score with its baseline.
+
+    Paired on the items where all runs have the same: the exact McNemar test,
+    for several baseline runs its generalisation, by clusters if there are any.
+    Else Fisher's exact test of two proportions.
+
+    Parameters
+    ----------
+    candidate
+        The score to judge.
+    baseline
+        One run, or several by start, the accepted one first; see
+        :func:`pinned_baseline`. Members that are not comparable with the
+        candidate are left out; if the first is not, there is no baseline.
+    series
+        How many scores (tasks times models) the stack compares.
+    """
+    level = significance_level(series)
+    runs = [baseline] if isinstance(baseline, TaskScore) else list(baseline or ())
+    mismatch = _mismatch(candidate, runs[0]) if runs else "there is no earlier run of this task"
+    if mismatch is not None:
+        return Comparison(verdict="no_baseline", reason=mismatch, level=level)
+    runs = [run for run in runs if _mismatch(candidate, run) is None]
+    test, method = _test(candidate, runs)
+    reference = sum((run.right for run in runs), Fraction(0)) / sum(run.n for run in runs)
+    score = candidate.right / candidate.n
+    verdict, why = _judge(score, reference, test, level, blind=_collapse(candidate, runs) > level)
+    return Comparison(
+        verdict=verdict,
+        reason=f"{float(score):.4g} against {float(reference):.4g} of {len(runs)} baseline run"
+        f"{'s' if len(runs) > 1 else ''}, {candidate.n} items, p = {test.worse:.2g}, level {level:.2g}: {why}",
+        p_value=test.worse,
+        baseline_mean=float(reference),
+        baseline_runs=len(runs),
+        drop=float(1 - score / reference) if reference else None,
+        level=level,
+        method=method,
+    )
+
+
+def _judge(score: Fraction, reference: Fraction, test: Exact, level: float, *, blind: bool) -> tuple[Verdict, str]:
+    dropped = score < (1 - PRACTICAL_DROP) * reference
+    if dropped and test.worse <= level:
+        return "worse", "more than 10 % below the baseline, and not by chance"
+    if test.better <= level:
+        return "better", "above the baseline, and not by chance"
+    if blind:
+        return "inconclusive", "the baseline has too few right answers for any drop to be told from chance"
+    if dropped:
+        return "inconclusive", "more than 10 % below the baseline, but it may be chance; more items would tell"
+    if test.worse <= DOUBT_LEVEL:
+        return "inconclusive", "below the baseline, but not by more than 10 %"
+    return "same", "no sign of a drop"
+
+
+def _mismatch(one: TaskScore, other: TaskScore) -> str | None:
+    if one.task_hash != other.task_hash:
+        return "the task is not the one of the baseline (its text, data, limit or API changed); accept a new baseline"
+    if one.engine_version != other.engine_version:
+        return (
+            f"the engine is {one.engine_version}, the baseline's {other.engine_version}, "
+            "and prompts differ between versions; accept a new baseline"
+        )
+    return None
+
+
+def _test(candidate: TaskScore, runs: Sequence[TaskScore]) -> tuple[Exact, Method]:
+    units = _units(candidate, runs)
+    if units is not None:
+        return exchange(units[0], units[1:]), "paired"
+    n, right = sum(run.n for run in runs), sum((run.right for run in runs), Fraction(0))
+    # Parts of a right answer are rounded against the finding.
+    low = two_proportions(ceil(candidate.right), candidate.n, floor(right), n)
+    high = two_proportions(floor(candidate.right), candidate.n, ceil(right), n)
+    return Exact(
+        worse=low.worse, better=high.better, different=min(1.0, 2 * min(low.worse, high.better))
+    ), "two_proportions"
+
+
+def _collapse(candidate: TaskScore, runs: Sequence[TaskScore]) -> float:
+    """The p-value of "worse" if the candidate had no right answer at all."""
+    items = None if candidate.correct is None else dict.fromkeys(candidate.correct, False)
+    return _test(replace(candidate, mean=0.0, correct=items), runs)[0].worse
+
+
+def _units(candidate: TaskScore, runs: Sequence[TaskScore]) -> list[list[int]] | None:
+    """Right answers of each item or cluster, one list a run, the candidate's first; None if items do not match."""
+    tables = [score.correct for score in (candidate, *runs)]
+    known = [table for table in tables if table is not None]
+    if len(known) < len(tables) or any(table.keys() != known[0].keys() for table in known):
+        return None
+    clusters = candidate.clusters or {}
+    members: dict[str, list[str]] = {}
+    for item in known[0]:
+        members.setdefault(clusters.get(item, item), []).append(item)
+    return [[sum(table[item] for item in items) for items in members.values()] for table in known]
