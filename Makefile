@@ -1,0 +1,72 @@
+# Every command that people and CI type. `make help` lists them.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SANDBOX := $(PYTHON) -m sandbox
+UV_VERSION := 0.9.5
+SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
+
+.PHONY: help up down status logs shell test test-unit test-e2e check lint fmt lock tools clean venv
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: venv  ## deploy everything on a cluster on this machine and print the scores
+	@$(SANDBOX) up
+
+down:  ## end the sandbox and remove all that it left on this machine but the caches
+	@if [ -x $(PYTHON) ]; then $(SANDBOX) down; fi
+
+status: venv  ## print the sandbox's processes, pods and scores
+	@$(SANDBOX) status
+
+shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
+	@$(SANDBOX) shell
+
+test: venv  ## all tests: lint, types, unit tests, then the end-to-end suite on a sandbox
+	@$(SANDBOX) test
+
+check: venv lint test-unit  ## lint, types and the tests that need no cluster
+
+test-unit: venv tools
+	@$(PYTHON) -m pytest -q
+
+test-e2e: venv  ## the end-to-end suite on the running sandbox
+	@$(PYTHON) -m pytest -q -m e2e tests/e2e
+
+lint: venv  ## ruff, mypy, yamllint, actionlint, zizmor
+	@$(PYTHON) -m ruff check --quiet .
+	@$(PYTHON) -m ruff format --quiet --check .
+	@$(PYTHON) -m mypy --no-error-summary $(SOURCES)
+	@$(VENV)/bin/yamllint --strict .
+
+fmt: venv  ## format the Python sources
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix-only --quiet .
+
+tools: venv  ## build the pinned tools into the cache
+	@$(SANDBOX) tools
+
+clean: down  ## `down`, and remove the caches and the virtual environment
+	@if [ -x $(PYTHON) ]; then $(SANDBOX) clean; fi
+	@rm -rf $(VENV)
+
+venv: $(VENV)/.complete
+
+# uv only fills the virtual environment; it is not one of our packages.
+$(VENV)/.complete: requirements-dev.txt
+	@echo "• Python packages …"
+	@rm -rf $(VENV) && python3 -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
+lock: venv  ## re-make the hashed requirements files from the .in files
+	@$(COMPILE) -o eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
+	@$(COMPILE) -o requirements.txt requirements.in
+	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
+	@$(COMPILE) -o sandbox/images/model/requirements.txt sandbox/images/model/requirements.in

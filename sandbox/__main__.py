@@ -1,0 +1,86 @@
+"""Command line of the sandbox; the Makefile is its only documented caller."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+from sandbox import report, stack, steps, tools
+from sandbox.cluster import kubectl
+from sandbox.layout import Layout
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError, fail, say
+
+
+def up(layout: Layout) -> int:
+    """Deploy everything and print the scores."""
+    namespace = steps.up(layout)
+    say(f"\n{report.table(report.scores(namespace, stack.NAME))}\n{report.NEXT}")
+    return 0
+
+
+def down(layout: Layout) -> int:
+    """End the sandbox."""
+    Namespace(layout).stop()
+    say("the sandbox is gone; tools, packages and images stay in the cache (`make clean` removes them)")
+    return 0
+
+
+def status(layout: Layout) -> int:
+    """Print what runs."""
+    namespace = Namespace(layout)
+    say(kubectl(namespace, "get", "applications.argoproj.io,jobs,pods", "-A"))
+    say(report.table(report.scores(namespace, stack.NAME)))
+    return 0
+
+
+def shell(layout: Layout) -> int:
+    """Open a shell inside."""
+    namespace = Namespace(layout)
+    environment = {**namespace.env(), **stack.env(namespace), "PS1": "(sandbox) \\w$ "}
+    return subprocess.call(namespace.command(["bash", "--norc"]), env=environment)
+
+
+def build_tools(layout: Layout) -> int:
+    """Build the pinned tools."""
+    tools.build_all(layout)
+    return 0
+
+
+def clean(layout: Layout) -> int:
+    """Remove the caches; the sandbox must be down."""
+    others = [path.name for path in (layout.cache / "sandboxes").glob("*") if path != layout.state]
+    if others:
+        raise SandboxError(f"sandboxes of other clones use the cache: {', '.join(others)}; `make down` them first")
+    shutil.rmtree(layout.cache, ignore_errors=True)
+    return 0
+
+
+COMMANDS = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "shell": shell,
+    "tools": build_tools,
+    "clean": clean,
+}
+
+
+def main() -> int:
+    """Run one command; a `SandboxError` ends it with one message."""
+    parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    chosen = parser.parse_args().command
+    # What starts inside must not stop when the terminal of `make up` closes.
+    os.umask(0o022)
+    try:
+        return COMMANDS[chosen](Layout.of_this_clone())
+    except SandboxError as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        return fail(SandboxError(f"interrupted; run `make {chosen}` again to go on, `make down` to remove everything"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What the machine must have, checked before anything is changed and reported all at once."""
+
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Final
+
+from sandbox.layout import Layout
+from sandbox.shell import SandboxError
+from sandbox.tools import go_version
+
+PROGRAMS: Final = {
+    "apt-get": "the sandbox unpacks Debian packages: use Debian 12",
+    "dpkg": "the sandbox unpacks Debian packages: use Debian 12",
+    "git": "apt-get install git",
+    "ip": "apt-get install iproute2",
+    "nsenter": "apt-get install util-linux",
+    "openssl": "apt-get install openssl",
+    "unshare": "apt-get install util-linux",
+}
+FREE_BYTES: Final = 12 * 10**9
+
+
+def problems(layout: Layout) -> list[str]:
+    """Return one sentence with its cure for every prerequisite that this machine lacks."""
+    found = []
+    if os.geteuid() != 0:
+        found.append("this user is not root: namespaces and mounts need it; run `sudo make up`")
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        found.append(f"this is {platform.system()} on {platform.machine()}: the sandbox runs on Linux x86_64 only")
+    found += [f"there is no `{name}`: {cure}" for name, cure in PROGRAMS.items() if shutil.which(name) is None]
+    if go_version() is None:
+        found.append("there is no `go`: install Go 1.24 or newer, and put its bin folder on PATH")
+    if not Path("/dev/net/tun").exists():
+        found.append("there is no /dev/net/tun: `modprobe tun`, or give this container the device")
+    if not _has_memory_cgroup():
+        found.append("there is no memory cgroup: boot with `cgroup_enable=memory`")
+    folder = next(path for path in (layout.cache, *layout.cache.parents) if path.exists())
+    if (free := shutil.disk_usage(folder).free) < FREE_BYTES:
+        found.append(
+            f"{folder} has {free / 1e9:.1f} GB free, the sandbox needs {FREE_BYTES / 1e9:.0f}: "
+            "free some, or set VLLM_EVAL_CACHE to a folder on another disk"
+        )
+    if layout.cache.resolve().is_relative_to("/etc") or str(layout.cache.resolve()).startswith(("/var/", "/run/", "/usr/")):
+        found.append(f"the cache {layout.cache} lies under a folder that the sandbox overlays: set VLLM_EVAL_CACHE")
+    return found
+
+
+def check(layout: Layout) -> None:
+    """Raise one error that lists every missing prerequisite."""
+    if found := problems(layout):
+        raise SandboxError("this machine cannot run the sandbox:\n" + "\n".join(f"  - {each}" for each in found))
+
+
+def _has_memory_cgroup() -> bool:
+    v2 = Path("/sys/fs/cgroup/cgroup.controllers")
+    if v2.exists():
+        return "memory" in v2.read_text().split()
+    return Path("/sys/fs/cgroup/memory").exists()

@@ -1,0 +1,139 @@
+"""The evaluation seen from outside: its image goes through CI's own write-back, its Job through Argo CD."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sandbox import git, images
+from sandbox.cluster import kubectl
+from sandbox.layout import REPOSITORY
+from sandbox.monitoring import query
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError, run, say, wait_for
+
+IMAGE: Final = "vllm-eval/vllm-eval-evalchemy"
+REGISTRY_OF_IMAGE: Final = "ghcr.io"
+JOB: Final = ("-n", "vllm-eval", "get", "job", "evalchemy", "--ignore-not-found", "-o", "json")
+APPLICATION: Final = ("-n", "argocd", "get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
+PATIENCE: Final = 1800.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the evaluation Job on the cluster says of itself; times are Unix seconds."""
+
+    uid: str
+    git_commit: str
+    image: str
+    finished: float | None
+    failed: str | None
+
+
+def build_image(namespace: Namespace) -> None:
+    """Build, push and write back the image of the commit on `main`, unless the recorded one is of the same sources."""
+    if git.image_is_current(namespace) and images.exists(namespace, f"{IMAGE}:latest"):
+        return
+    bare = namespace.layout.state / "git" / git.NAME
+    commit = run(["git", f"--git-dir={bare}", "rev-parse", "main"]).strip()
+    dockerfile = REPOSITORY / "docker/evalchemy.Dockerfile"
+    digest = images.build(
+        namespace, f"{IMAGE}:latest", context=REPOSITORY, dockerfile=dockerfile, target="runner"
+    )
+    write_back(namespace, commit, digest)
+
+
+def write_back(namespace: Namespace, commit: str, digest: str) -> None:
+    """Record commit and digest in the Job's manifest by the very script that the workflow runs."""
+    checkout = namespace.layout.state / "checkout"
+    bare = namespace.layout.state / "git" / git.NAME
+    if not checkout.exists():
+        run(["git", "clone", "--quiet", bare, checkout])
+    script = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
+    image = f"{REGISTRY_OF_IMAGE}/{IMAGE}"
+    said = run(
+        [*script, "--remote", bare, "--image", image, "--digest", digest, "--commit", commit], env=namespace.env()
+    )
+    say(f"  {said.strip()}")
+
+
+def job(namespace: Namespace) -> Job | None:
+    """Return the Job on the cluster, or None while there is none."""
+    text = kubectl(namespace, *JOB)
+    if not text:
+        return None
+    seen: dict[str, Any] = json.loads(text)
+    conditions = {each["type"]: each for each in seen["status"].get("conditions", []) if each["status"] == "True"}
+    end = conditions.get("Complete") or conditions.get("Failed")
+    return Job(
+        uid=seen["metadata"]["uid"],
+        git_commit=seen["spec"]["template"]["metadata"]["annotations"]["git-commit"],
+        image=seen["spec"]["template"]["spec"]["containers"][0]["image"],
+        finished=datetime.fromisoformat(end["lastTransitionTime"]).timestamp() if end else None,
+        failed=conditions["Failed"].get("message", "") if "Failed" in conditions else None,
+    )
+
+
+def wait(namespace: Namespace) -> Job:
+    """Wait for the end of the Job that belongs to the tip of `main`, and for its scores.
+
+    Raises
+    ------
+    SandboxError
+        With the pods' last lines, when the Job fails; with what was seen last, when it does not end.
+    """
+    recorded = git.recorded_commit(namespace)
+    deadline = time.monotonic() + PATIENCE
+    said = ""
+    while time.monotonic() < deadline:
+        found = job(namespace)
+        if found and found.git_commit == recorded and found.finished:
+            break
+        state = progress(namespace) if found and found.git_commit == recorded else sync_state(namespace)
+        if state != said:
+            say(f"  {state}")
+            said = state
+        time.sleep(2)
+    else:
+        raise SandboxError(f"the evaluation did not end within {PATIENCE:.0f} s; last seen: {said}")
+    if found.failed is not None:
+        raise SandboxError(f"the evaluation failed: {found.failed}\n{logs(namespace)}")
+    wait_for("the scores in Prometheus", lambda: scraped(namespace) > found.finished, seconds=60)
+    return found
+
+
+def sync_state(namespace: Namespace) -> str:
+    """Say in one line what Argo CD makes of the Application."""
+    text = kubectl(namespace, *APPLICATION)
+    if not text:
+        return "there is no Application yet"
+    status = json.loads(text).get("status", {})
+    conditions = "; ".join(each["message"] for each in status.get("conditions", []))
+    operation = status.get("operationState", {}).get("message", "")
+    return f"Argo CD: {status.get('sync', {}).get('status', 'Unknown')} {operation} {conditions}".strip()[:300]
+
+
+def progress(namespace: Namespace) -> str:
+    """Return the last line that the evaluation's pods wrote, or the state of the pods."""
+    try:
+        lines = kubectl(namespace, "-n", "vllm-eval", "logs", "job/evalchemy", "--tail=1").strip()
+    except SandboxError:
+        lines = ""
+    return lines or "the evaluation's pod starts"
+
+
+def logs(namespace: Namespace) -> str:
+    """Return the last lines of every pod of the Job."""
+    selector = "--selector=batch.kubernetes.io/job-name=evalchemy"
+    try:
+        return kubectl(namespace, "-n", "vllm-eval", "logs", selector, "--prefix", "--tail=20")
+    except SandboxError as error:
+        return str(error)
+
+
+def scraped(namespace: Namespace) -> float:
+    """Return when Prometheus last scraped a pushed score (Unix seconds), 0 for never."""
+    series = query(namespace, 'max(timestamp(push_time_seconds{job="vllm-eval"}))')
+    return series[0][1] if series else 0.0

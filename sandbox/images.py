@@ -1,0 +1,215 @@
+"""A container registry, a builder, and the images that the cluster needs.
+
+Registry and builder keep their data in the cache, so that a second sandbox
+builds nothing. Images go by their production names: containerd asks the local
+registry whichever registry a name begins with.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sandbox.layout import REGISTRY
+from sandbox.namespace import Namespace
+from sandbox.shell import run, say, wait_for
+from sandbox.tools import module_source
+
+HERE: Final = Path(__file__).parent / "images"
+BASE: Final = "python:3.11-slim"
+BUILDKIT: Final = "unix:///run/buildkit/buildkitd.sock"
+
+# Production name of every service image, its user, and the program that it
+# starts. Tags are those that the stack and the manifests here ask for.
+SERVICES: Final = {
+    "argoproj/argocd:v3.6.1": ["999", "/usr/bin/tini", "--"],
+    "library/redis:sandbox": ["65534", "redis-server"],
+    "prom/pushgateway:v1.5.1": ["65534", "prometheus-pushgateway"],
+    "prometheus-operator/prometheus-operator:v0.83.0": ["65534", "operator"],
+    "prometheus-operator/prometheus-config-reloader:v0.83.0": ["65534", "prometheus-config-reloader"],
+    "prometheus/alertmanager:v0.25.0": ["65534", "prometheus-alertmanager"],
+    "prometheus/prometheus:v3.13.5": ["65534", "prometheus"],
+}
+# Programs of `tools/` that the service image carries beside Debian's.
+PROGRAMS: Final = ("argocd", "helm", "kustomize", "operator", "prometheus", "prometheus-config-reloader")
+MODEL: Final = "vllm-eval/sandbox-model:latest"
+
+
+def store(cache: Path, state: Path) -> Path:
+    """Return the folder for images: the cache's, or the sandbox's own while another sandbox has that one."""
+    chosen = state / "images.path"
+    if chosen.exists():
+        return Path(chosen.read_text())
+    folder = cache / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / "owner"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        holder = Path(owner.read_text()) if owner.exists() else state
+        if holder != state and _runs(holder):
+            say("  another sandbox uses the image cache: this one builds its images anew")
+            folder = state / "images"
+        else:
+            owner.write_text(str(state))
+    chosen.write_text(str(folder))
+    return folder
+
+
+def _runs(state: Path) -> bool:
+    try:
+        pid = (state / "init.pid").read_text().split()[0]
+    except OSError:
+        return False
+    return Path(f"/proc/{pid}").exists()
+
+
+def start(namespace: Namespace) -> None:
+    """Start the registry and the builder."""
+    config = namespace.layout.state / "config"
+    namespace.daemon("registry", ["registry", "serve", config / "registry.yaml"])
+    namespace.daemon("buildkitd", ["buildkitd", "--config", config / "buildkitd.toml", "--oci-worker-binary=runc"])
+    wait_for("the registry", lambda: crane(namespace, "catalog", REGISTRY) or True, seconds=30)
+    wait_for("the builder", lambda: buildctl(namespace, "debug", "workers"), seconds=30)
+
+
+def provide_pause(namespace: Namespace) -> None:
+    """Push the pods' pause image: the sandbox's own `pause`, alone."""
+    if not exists(namespace, "pause:sandbox"):
+        with _staging(namespace) as folder:
+            shutil.copy(namespace.layout.bin / "pause", folder / "pause")
+            _push_rootfs(namespace, folder, "pause:sandbox", "--entrypoint=/pause", "--user=65535")
+
+
+def provide_base(namespace: Namespace) -> None:
+    """Push the Python base image: a minimal Debian from its package registry, with this machine's CA bundle."""
+    if exists(namespace, f"library/{BASE}"):
+        return
+    with _staging(namespace) as folder:
+        suite, mirror = _debian_release()
+        packages = "ca-certificates,python3,python3-venv,python-is-python3"
+        namespace.run(
+            ["debootstrap", "--variant=minbase", f"--include={packages}", suite, folder, mirror],
+            timeout=900,
+            log=namespace.layout.logs / "debootstrap.log",
+        )
+        shutil.rmtree(folder / "var/cache/apt/archives", ignore_errors=True)
+        # Behind a proxy that signs with its own authority, pip and apt in builds need that authority too.
+        shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/ssl/certs/ca-certificates.crt")
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        _push_rootfs(namespace, folder, f"library/{BASE}", f"--env={path}", "--cmd=python3")
+
+
+def provide_services(namespace: Namespace) -> None:
+    """Build the one image of all services and push it under each name of `SERVICES`."""
+    programs = [namespace.layout.bin / name for name in PROGRAMS]
+    # Argo CD verifies every commit through these two scripts of its own module.
+    wrappers = [module_source("argocd") / "hack" / name for name in ("gpg-wrapper.sh", "git-verify-wrapper.sh")]
+    key = _key([HERE / "services/Dockerfile", *programs])
+    built = f"sandbox/services:{key}"
+    if not exists(namespace, built):
+        with _staging(namespace) as folder:
+            (folder / "bin").mkdir()
+            for program in [*programs, *wrappers]:
+                shutil.copy(program, folder / "bin" / program.name)
+            build(namespace, built, context=folder, dockerfile=HERE / "services/Dockerfile")
+    for name, (user, *entrypoint) in SERVICES.items():
+        config = [f"--user={user}", f"--entrypoint={','.join(entrypoint)}"]
+        crane(namespace, "mutate", f"{REGISTRY}/{built}", *config, "--tag", f"{REGISTRY}/{name}")
+
+
+def provide_model(namespace: Namespace) -> None:
+    """Build the served model's image unless the registry has it."""
+    key = _key(sorted((HERE / "model").iterdir()))
+    if not exists(namespace, MODEL.replace("latest", key)):
+        build(namespace, MODEL.replace("latest", key), context=HERE / "model", dockerfile=HERE / "model/Dockerfile")
+    crane(namespace, "tag", f"{REGISTRY}/{MODEL.replace('latest', key)}", "latest")
+
+
+def build(namespace: Namespace, name: str, *, context: Path, dockerfile: Path, target: str = "") -> str:
+    """Build an image, push it to the registry as `name`, and return its digest."""
+    options = [f"--opt=build-arg:BASE=docker.io/library/{BASE}", f"--opt=filename={dockerfile.name}"]
+    if target:
+        options.append(f"--opt=target={target}")
+    say(f"  building the image {name.partition(':')[0]} …")
+    buildctl(
+        namespace,
+        "build",
+        "--progress=plain",
+        "--frontend=dockerfile.v0",
+        f"--local=context={context}",
+        f"--local=dockerfile={dockerfile.parent}",
+        *options,
+        f"--output=type=image,name={REGISTRY}/{name},push=true,registry.insecure=true,compression=uncompressed",
+        log=namespace.layout.logs / f"image-{name.replace('/', '-').partition(':')[0]}.log",
+    )
+    return digest(namespace, name)
+
+
+def digest(namespace: Namespace, name: str) -> str:
+    """Return the digest that the registry has for a name."""
+    return crane(namespace, "digest", f"{REGISTRY}/{name}").strip()
+
+
+def exists(namespace: Namespace, name: str) -> bool:
+    """Tell whether the registry has the image."""
+    repository, _, tag = name.partition(":")
+    catalog = crane(namespace, "catalog", REGISTRY).split()
+    return repository in catalog and tag in crane(namespace, "ls", f"{REGISTRY}/{repository}").split()
+
+
+def crane(namespace: Namespace, command: str, *words: str) -> str:
+    """Run crane against the sandbox's plain-HTTP registry."""
+    return namespace.run(["crane", command, "--insecure", *words])
+
+
+def buildctl(namespace: Namespace, *words: str, log: Path | None = None) -> str:
+    """Run the builder's client."""
+    return namespace.run(["buildctl", f"--addr={BUILDKIT}", *words], log=log, timeout=1800)
+
+
+def _push_rootfs(namespace: Namespace, folder: Path, name: str, *config: str) -> None:
+    layer = folder.with_suffix(".tar")
+    with tarfile.open(layer, "w") as archive:
+        archive.add(folder, arcname=".", filter=_without_sockets)
+    try:
+        crane(namespace, "append", f"--new_layer={layer}", f"--new_tag={REGISTRY}/{name}")
+        crane(namespace, "mutate", f"{REGISTRY}/{name}", "--set-platform=linux/amd64", *config, "--tag", f"{REGISTRY}/{name}")
+    finally:
+        layer.unlink()
+
+
+def _without_sockets(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    # Devices belong to the runtime; a device node in a layer needs privileges to unpack.
+    return None if member.isdev() and not member.isfile() else member
+
+
+def _debian_release() -> tuple[str, str]:
+    """Return the suite and mirror that this machine's apt uses, whichever they are."""
+    listed = run(["apt-get", "indextargets", "--format", "$(CODENAME) $(SITE) $(REPO_URI)", "Created-By: Packages"])
+    for line in listed.splitlines():
+        codename, _, uri = line.split()
+        if "-" not in codename:
+            return codename, uri
+    return "bookworm", listed.split()[2]
+
+
+def _key(files: list[Path]) -> str:
+    # A tool's link names its version, so its target's path stands for its content.
+    contents = (os.path.realpath(file).encode() if file.is_symlink() else file.read_bytes() for file in files)
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
+
+
+@contextmanager
+def _staging(namespace: Namespace) -> Iterator[Path]:
+    folder = namespace.layout.state / "staging"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

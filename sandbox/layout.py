@@ -1,0 +1,57 @@
+"""Where the sandbox keeps its files, and the addresses that its parts share."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+
+# Addresses inside the sandbox's own network namespace.
+NODE_ADDRESS: Final = "10.244.0.1"  # the pods' bridge, which the host processes listen on too
+POD_SUBNET: Final = "10.244.0.0/24"
+SERVICE_SUBNET: Final = "10.96.0.0/16"
+REGISTRY: Final = f"{NODE_ADDRESS}:5000"
+GIT_PORT: Final = 3000
+UPLINK_DNS: Final = "10.0.2.3"  # slirp4netns' forwarder
+
+
+def cache_dir() -> Path:
+    """Return the folder that outlives every sandbox: tools, packages, image layers."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("VLLM_EVAL_CACHE") or base / "vllm-eval")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every path of one sandbox; each clone of the project has one of its own."""
+
+    cache: Path
+    name: str
+
+    @classmethod
+    def of_this_clone(cls) -> "Layout":
+        """Return the layout named after this clone's path, so that two clones never meet."""
+        digest = hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]
+        return cls(cache=cache_dir(), name=f"vllm-eval-{digest}")
+
+    @property
+    def bin(self) -> Path:
+        """Links to every tool and Debian program that tests and people call."""
+        return self.cache / "bin"
+
+    @property
+    def state(self) -> Path:
+        """All that `make down` removes."""
+        return self.cache / "sandboxes" / self.name
+
+    @property
+    def logs(self) -> Path:
+        """One file for each process, and the tools' build logs."""
+        return self.state / "logs"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Credentials of the cluster's administrator; the address holds only inside the namespace."""
+        return self.state / "kubeconfig"

@@ -1,0 +1,40 @@
+"""Prometheus Operator with a Prometheus and an Alertmanager, as production brings them."""
+
+import json
+from typing import Final
+
+from sandbox.cluster import MANIFESTS, kubectl, rollout, service_proxy
+from sandbox.namespace import Namespace
+from sandbox.shell import wait_for
+from sandbox.tools import module_source
+
+PROMETHEUS: Final = "monitoring/prometheus-operated:9090"
+ALERTMANAGER: Final = "monitoring/alertmanager-operated:9093"
+
+
+def install(namespace: Namespace) -> None:
+    """Install the operator's own bundle, then one Prometheus and one Alertmanager."""
+    bundle = module_source("prometheus-operator") / "bundle.yaml"
+    kubectl(namespace, "apply", "--server-side", "--force-conflicts", "-f", str(bundle))
+    kubectl(namespace, "wait", "--for=condition=Established", "crd/prometheuses.monitoring.coreos.com")
+    kubectl(namespace, "wait", "--for=condition=Established", "crd/alertmanagers.monitoring.coreos.com")
+    kubectl(namespace, "apply", "-f", str(MANIFESTS / "monitoring.yaml"))
+
+
+def wait(namespace: Namespace) -> None:
+    """Wait until Prometheus answers queries and Alertmanager runs."""
+    rollout(namespace, "-n default deployment/prometheus-operator")
+    wait_for("Prometheus", lambda: query(namespace, "vector(1)"), seconds=60)
+    wait_for("Alertmanager", lambda: service_proxy(namespace, ALERTMANAGER, "/-/ready"), seconds=120)
+
+
+def query(namespace: Namespace, expression: str) -> list[tuple[dict[str, str], float]]:
+    """Evaluate an instant query.
+
+    Returns
+    -------
+    list of (labels, value)
+        One entry a series; empty when nothing matches.
+    """
+    answer = json.loads(service_proxy(namespace, PROMETHEUS, "/api/v1/query", query=expression))
+    return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]

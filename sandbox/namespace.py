@@ -1,0 +1,233 @@
+"""The sandbox's own network, mount, PID and cgroup namespaces.
+
+Process 1 of the PID namespace is `pause`; killing it ends every process, mount,
+interface and firewall rule of the sandbox at once, because all of them live in
+its namespaces. What remains is files below `layout.state` and empty cgroups.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from sandbox.layout import UPLINK_DNS, Layout
+from sandbox.shell import SandboxError, run, wait_for
+from sandbox.tools import debian_root
+
+CGROUPS: Final = Path("/sys/fs/cgroup")
+
+# kubelet writes these three, and they are the whole machine's: inside the
+# namespace it finds files with the values that it wants instead.
+KERNEL_SETTINGS: Final = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
+
+
+class Namespace:
+    """A running sandbox, entered by its process 1."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._pid_file = layout.state / "init.pid"
+
+    def pid(self) -> int | None:
+        """Return the host's process id of process 1, or None when there is no sandbox."""
+        try:
+            pid, started = self._pid_file.read_text().split()
+            alive = _start_time(int(pid)) == started
+        except (OSError, ValueError):
+            return None
+        return int(pid) if alive else None
+
+    def start(self) -> None:
+        """Create the namespaces, mounts and uplink, unless they are there."""
+        if self.pid() is not None:
+            return
+        self.layout.logs.mkdir(parents=True, exist_ok=True)
+        groups = _make_cgroups(self.layout.name)
+        join = "; ".join(f"echo $$ > {group}/cgroup.procs" for group in groups)
+        unshare = "unshare --net --mount --cgroup --pid --fork --kill-child --mount-proc"
+        init = subprocess.Popen(
+            ["sh", "-ec", f"{join}; exec {unshare} {self.layout.bin / 'pause'}"],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=(self.layout.logs / "init.log").open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        children = Path(f"/proc/{init.pid}/task/{init.pid}/children")
+
+        def first_child() -> str:
+            if init.poll() is not None:
+                raise SandboxError(f"unshare ended: {(self.layout.logs / 'init.log').read_text().strip()}")
+            return children.read_text().strip()
+
+        pid = wait_for("the sandbox's namespaces", first_child, seconds=10, interval=0.05)
+        self._pid_file.write_text(f"{pid} {_start_time(int(pid))}")
+        self._enter(["sh", "-ec", self._mounts()])
+        self._enter(["sh", "-ec", "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1"])
+
+    def connect(self) -> None:
+        """Give the network namespace its way out, by user-space NAT that the host's network does not see."""
+        if "tap0" in self._enter(["ip", "-o", "link"]):
+            return
+        # --network is left out: slirp4netns opens its sockets in the host's network.
+        self._spawn(
+            "slirp4netns",
+            ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "1", "tap0"],
+            network=False,
+        )
+        wait_for("the sandbox's uplink", lambda: "default" in self._enter(["ip", "route"]), seconds=10, interval=0.1)
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        timeout: float = 600,
+        log: Path | None = None,
+    ) -> str:
+        """Run a command inside; see `sandbox.shell.run`."""
+        return run(
+            self.command(command), env={**self.env(), **(env or {})}, cwd=cwd, stdin=stdin, timeout=timeout, log=log
+        )
+
+    def command(self, command: Sequence[str | Path]) -> list[str]:
+        """Return the command line that runs `command` inside, in the caller's working directory."""
+        pid = self.pid()
+        if pid is None:
+            raise SandboxError("there is no running sandbox: type `make up` first")
+        flags = ["-t", str(pid), "--net", "--mount", "--pid", "--cgroup", f"--wdns={Path.cwd()}"]
+        return ["nsenter", *flags, "--", *(str(word) for word in command)]
+
+    def env(self) -> dict[str, str]:
+        """Return the environment of every process inside."""
+        path = f"{self.layout.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "KUBE"))}
+        return {**kept, "PATH": path, "KUBECONFIG": str(self.layout.kubeconfig)}
+
+    def daemon(self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> None:
+        """Keep a process running inside: start it unless its last one lives."""
+        self._spawn(name, command, network=True, env=env)
+
+    def alive(self, name: str) -> bool:
+        """Tell whether the daemon of that name runs."""
+        try:
+            pid, started = (self.layout.state / f"{name}.pid").read_text().split()
+            return _parse_start_time(self._enter(["cat", f"/proc/{pid}/stat"])) == started
+        except (OSError, SandboxError):
+            return False
+
+    def stop(self) -> None:
+        """End everything inside and remove what it left: idempotent, and whole also after a crash."""
+        pid = self.pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            wait_for("the end of the sandbox", lambda: self.pid() is None, seconds=20, interval=0.1)
+        for group in sorted(CGROUPS.glob(f"*/{self.layout.name}")) + [CGROUPS / self.layout.name]:
+            _remove_cgroups(group)
+        shutil.rmtree(self.layout.state, ignore_errors=True)
+        if self.layout.state.exists():
+            raise SandboxError(f"{self.layout.state} could not be removed: is something mounted there?")
+
+    def _spawn(
+        self, name: str, command: Sequence[str | Path], *, network: bool, env: Mapping[str, str] | None = None
+    ) -> None:
+        if self.alive(name):
+            return
+        groups = "for group in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do"
+        # A daemon must be in the sandbox's cgroups, or `make down` would not find it and kubelet not itself.
+        script = f'{groups} [ -w "$group" ] && echo 0 > "$group"; done 2>/dev/null; setsid "$@" >>"$LOG" 2>&1 </dev/null & cat /proc/$!/stat'
+        extra = {"LOG": str(self.layout.logs / f"{name}.log"), **(env or {})}
+        words = ["sh", "-c", script, "sh", *command]
+        inside = self.command(words)
+        if not network:
+            inside.remove("--net")
+        stat = run(inside, env={**self.env(), **extra}, cwd=self.layout.state)
+        (self.layout.state / f"{name}.pid").write_text(f"{stat.split()[0]} {_parse_start_time(stat)}")
+
+    def _enter(self, command: Sequence[str]) -> str:
+        return run(self.command(command), env=self.env())
+
+    def _mounts(self) -> str:
+        state, debian = self.layout.state, debian_root(self.layout)
+        lines = [f"mount -t overlay overlay -o lowerdir={debian}/usr:/usr /usr"]
+        # Kubernetes and containerd write below these; here they write into the sandbox's state.
+        for folder in ("etc", "var/lib", "var/log"):
+            upper, work = state / "overlay" / folder, state / "overlay/.work" / folder
+            lower = f"{debian}/{folder}:/{folder}" if (debian / folder).exists() else f"/{folder}"
+            lines.append(f"mkdir -p {upper} {work}")
+            lines.append(f"mount -t overlay overlay -o lowerdir={lower},upperdir={upper},workdir={work} /{folder}")
+        lines += ["mount -t tmpfs tmpfs /run", f"echo nameserver {UPLINK_DNS} > /etc/resolv.conf"]
+        for setting, value in KERNEL_SETTINGS.items():
+            fake = f"/run/kernel/{setting}"
+            lines += [f"mkdir -p $(dirname {fake}); echo {value} > {fake}", f"mount --bind {fake} /proc/sys/{setting}"]
+        return "\n".join([*lines, *_cgroup_mounts()])
+
+
+def _cgroup_controllers() -> list[str]:
+    """Return the names of the mounted cgroup v1 hierarchies; none on cgroup v2."""
+    if (CGROUPS / "cgroup.controllers").exists():
+        return []
+    listed = Path("/proc/self/cgroup").read_text().splitlines()
+    return [names for _, names, _ in (line.split(":", 2) for line in listed) if names]
+
+
+def _make_cgroups(name: str) -> list[Path]:
+    controllers = _cgroup_controllers()
+    if not controllers:
+        (CGROUPS / name).mkdir(exist_ok=True)
+        return [CGROUPS / name]
+    groups = [CGROUPS / controller.removeprefix("name=") / name for controller in controllers]
+    for group in groups:
+        group.mkdir(exist_ok=True)
+        # A new cpuset is empty, and a process cannot join an empty one.
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if (group / file).exists():
+                (group / file).write_text((group.parent / file).read_text())
+    return groups
+
+
+def _cgroup_mounts() -> list[str]:
+    controllers = _cgroup_controllers()
+    if not controllers:
+        # Version 2 lets only leaves hold processes: process 1 moves to one, then the controllers can be passed on.
+        return [
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+            "mkdir -p /sys/fs/cgroup/init; echo 1 > /sys/fs/cgroup/init/cgroup.procs; echo 0 > /sys/fs/cgroup/init/cgroup.procs",
+            "sed 's/[^ ]*/+&/g' /sys/fs/cgroup/cgroup.controllers > /sys/fs/cgroup/cgroup.subtree_control",
+        ]
+    lines = ["mount -t tmpfs tmpfs /sys/fs/cgroup"]
+    for controller in controllers:
+        folder = f"/sys/fs/cgroup/{controller.removeprefix('name=')}"
+        option = f"none,{controller}" if controller.startswith("name=") else controller
+        lines.append(f"mkdir {folder}; mount -t cgroup -o {option} cgroup {folder}")
+    return lines
+
+
+def _remove_cgroups(group: Path) -> None:
+    if not group.exists():
+        return
+    deadline = time.monotonic() + 10
+    while group.exists():
+        # Children first; the kernel needs a moment to let go of killed processes.
+        for folder, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+        if time.monotonic() > deadline:
+            raise SandboxError(f"{group} could not be removed: it still has processes")
+        time.sleep(0.05)
+
+
+def _start_time(pid: int) -> str:
+    """Return the kernel's start time of a process, which tells it from a later one of the same id."""
+    return _parse_start_time(Path(f"/proc/{pid}/stat").read_text())
+
+
+def _parse_start_time(stat: str) -> str:
+    # proc(5): field 22; the second field, the command in parentheses, may hold spaces.
+    return stat.rpartition(")")[2].split()[19]

@@ -1,0 +1,95 @@
+"""Running commands, telling what happens, and failing with one clear message."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+
+T = TypeVar("T")
+
+
+class SandboxError(Exception):
+    """What went wrong and what to do about it; printed without a traceback."""
+
+
+def say(text: str) -> None:
+    """Print one line of progress at once, also into a pipe."""
+    print(text, flush=True)
+
+
+@contextmanager
+def stage(title: str) -> Iterator[None]:
+    """Print what begins and how long it took."""
+    started = time.monotonic()
+    say(f"• {title} …")
+    try:
+        yield
+    except BaseException:
+        say(f"  {title}: failed after {time.monotonic() - started:.0f} s")
+        raise
+    say(f"  {title}: {time.monotonic() - started:.1f} s")
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float = 600,
+    log: Path | None = None,
+) -> str:
+    """Run a command and return its standard output.
+
+    Raises
+    ------
+    SandboxError
+        With the command, its exit code and the end of its output, when it fails.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words, env=env, cwd=cwd, input=stdin, timeout=timeout, text=True, capture_output=True, check=False
+        )
+    except FileNotFoundError as missing:
+        raise SandboxError(f"{words[0]}: no such program") from missing
+    except subprocess.TimeoutExpired as expired:
+        raise SandboxError(f"still running after {timeout:.0f} s: {' '.join(words)}") from expired
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(done.stdout + done.stderr)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        where = f"\n(all of it: {log})" if log else ""
+        raise SandboxError(f"exit code {done.returncode} of: {' '.join(words)}\n{tail}{where}")
+    return done.stdout
+
+
+def wait_for(what: str, probe: Callable[[], T], *, seconds: float, interval: float = 0.5) -> T:
+    """Call `probe` until it returns something true.
+
+    Raises
+    ------
+    SandboxError
+        After `seconds`, with the last thing that the probe said.
+    """
+    deadline = time.monotonic() + seconds
+    last = "nothing yet"
+    while time.monotonic() < deadline:
+        try:
+            if seen := probe():
+                return seen
+        except SandboxError as error:
+            last = str(error)
+        time.sleep(interval)
+    raise SandboxError(f"{what}: not after {seconds:.0f} s; last seen: {last}")
+
+
+def fail(error: SandboxError) -> int:
+    """Print the error for people and return the exit code."""
+    print(f"\nerror: {error}", file=sys.stderr)
+    return 1

@@ -1,0 +1,95 @@
+"""Runs the Pulumi program on the sandbox's cluster, as a user would on theirs."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from sandbox.layout import REPOSITORY
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError, say
+
+NAME: Final = "local"
+PLUGINS: Final = REPOSITORY / "sandbox/plugins"
+PROJECT: Final = "vllm-eval"
+
+
+def env(namespace: Namespace) -> dict[str, str]:
+    """Return the environment of pulumi: its state below the sandbox's, the official plugins where they are."""
+    state = namespace.layout.state
+    ours = {
+        "PULUMI_BACKEND_URL": f"file://{state}/pulumi",
+        "PULUMI_HOME": f"{state}/pulumi-home",
+        "PULUMI_CONFIG_PASSPHRASE": "sandbox",  # guards nothing: the state holds the sandbox's own secrets
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "TMPDIR": f"{state}/tmp",
+        "VLLM_EVAL_PYTHON": str(REPOSITORY / ".venv/bin/python"),
+    }
+    if official() is None:
+        ours["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
+        ours["PATH"] = f"{PLUGINS}:{namespace.env()['PATH']}"
+    else:
+        ours["PATH"] = f"{official()}:{namespace.env()['PATH']}"
+    return ours
+
+
+def official() -> Path | None:
+    """Return the folder of an official Pulumi on PATH; it brings its language host and downloads its plugins."""
+    host = shutil.which("pulumi-language-python")
+    return Path(host).parent if host and Path(host).parent != PLUGINS else None
+
+
+def up(namespace: Namespace) -> None:
+    """Create or update the stack."""
+    kind = f"the official plugins of {official()}" if official() else "the sandbox's stand-ins (sandbox/plugins)"
+    say(f"  Pulumi plugins: {kind}")
+    (namespace.layout.state / "pulumi").mkdir(exist_ok=True)
+    pulumi(namespace, "stack", "select", "--create", NAME)
+    configure(namespace, overrides(namespace, os.environ))
+    pulumi(namespace, "up", "--yes", "--skip-preview", *config_file(namespace))
+
+
+def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:
+    """Write the sandbox's own copy of the stack file: `Pulumi.local.yaml` with `changes` laid over its groups."""
+    settings = yaml.safe_load((REPOSITORY / f"Pulumi.{NAME}.yaml").read_text())
+    copy = _copy(namespace)
+    if copy.exists():
+        # The salt of the stack's secrets provider, which pulumi put there.
+        settings.update({k: v for k, v in yaml.safe_load(copy.read_text()).items() if k != "config"})
+    for group, values in changes.items():
+        key = f"{PROJECT}:{group}"
+        old = settings["config"].get(key)
+        settings["config"][key] = {**old, **values} if isinstance(old, dict) else values
+    copy.write_text(yaml.safe_dump(settings, allow_unicode=True))
+
+
+def overrides(namespace: Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what only this run knows: where the chart is, and the caller's own model."""
+    changes: dict[str, Any] = {"argocd": {"chart": str(namespace.layout.state / "argo-cd")}}
+    endpoint, model = environment.get("MODEL_ENDPOINT"), environment.get("MODEL")
+    if bool(endpoint) != bool(model):
+        raise SandboxError("MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name")
+    if endpoint and model:
+        changes["models"] = [{"name": model, "tag": environment.get("MODEL_TAG", "v1"), "endpoint": endpoint}]
+    return changes
+
+
+def config_file(namespace: Namespace) -> tuple[str, str]:
+    """Return the options that name the sandbox's copy of the stack file."""
+    return "--config-file", str(_copy(namespace))
+
+
+def pulumi(namespace: Namespace, *words: str, timeout: float = 900) -> str:
+    """Run pulumi on the stack inside the namespace, its whole output also in the log."""
+    log = namespace.layout.logs / f"pulumi-{words[0]}.log"
+    command = ["pulumi", "--non-interactive", "--cwd", REPOSITORY, *words]
+    if words[0] != "stack":
+        command += ["--stack", NAME]
+    return namespace.run(command, env=env(namespace), timeout=timeout, log=log)
+
+
+def _copy(namespace: Namespace) -> Path:
+    return namespace.layout.state / f"Pulumi.{NAME}.yaml"

@@ -1,0 +1,94 @@
+"""What `make up` does, in order; each step is idempotent, so a broken `up` is run again."""
+
+from collections.abc import Callable
+from typing import Final
+
+from sandbox import chart, cluster, doctor, evaluation, git, images, monitoring, stack, tools
+from sandbox.cluster import MANIFESTS, kubectl
+from sandbox.layout import Layout
+from sandbox.namespace import Namespace
+from sandbox.shell import stage
+
+Step = Callable[[Namespace], None]
+
+
+def check(namespace: Namespace) -> None:
+    """Refuse a machine that lacks something, before anything is changed."""
+    doctor.check(namespace.layout)
+
+
+def build_tools(namespace: Namespace) -> None:
+    """Build or find the pinned tools."""
+    tools.build_all(namespace.layout)
+
+
+def start_cluster(namespace: Namespace) -> None:
+    """Bring up the namespaces and a node that is Ready."""
+    namespace.start()
+    namespace.connect()
+    store = images.store(namespace.layout.cache, namespace.layout.state)
+    cluster.write_config(namespace, store)
+    cluster.start_control_plane(namespace)
+    images.start(namespace)
+    images.provide_pause(namespace)
+    cluster.start_node(namespace)
+    cluster.provide_storage(namespace)
+
+
+def provide_images(namespace: Namespace) -> None:
+    """Build the images that are not in the cache."""
+    images.provide_base(namespace)
+    images.provide_services(namespace)
+    images.provide_model(namespace)
+
+
+def start_services(namespace: Namespace) -> None:
+    """Start what a production cluster has beside the stack: Prometheus, a served model."""
+    monitoring.install(namespace)
+    kubectl(namespace, "apply", "-f", str(MANIFESTS / "model.yaml"))
+
+
+def publish(namespace: Namespace) -> None:
+    """Push the working tree and, if its evaluation code changed, the image and its digest, as CI would."""
+    git.start(namespace)
+    git.publish(namespace)
+    evaluation.build_image(namespace)
+
+
+def wait_for_services(namespace: Namespace) -> None:
+    """Wait for Prometheus and the model, which started while the image was built."""
+    monitoring.wait(namespace)
+    cluster.rollout(namespace, "-n serving deployment/model")
+
+
+def deploy(namespace: Namespace) -> None:
+    """Run `pulumi up` of the stack `local`."""
+    chart.write(namespace.layout.state)
+    stack.up(namespace)
+
+
+def evaluate(namespace: Namespace) -> None:
+    """Wait until the evaluation that Argo CD started is over and its scores are in Prometheus."""
+    evaluation.wait(namespace)
+
+
+STEPS: Final[tuple[tuple[str, Step], ...]] = (
+    ("prerequisites", check),
+    ("tools", build_tools),
+    ("cluster", start_cluster),
+    ("images", provide_images),
+    ("Prometheus and the model", start_services),
+    ("git and the evaluation image", publish),
+    ("services ready", wait_for_services),
+    ("pulumi up", deploy),
+    ("evaluation", evaluate),
+)
+
+
+def up(layout: Layout) -> Namespace:
+    """Run every step."""
+    namespace = Namespace(layout)
+    for title, step in STEPS:
+        with stage(title):
+            step(namespace)
+    return namespace

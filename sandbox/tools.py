@@ -1,0 +1,199 @@
+"""Builds the pinned tools once and fetches Debian's programs, into the cache.
+
+Every folder of `tools/` is one Go module: its go.mod names the tool and pins
+it, its go.sum is the lock, `build.toml` adds build tags, linker flags and the
+names by which a binary of several programs is called. A finished tool appears in the
+cache under a key of all of these by one rename, so that an interrupted build
+leaves nothing that looks like a tool.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox.layout import REPOSITORY, Layout
+from sandbox.shell import SandboxError, run, say
+
+TOOLS: Final = REPOSITORY / "tools"
+
+# The two that take longest first, so that the short ones fill the gaps.
+LONGEST_FIRST: Final = ("kubernetes", "argocd", "pulumi", "prometheus", "buildkit", "prometheus-operator", "helm", "coredns")
+
+# Programs and the libraries that a minimal Debian lacks for them. They are
+# unpacked, not installed: their packages would start services on this machine.
+DEBIAN_PACKAGES: Final = (
+    "conntrack containerd containernetworking-plugins debootstrap etcd-server iptables libglib2.0-0 libip4tc2 libip6tc2"
+    " libjansson4 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftables1 libnftnl11 libpcre2-8-0 libseccomp2"
+    " libslirp0 libxtables12 prometheus-alertmanager prometheus-pushgateway runc slirp4netns"
+).split()
+
+# Debian's alternatives system makes these links at installation.
+ALTERNATIVES: Final = {
+    f"usr/sbin/{prefix}tables{suffix}": "xtables-nft-multi"
+    for prefix in ("ip", "ip6")
+    for suffix in ("", "-save", "-restore")
+}
+
+# What tests and people call by name; the rest of Debian's programs run only inside the namespace.
+LINKED: Final = ("etcd", "prometheus-pushgateway", "prometheus-alertmanager", "amtool")
+
+
+def build_all(layout: Layout) -> None:
+    """Make every tool and Debian program available in `layout.bin`.
+
+    Raises
+    ------
+    SandboxError
+        Names the tool whose build or download failed and the log.
+    """
+    layout.bin.mkdir(parents=True, exist_ok=True)
+    names = sorted(path.parent.name for path in TOOLS.glob("*/go.mod"))
+    names.sort(key=lambda name: (*LONGEST_FIRST, name).index(name))
+    # Two at once: compiling fills both cores, but each link keeps one idle.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        debian = pool.submit(unpack_debian, layout)
+        builds = [pool.submit(build, name, layout) for name in names]
+        try:
+            for future in (debian, *builds):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def build(name: str, layout: Layout) -> Path:
+    """Build one tool unless the cache has it; return its folder."""
+    source = TOOLS / name
+    options = _options(source)
+    folder = layout.cache / "tools" / f"{name}-{_key(source)}"
+    if not folder.exists():
+        started = time.monotonic()
+        say(f"  building {name} …")
+        with _scratch(folder) as scratch:
+            _go_build(name, source, options, scratch, layout)
+        say(f"  built {name} in {time.monotonic() - started:.0f} s")
+    for binary in folder.iterdir():
+        _link(layout.bin / binary.name, binary)
+        for alias in options.get("links", []):
+            _link(layout.bin / alias, binary)
+    return folder
+
+
+def module_source(name: str) -> Path:
+    """Return the source folder of the Go module that `tools/<name>/build.toml` names as its source."""
+    module = _options(TOOLS / name)["source"]
+    listed = run(["go", "mod", "download", "-json", module], cwd=TOOLS / name, env=_go_env())
+    return Path(json.loads(listed)["Dir"])
+
+
+def debian_root(layout: Layout) -> Path:
+    """Return the folder that Debian's packages are unpacked in, laid out like `/`."""
+    key = hashlib.sha256(" ".join(DEBIAN_PACKAGES).encode()).hexdigest()[:12]
+    return layout.cache / "tools" / f"debian-{key}"
+
+
+def unpack_debian(layout: Layout) -> Path:
+    """Download and unpack the Debian packages unless the cache has them."""
+    folder = debian_root(layout)
+    if not folder.exists():
+        started = time.monotonic()
+        say("  fetching Debian's programs …")
+        with _scratch(folder) as scratch:
+            _fetch_packages(scratch, layout)
+        say(f"  fetched Debian's programs in {time.monotonic() - started:.0f} s")
+    for name in LINKED:
+        _link(layout.bin / name, folder / "usr/bin" / name)
+    return folder
+
+
+def _fetch_packages(scratch: Path, layout: Layout) -> None:
+    downloads = scratch / "downloads"
+    downloads.mkdir()
+    # The sandbox user of apt may not enter this folder; without the option it warns for each file.
+    apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
+    log = layout.logs / "debian.log"
+    run([*apt, "update"], log=log)
+    run([*apt, "download", *DEBIAN_PACKAGES], cwd=downloads, log=log)
+    for package in sorted(downloads.iterdir()):
+        run(["dpkg", "-x", package, scratch], log=log)
+    shutil.rmtree(downloads)
+    for link, target in ALTERNATIVES.items():
+        (scratch / link).symlink_to(target)
+
+
+def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, layout: Layout) -> None:
+    ours = (source / "main.go").exists()
+    ldflags = f"-s -w {options.get('ldflags', '')}".strip()
+    flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
+    command = ["go", "build", *flags, "-o", f"{scratch}/"]
+    log = layout.logs / f"build-{name}.log"
+    try:
+        run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
+    except SandboxError as error:
+        raise SandboxError(
+            f"tools/{name} could not be built. Is the Go module proxy reachable (go env GOPROXY)?\n{error}"
+        ) from error
+
+
+def _go_env() -> dict[str, str]:
+    # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
+    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": ""}
+
+
+def _options(source: Path) -> dict[str, Any]:
+    file = source / "build.toml"
+    return tomllib.loads(file.read_text()) if file.exists() else {}
+
+
+def _key(source: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(source.iterdir()):
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `folder` that becomes it only if all went well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+    scratch.chmod(0o755)
+    try:
+        yield scratch
+        scratch.rename(folder)
+    except OSError:
+        # Another clone was faster: its result has the same key, hence the same content.
+        if not folder.exists():
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+_link_lock = threading.Lock()
+
+
+def _link(link: Path, target: Path) -> None:
+    with _link_lock:
+        fresh = link.with_name(f".{link.name}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.replace(link)
+
+
+def go_version() -> str | None:
+    """Return the machine's Go version, or None without Go."""
+    try:
+        return subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,3 @@
+module vllm-eval/tools/pause
+
+go 1.26.0
