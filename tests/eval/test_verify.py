@@ -57,8 +57,8 @@ def test_a_good_outcome_passes() -> None:
         (4, replace(GOOD, metrics={KEY: 0.5}), "the items' mean is 0.75"),
         (4, replace(GOOD, samples=[sample(0, 1.0)] * 3 + [sample(1, 0.0)]), "scored more than once, the first is 0"),
         (4, replace(GOOD, samples=[sample(0, 1.0)]), "1 samples for 4 scored items"),
-        (4, replace(GOOD, empty=1), "1 of 4 answers are without text"),
-        (4, replace(GOOD, truncated=3), "3 of 4 answers are cut"),
+        (4, replace(GOOD, answers=4, empty=1), "1 of 4 answers are without text"),
+        (4, replace(GOOD, answers=4, truncated=3), "3 of 4 answers are cut"),
         (4, replace(GOOD, problems=["the endpoint died"]), "the endpoint died"),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_score_passes_exactly_if_counts_and_shares_allow_it(
 ) -> None:
     found = verify(
         task(expected, max_empty_share=most_empty, max_truncated_share=most_truncated),
-        replace(outcome(values), empty=empty, truncated=truncated),
+        replace(outcome(values), answers=len(values), empty=empty, truncated=truncated),
     )
     allowed = (
         len(values) == expected and empty <= most_empty * len(values) and truncated <= most_truncated * len(values)

@@ -131,6 +131,8 @@ class OpenAIServer:
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_put("/admin", self._admin)
         app.router.add_get("/admin", self._state)
+        app.router.add_delete("/admin", self._forget)
+        app.router.add_get("/admin/requests", self._asked)
         app.router.add_get("/health", self._health)
         return app
 
@@ -170,9 +172,27 @@ class OpenAIServer:
         return web.json_response({"accuracy": self.plan.accuracy})
 
     async def _state(self, request: web.Request) -> web.Response:
+        first = min((start for start, _ in self.times), default=None)
+        last = max((end for _, end in self.times), default=None)
         return web.json_response(
-            {"requests": len(self.requests), "answered": self.answered, "most_concurrent": self.most_concurrent}
+            {
+                "requests": len(self.requests),
+                "answered": self.answered,
+                "most_concurrent": self.most_concurrent,
+                # Monotonic seconds, the same clock for all processes of a machine.
+                "first_start": first,
+                "last_end": last,
+            }
         )
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        for kept in (self.requests, self.headers_seen, self.times, self._attempts, self._fault_uses):
+            kept.clear()
+        self.most_concurrent = self.answered = 0
+        return web.json_response({})
+
+    async def _asked(self, request: web.Request) -> web.Response:
+        return web.json_response(self.requests)
 
     def _refused(self, request: web.Request) -> web.Response | None:
         if self.plan.down:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from vllm_eval.answers import AnswerStore, scope_of
@@ -14,6 +15,7 @@ from vllm_eval.judge import judge
 from vllm_eval.models import Model
 from vllm_eval.pool import PoolSettings, PoolStats, RequestPool
 from vllm_eval.progress import Progress
+from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import RunResult, Sample, TaskResult
 from vllm_eval.secrets import Redactor
@@ -84,7 +86,7 @@ class Attempt:
         if not tasks:
             return AttemptResult()
         self._access = read_access(self._model, self._settings.secrets, self._redactor, self._fallback_key)
-        engines = choose_engines(tasks)
+        engines = choose_engines(tasks, self._model)
         served = self._preflight([engine for engine, _ in engines])
         self._answers = AnswerStore(
             self._storage,
@@ -146,7 +148,12 @@ class Attempt:
 
     def _job(self, tasks: Sequence[Task]) -> EngineJob:
         return EngineJob(
-            model=self._model, tasks=tasks, ask=self._ask, seed=self._settings.seed, deadline=self._deadline
+            model=self._model,
+            tasks=tasks,
+            ask=self._ask,
+            relay=self._relay,
+            seed=self._settings.seed,
+            deadline=self._deadline,
         )
 
     def _ask(self, requests: Sequence[Request]) -> dict[str, Answer | Failure]:
@@ -181,6 +188,28 @@ class Attempt:
         return self._answers
 
     async def _pool(self, requests: Sequence[Request], progress: Progress) -> dict[str, Answer | Failure]:
+        async with self._open_pool(progress) as pool:
+            return await pool.answer_all(requests)
+
+    @contextmanager
+    def _relay(self, task: Task) -> Iterator[Relay]:
+        progress = Progress(0, self.stats)
+        relay = Relay(
+            task,
+            model=self._model.asked_name,
+            concurrency=self._model.concurrency,
+            open_pool=lambda: self._open_pool(progress),
+            taken=self._opened.taken,
+        )
+        try:
+            with relay.running():
+                yield relay
+        finally:
+            self.taken_over += relay.taken_over
+            progress.close()
+
+    @asynccontextmanager
+    async def _open_pool(self, progress: Progress) -> AsyncIterator[RequestPool]:
         path = "chat/completions" if self._model.api == "chat" else "completions"
         settings = PoolSettings(
             url=f"{self._model.endpoint}/{path}",
@@ -189,11 +218,14 @@ class Attempt:
             deadline=self._deadline,
         )
         async with open_session(self._model, self._access, timeout=self._settings.request_timeout) as session:
-            pool = RequestPool(
-                session, settings, self._redactor, on_answer=self._opened.record, on_progress=progress.update,
+            yield RequestPool(
+                session,
+                settings,
+                self._redactor,
+                on_answer=self._opened.record,
+                on_progress=progress.update,
                 stats=self.stats,
-            )  # fmt: skip
-            return await pool.answer_all(requests)
+            )
 
     def _swapped(self, served: Served) -> str | None:
         """Say how the model behind the endpoint changed during the run, None if it did not."""
@@ -215,7 +247,7 @@ class Attempt:
         return None
 
 
-def choose_engines(tasks: Sequence[Task]) -> list[tuple[Engine, list[Task]]]:
+def choose_engines(tasks: Sequence[Task], model: Model) -> list[tuple[Engine, list[Task]]]:
     """Group tasks by engine, and refuse what cannot run before the first request.
 
     Raises
@@ -235,7 +267,7 @@ def choose_engines(tasks: Sequence[Task]) -> list[tuple[Engine, list[Task]]]:
         engines[name] = engine
         groups.setdefault(name, []).append(task)
     for name, its_tasks in groups.items():
-        found += engines[name].check(its_tasks)
+        found += engines[name].check(its_tasks, model)
     if found:
         raise TaskError.of("eval_config.json", found)
     return [(engines[name], its_tasks) for name, its_tasks in groups.items()]

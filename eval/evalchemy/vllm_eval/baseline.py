@@ -1,7 +1,9 @@
-"""Which run a score is compared with, and the comparison.
+"""Which runs a score is compared with, and the comparison.
 
-The baseline is pinned: the run that was accepted, else the first run in which
-the task, as it is now, passed. It is never the best run and never the last one.
+The baseline is pinned: it begins with the run that was accepted, else with the
+first run in which the task, as it is now, passed, and takes in the runs of the
+same tag that followed until it is complete (see ``compare.py``). It is never
+the best run and never the last one.
 """
 
 import json
@@ -9,16 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, pinned_baseline
 from vllm_eval.errors import StorageError
-from vllm_eval.results import ResultStore, RunResult, Sample, StoredComparison, TaskResult
-
-try:
-    from vllm_eval.compare import TaskScore, compare
-except ImportError:
-    from types import SimpleNamespace as TaskScore
-
-    def compare(candidate, baseline, *, series):
-        return TaskScore(verdict="no_baseline", decisive=False, p_value=None, baseline_mean=None, reason="")
+from vllm_eval.results import ItemValues, ResultStore, RunResult, StoredComparison, TaskResult
 
 
 @dataclass(frozen=True)
@@ -32,20 +27,21 @@ class BaselineRule:
     accepted: str | None
     series: int
 
-    def choose(self, runs: Sequence[RunResult], task: str, task_hash: str) -> RunResult | None:
-        """Choose the baseline of a task among ended runs, ordered by start.
+    def choose(self, runs: Sequence[RunResult], result: TaskResult) -> list[RunResult]:
+        """Choose the baseline of a task as ``result`` has it, among ended runs ordered by start.
 
-        Returns None when the accepted run is not there (a lost claim) or lacks
-        the task: another one must not silently take its place.
+        Without an accepted run, one of another task hash or engine is no
+        beginning: there a new baseline begins by itself. Empty when the
+        accepted run is not there (a lost claim) or lacks the task: another one
+        must not silently take its place.
         """
-        if self.accepted is not None:
-            found = next((run for run in runs if run.run_id == self.accepted), None)
-            return found if found is not None and task in found.tasks and found.tasks[task].good else None
-        for run in runs:
-            result = run.tasks.get(task)
-            if result is not None and result.good and result.task_hash == task_hash:
-                return run
-        return None
+        task = result.task
+        good = [run for run in runs if task in run.tasks and run.tasks[task].good]
+        for index, first in enumerate(good):
+            if first.run_id == self.accepted if self.accepted is not None else _same_task(first.tasks[task], result):
+                same_tag = [run for run in good[index:] if run.model["tag"] == first.model["tag"]]
+                return same_tag[:BASELINE_RUNS]
+        return []
 
 
 def compare_task(
@@ -53,23 +49,22 @@ def compare_task(
 ) -> StoredComparison:
     """Compare a good result of ``run`` with its baseline among ``runs``.
 
-    The first run has none. A run that was itself accepted is its own.
+    A run is no part of its own baseline, except the accepted one, which is
+    compared with itself: accepting it says that it is good.
     """
-    baseline = rule.choose(runs, result.task, result.task_hash)
-    if baseline is not None and baseline.run_id == run.run_id and rule.accepted is None:
-        baseline = None
-    candidate = task_score(result, store.samples(run, result.task) if result.paired else None)
-    pinned = None
-    if baseline is not None:
-        old = baseline.tasks[result.task]
-        pinned = task_score(old, store.samples(baseline, result.task) if old.paired else None)
-    outcome = compare(candidate, pinned, series=rule.series)
+    chosen = rule.choose(runs, result)
+    others = [item for item in chosen if item.run_id != run.run_id and item.started < run.started]
+    if chosen and chosen[0].run_id == run.run_id and rule.accepted is not None:
+        others = chosen[:1]
+    pinned = pinned_baseline(_score(store, item, item.tasks[result.task]) for item in others)
+    outcome = compare(_score(store, run, result), pinned, series=rule.series)
     return StoredComparison(
         verdict=outcome.verdict,
         decisive=outcome.decisive,
         p_value=outcome.p_value,
         baseline_mean=outcome.baseline_mean,
-        baseline_run=baseline.run_id if baseline is not None else None,
+        baseline_run=others[0].run_id if outcome.baseline_runs else None,
+        baseline_runs=outcome.baseline_runs,
         reason=outcome.reason,
     )
 
@@ -83,14 +78,22 @@ def compare_run(store: ResultStore, runs: Sequence[RunResult], run: RunResult, r
     return run.model_copy(update={"tasks": tasks})
 
 
-def task_score(result: TaskResult, samples: Sequence[Sample] | None) -> TaskScore:
+def _same_task(one: TaskResult, other: TaskResult) -> bool:
+    return (one.task_hash, one.engine_version) == (other.task_hash, other.engine_version)
+
+
+def _score(store: ResultStore, run: RunResult, result: TaskResult) -> TaskScore:
+    return task_score(result, store.item_values(run, result.task) if result.paired else None)
+
+
+def task_score(result: TaskResult, items: ItemValues | None) -> TaskScore:
     """Build what ``compare`` takes; items only if each of them is right or wrong and nothing between."""
     correct = None
     clusters = None
-    if samples is not None and all(sample.value in {0.0, 1.0} for sample in samples):
-        correct = {sample.item: sample.value == 1.0 for sample in samples}
-        if samples and all(sample.cluster is not None for sample in samples):
-            clusters = {sample.item: str(sample.cluster) for sample in samples}
+    if items is not None and set(items.values) <= {0.0, 1.0} and len(items.items) == result.samples:
+        correct = {item: value == 1.0 for item, value in zip(items.items, items.values, strict=True)}
+        if items.clusters is not None:
+            clusters = dict(zip(items.items, items.clusters, strict=True))
     return TaskScore(
         task_hash=result.task_hash,
         engine_version=result.engine_version,

@@ -18,8 +18,9 @@ class TaskSettings(Strict):
     (default filter: the task's only one, else its first). At most
     ``max_empty_share`` of the answers may lack text and at most
     ``max_truncated_share`` may have been cut by the token limit; above that
-    the score would measure the limits and not the model. ``cluster`` names a
-    field of the items that share a passage, so that error bars allow for it.
+    the score would measure the limits and not the model. ``max_tokens`` is the
+    token limit of Evalchemy's benchmarks (a YAML has its own). ``cluster`` names
+    a field of the items that share a passage, so that error bars allow for it.
     """
 
     enabled: bool
@@ -29,6 +30,7 @@ class TaskSettings(Strict):
     filter: Annotated[str, Field(min_length=1)] | None = None
     max_empty_share: Share = 0.1
     max_truncated_share: Share = 0.5
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
     cluster: Annotated[str, Field(min_length=1)] | None = None
 
 

@@ -36,7 +36,7 @@ class Group:
         return "\n".join(lines) + "\n" if lines else ""
 
 
-def build_group(runs: Sequence[RunResult], baseline_runs: dict[str, str | None] | None = None) -> Group:
+def build_group(runs: Sequence[RunResult]) -> Group:
     """Build the group of one model.
 
     Parameters
@@ -44,9 +44,6 @@ def build_group(runs: Sequence[RunResult], baseline_runs: dict[str, str | None] 
     runs
         All ended runs of the model, by start. The last says which tasks there
         are; the last good result of each task gives its score.
-    baseline_runs
-        Task to the run that is its baseline now; a verdict against another
-        baseline does not hold any more. None: any verdict holds.
     """
     group = Group()
     if not runs:
@@ -54,7 +51,7 @@ def build_group(runs: Sequence[RunResult], baseline_runs: dict[str, str | None] 
     last = runs[-1]
     of_run = {"stack": last.stack, "model": last.model["name"], "model_tag": last.model["tag"]}
     for task in last.tasks:
-        _task_series(group, runs, task, of_run, baseline_runs)
+        _task_series(group, runs, task, of_run)
     group.set(metrics.RUN_DURATION_SECONDS, of_run, last.duration)
     group.set(metrics.LAST_RUN_TIMESTAMP_SECONDS, of_run, last.ended)
     success = next((run for run in reversed(runs) if run.complete), None)
@@ -66,13 +63,7 @@ def build_group(runs: Sequence[RunResult], baseline_runs: dict[str, str | None] 
     return group
 
 
-def _task_series(
-    group: Group,
-    runs: Sequence[RunResult],
-    task: str,
-    of_run: dict[str, str],
-    baseline_runs: dict[str, str | None] | None,
-) -> None:
+def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dict[str, str]) -> None:
     last = runs[-1].tasks[task]
     labels = {**of_run, "task": task}
     group.set(metrics.RUN_SUCCESS, labels, float(last.good))
@@ -98,25 +89,21 @@ def _task_series(
         "engine_version": result.engine_version,
     }  # fmt: skip
     group.set(metrics.RUN_INFO, {**scored, **info}, 1.0)
-    _verdict_series(group, [item.tasks[task] for item in good], scored, task, baseline_runs)
+    _verdict_series(group, [item.tasks[task] for item in good], scored)
 
 
-def _verdict_series(
-    group: Group,
-    results: Sequence[TaskResult],
-    labels: dict[str, str],
-    task: str,
-    baseline_runs: dict[str, str | None] | None,
-) -> None:
+def _verdict_series(group: Group, results: Sequence[TaskResult], labels: dict[str, str]) -> None:
     """Export the last comparison's numbers, and the verdict of the last decisive one against the same baseline."""
     latest = results[-1].comparison
     if latest is None:
         return
-    baseline = latest.baseline_run if baseline_runs is None else baseline_runs.get(task)
     group.set(metrics.BASELINE_EXACT_MATCH, labels, latest.baseline_mean)
     group.set(metrics.REGRESSION_PVALUE, labels, latest.p_value)
     comparisons = (result.comparison for result in reversed(results))
-    holding = next((item for item in comparisons if item and item.decisive and item.baseline_run == baseline), latest)
+    # A verdict against another baseline ended when this one was accepted.
+    holding = next(
+        (item for item in comparisons if item and item.decisive and item.baseline_run == latest.baseline_run), latest
+    )
     for verdict in metrics.VERDICTS:
         group.set(metrics.VERDICT, {**labels, "verdict": verdict}, float(verdict == holding.verdict))
 

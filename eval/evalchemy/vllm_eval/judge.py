@@ -1,8 +1,7 @@
 """From an engine's outcome, or an error, to a task's stored result."""
 
-import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from vllm_eval.config import TaskSettings
 from vllm_eval.engines import Engine, TaskOutcome
@@ -13,7 +12,8 @@ from vllm_eval.errors import (
     VerificationError,
     VllmEvalError,
 )
-from vllm_eval.results import Cause, Sample, Score, TaskResult
+from vllm_eval.results import Cause, Score, TaskResult
+from vllm_eval.stats import standard_error
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
 
@@ -88,17 +88,14 @@ def error_of(results: Iterable[TaskResult]) -> VllmEvalError | None:
 
 
 def _stderr(outcome: TaskOutcome) -> float | None:
-    """Return the engine's standard error, else that of the mean of the items; None if neither is known."""
+    """Return the standard error: by clusters if the items have any, else the engine's, else that of the items' mean."""
+    samples = outcome.samples or ()
+    values = [sample.value for sample in samples]
+    clusters = [sample.cluster for sample in samples if sample.cluster is not None]
+    if values and len(clusters) == len(values):
+        return standard_error(values, clusters)
     given = outcome.stderrs.get(outcome.primary) if outcome.primary else None
-    return given if given is not None else _stderr_of_mean(outcome.samples)
-
-
-def _stderr_of_mean(samples: Sequence[Sample] | None) -> float | None:
-    if samples is None or len(samples) < 2:
-        return None
-    mean = math.fsum(sample.value for sample in samples) / len(samples)
-    variance = math.fsum((sample.value - mean) ** 2 for sample in samples) / (len(samples) - 1)
-    return math.sqrt(variance / len(samples))
+    return given if given is not None else standard_error(values)
 
 
 def _other_scores(outcome: TaskOutcome) -> tuple[Score, ...]:

@@ -76,7 +76,7 @@ class RequestPool:
     on_answer
         Called for every answer before it counts; makes it durable.
     on_progress
-        Called after every answer or final failure.
+        Called after every answer.
     stats
         Counted up here; several calls of one run share it.
     """
@@ -145,7 +145,6 @@ class RequestPool:
                 self._failed_tasks.add(request.task)
                 log.error("task %s, item %s: %s", request.task, request.doc_id, outcome.reason)
             results[request.key] = outcome
-            self._on_progress(self.stats)
 
     async def ask(self, request: Request) -> Answer | Failure:
         """Ask one request until it is answered or given up; the caller bounds how many at a time.
@@ -170,6 +169,7 @@ class RequestPool:
                 self.stats.answered += 1
                 if outcome.served is not None:
                     self.stats.served.add(outcome.served)
+                self._on_progress(self.stats)
                 return outcome
             if isinstance(outcome, Rejected):
                 if outcome.everywhere:

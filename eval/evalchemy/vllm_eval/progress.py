@@ -44,11 +44,13 @@ class Progress:
             return
         self._next = now + self._interval
         rate = done / max(now - self._start, 1e-9)
-        left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
+        # An engine that asks by itself does not say how much it will ask.
+        left = f", {(self._total - done) / rate:.0f} s left" if rate and self._total else ""
+        share = f"{done}/{self._total}" if self._total else str(done)
         retries = f", {stats.retries} retries" if stats.retries else ""
-        text = f"{done}/{self._total} answers, {rate:.1f}/s{retries}{left}"
+        text = f"{share} answers, {rate:.1f}/s{retries}{left}"
         if self._terminal:
-            filled = BAR_WIDTH * done // max(self._total, 1)
+            filled = BAR_WIDTH * done // self._total if self._total else 0
             self._stream.write(f"\r[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}\x1b[K")
             self._stream.flush()
         else:

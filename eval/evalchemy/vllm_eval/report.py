@@ -28,7 +28,7 @@ def comparison(run: RunResult) -> str:
         found = task.comparison
         mean = f"{found.baseline_mean:.3f}" if found.baseline_mean is not None else "-"
         p_value = f"{found.p_value:.2g}" if found.p_value is not None else "-"
-        against = f" (run {found.baseline_run})" if found.baseline_run else ""
+        against = f" (baseline from run {found.baseline_run})" if found.baseline_run else ""
         rows.append((name, _score(task), mean, p_value, found.verdict, found.reason + against))
     return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id})\n{_table(rows)}"
 

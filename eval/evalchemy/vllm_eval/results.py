@@ -3,7 +3,7 @@
 import gzip
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
@@ -32,13 +32,14 @@ class Score(Record):
 
 
 class StoredComparison(Record):
-    """How a good score compares with the baseline of ``baseline_run`` (None: there was none)."""
+    """How a good score compares with the baseline that begins with ``baseline_run`` (None: there was none)."""
 
     verdict: str
     decisive: bool
     p_value: Finite | None
     baseline_mean: Finite | None
     baseline_run: str | None
+    baseline_runs: int = 0
     reason: str
 
 
@@ -125,8 +126,20 @@ class Sample(Record):
     cluster: str | None = None
 
 
+class ItemValues(Record):
+    """The values of a task's items, and nothing else of them: what comparisons read of many runs."""
+
+    items: tuple[str, ...]
+    values: tuple[Finite, ...]
+    clusters: tuple[str, ...] | None = None
+
+
 class ResultStore:
-    """Runs of one storage: ``runs/<stack>/<model>/<run>/result.json`` and ``samples/<task>.jsonl.gz``."""
+    """Runs of one storage.
+
+    In ``runs/<stack>/<model>/<run>/``: ``result.json``, and for each task
+    ``samples/<task>.jsonl.gz`` and, smaller, ``values/<task>.json.gz``.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -135,12 +148,17 @@ class ResultStore:
         """Write the run's record atomically."""
         self.storage.write(f"{self.folder(run)}/result.json", run.model_dump_json(indent=1).encode() + b"\n")
 
-    def save_samples(self, run: RunResult, task: str, samples: Iterable[Sample]) -> None:
-        """Write one task's samples."""
+    def save_samples(self, run: RunResult, task: str, samples: Sequence[Sample]) -> None:
+        """Write one task's samples, and their values apart."""
         lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
-        # mtime 0: equal samples make equal files.
-        content = gzip.compress(lines.encode("utf-8", "surrogatepass"), compresslevel=6, mtime=0)
-        self.storage.write(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz", content)
+        self.storage.write(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz", _compressed(lines))
+        clusters = [sample.cluster for sample in samples if sample.cluster is not None]
+        values = ItemValues(
+            items=tuple(sample.item for sample in samples),
+            values=tuple(sample.value for sample in samples),
+            clusters=tuple(clusters) if clusters and len(clusters) == len(samples) else None,
+        )
+        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed(values.model_dump_json()))
 
     def samples(self, run: RunResult, task: str) -> list[Sample] | None:
         """Read one task's samples; None when the file is missing or damaged."""
@@ -150,6 +168,16 @@ class ResultStore:
         try:
             lines = gzip.decompress(content).splitlines()
             return [Sample.model_validate_json(line) for line in lines]
+        except (OSError, EOFError, ValidationError):
+            return None
+
+    def item_values(self, run: RunResult, task: str) -> ItemValues | None:
+        """Read the values of one task's items; None when the file is missing or damaged."""
+        content = self.storage.read(f"{self.folder(run)}/values/{_name(task)}.json.gz")
+        if content is None:
+            return None
+        try:
+            return ItemValues.model_validate_json(gzip.decompress(content))
         except (OSError, EOFError, ValidationError):
             return None
 
@@ -180,6 +208,11 @@ class ResultStore:
     def folder(self, run: RunResult) -> str:
         """Return the run's folder."""
         return f"runs/{_name(run.stack)}/{_name(run.model['name'])}/{_name(run.run_id)}"
+
+
+def _compressed(text: str) -> bytes:
+    # mtime 0: equal samples make equal files. Level 3: the score waits for it.
+    return gzip.compress(text.encode("utf-8", "surrogatepass"), compresslevel=3, mtime=0)
 
 
 def _name(text: str) -> str:

@@ -40,9 +40,7 @@ def needed_runs(runs: Sequence[RunResult], run: RunResult, rule: BaselineRule) -
     needed |= {items[-1].run_id for items in (complete, rated) if items}
     for name, task in run.tasks.items():
         good = [item for item in runs if name in item.tasks and item.tasks[name].good]
-        baseline = rule.choose(runs, name, good[-1].tasks[name].task_hash if good else task.task_hash)
+        baseline = rule.choose(runs, good[-1].tasks[name] if good else task)
         decisive = [item.run_id for item in good if (comparison := item.tasks[name].comparison) and comparison.decisive]
-        needed |= {item.run_id for item in good[-1:]} | set(decisive[-1:])
-        if baseline is not None:
-            needed.add(baseline.run_id)
+        needed |= {item.run_id for item in [*good[-1:], *baseline]} | set(decisive[-1:])
     return needed

@@ -1,11 +1,13 @@
 """Score tasks once without a model, to find what only scoring shows."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from vllm_eval.attempt import choose_engines
 from vllm_eval.engines import EngineJob, TaskOutcome
 from vllm_eval.errors import TaskError
 from vllm_eval.models import Model
+from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
@@ -33,7 +35,7 @@ def try_tasks(tasks: Sequence[Task]) -> list[str]:
     """
     lines: list[str] = []
     found: list[str] = []
-    for engine, its_tasks in choose_engines(tasks):
+    for engine, its_tasks in choose_engines(tasks, _MODEL):
         nonsense = engine.run(_job(its_tasks, {}))
         targets = {
             (task.name, sample.doc_id): sample.target
@@ -69,4 +71,7 @@ def _job(tasks: Sequence[Task], targets: dict[tuple[str, int], str]) -> EngineJo
             for request in requests
         }
 
-    return EngineJob(model=_MODEL, tasks=tasks, ask=ask, seed=1234, deadline=float("inf"))
+    def relay(task: Task) -> AbstractContextManager[Relay]:
+        raise TaskError(f"{task.name}: its engine asks by itself and cannot be tried without a model")
+
+    return EngineJob(model=_MODEL, tasks=tasks, ask=ask, relay=relay, seed=1234, deadline=float("inf"))

@@ -72,9 +72,9 @@ def _shares(task: Task, outcome: TaskOutcome) -> list[str]:
         ("without text", outcome.empty, task.settings.max_empty_share, "max_empty_share"),
         ("cut by the token limit", outcome.truncated, task.settings.max_truncated_share, "max_truncated_share"),
     ):
-        if outcome.answered and count > most * outcome.answered:
+        if count > most * outcome.answers:
             found.append(
-                f"{count} of {outcome.answered} answers are {what}, more than {key} {most:g} allows; "
+                f"{count} of {outcome.answers} answers are {what}, more than {key} {most:g} allows; "
                 "look at them with `vllm-eval report`, then mend the prompt, the token limit or the bound"
             )
     return found

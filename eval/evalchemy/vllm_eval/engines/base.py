@@ -1,15 +1,18 @@
 """The protocol between the runner and an engine."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from vllm_eval.models import Model
+from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import Cause, Sample
 from vllm_eval.tasks import Task
 
 Ask = Callable[[Sequence[Request]], Mapping[str, Answer | Failure]]
+OpenRelay = Callable[[Task], AbstractContextManager[Relay]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +21,14 @@ class EngineJob:
 
     ``ask`` answers all given requests in one pool and returns them by
     ``Request.key``; it may be called several times, each time with requests of
-    any tasks. ``deadline`` is in ``time.monotonic()`` seconds.
+    any tasks. ``relay`` is for an engine with a client of its own: it serves
+    the model on loopback. ``deadline`` is in ``time.monotonic()`` seconds.
     """
 
     model: Model
     tasks: Sequence[Task]
     ask: Ask
+    relay: OpenRelay
     seed: int
     deadline: float
 
@@ -34,7 +39,9 @@ class TaskOutcome:
 
     ``metrics`` holds every number by (metric, filter), ``primary`` the one that
     is the task's score; ``samples`` are its single items, None when the engine
-    cannot give them; ``answered`` counts the items that the score rests on;
+    cannot give them; ``answered`` counts the items that the score rests on,
+    ``answers`` the answers (more, if a question is asked repeatedly), of which
+    ``empty`` have no text and ``truncated`` were cut by the token limit;
     ``expected`` those that the engine knows the task to have, after the limit;
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     """
@@ -44,6 +51,7 @@ class TaskOutcome:
     primary: tuple[str, str] | None = None
     samples: Sequence[Sample] | None = None
     answered: int = 0
+    answers: int = 0
     expected: int | None = None
     empty: int = 0
     truncated: int = 0
@@ -60,7 +68,7 @@ class Engine(Protocol):
     def version(self) -> str:
         """Version that scores depend on; a comparison across versions is not made."""
 
-    def check(self, tasks: Sequence[Task]) -> list[str]:
+    def check(self, tasks: Sequence[Task], model: Model) -> list[str]:
         """Return what keeps these tasks from running, before the first request: unknown tasks, missing parts."""
 
     def warm_up(self) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome
+from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import Sample
 from vllm_eval.tasks import Task
@@ -15,7 +16,7 @@ class FakeEngine:
     name = "fake"
     version = "fake 1"
 
-    def check(self, tasks: Sequence[Task]) -> list[str]:
+    def check(self, tasks: Sequence[Task], model: Model) -> list[str]:  # noqa: ARG002 - the protocol's arguments
         """Refuse tasks without local data."""
         return [f"{task.name}: the fake engine needs data_files" for task in tasks if not task.data_files]
 
@@ -81,6 +82,7 @@ def _outcome(items: list[dict[str, str]], answers: list[Answer | Failure]) -> Ta
         primary=key,
         samples=samples,
         answered=len(samples),
+        answers=len(given),
         expected=len(items),
         empty=sum(answer.empty for answer in given),
         truncated=sum(answer.truncated for answer in given),

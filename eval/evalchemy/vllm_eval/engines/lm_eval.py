@@ -7,14 +7,17 @@ import importlib
 import importlib.metadata
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome
 from vllm_eval.errors import TaskError, VllmEvalError
+from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure
 from vllm_eval.results import Sample, finite, to_text
 from vllm_eval.tasks import Task
@@ -35,7 +38,7 @@ class LmEvalEngine:
         """Version of the lm_eval package, such as ``lm_eval 0.4.13``."""
         return f"lm_eval {importlib.metadata.version('lm_eval')}"
 
-    def check(self, tasks: Sequence[Task]) -> list[str]:
+    def check(self, tasks: Sequence[Task], model: Model) -> list[str]:  # noqa: ARG002 - the protocol's arguments
         """Refuse tasks that need log-probabilities or run code from a model's answer."""
         found = []
         for task in tasks:
@@ -43,6 +46,10 @@ class LmEvalEngine:
             kind = config.get("output_type", "generate_until")
             if kind != "generate_until":
                 found.append(f"{task.name}: output_type {kind!r} needs log-probabilities; only generate_until is run")
+            if task.settings.max_tokens is not None:
+                found.append(
+                    f"{task.name}: max_tokens is for evalchemy; set generation_kwargs.max_gen_toks in the YAML"
+                )
             if config.get("unsafe_code"):
                 found.append(f"{task.name}: unsafe_code tasks run what the model writes, which this runner does not do")
         return found
@@ -52,8 +59,11 @@ class LmEvalEngine:
         set_environment()
         # Its warnings are about habits of task files ("defaulting to ..."), not about this run.
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        # requests takes chardet if it is there, whose tables take a second to
+        # import; without it, it takes charset_normalizer. None: "not there".
+        sys.modules.setdefault("chardet", cast("ModuleType", None))
         importlib.import_module("lm_eval.evaluator")
-        importlib.import_module("vllm_eval.engines.lm_eval_model")
+        importlib.import_module("vllm_eval.engines.lm_eval_model").compile_templates_once()
 
     def run(self, job: EngineJob) -> dict[str, TaskOutcome]:
         """Load the tasks, ask everything in one pool, score.
@@ -212,6 +222,7 @@ def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> Ta
         primary=primary,
         samples=[_sample(row, task, primary, answers) for row in rows] if primary else None,
         answered=len(rows),
+        answers=len(given),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
                      min(task.limit, results["n-samples"][task.name]["original"])),
         empty=sum(answer.empty for answer in given),

@@ -6,8 +6,10 @@ Imported only when lm_eval is: see ``lm_eval.py`` beside it.
 import copy
 import json
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import lm_eval.utils
 from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
 from vllm_eval.requests import Answer, Failure, Request
@@ -72,6 +74,16 @@ class PooledChatModel(PooledModel, LocalChatCompletion):  # type: ignore[misc]  
     def create_message(self, messages: Any, generate: bool = False) -> Any:  # noqa: ANN401, ARG002 - lm_eval's types
         """Turn the JSON text back into messages."""
         return json.loads(messages[0])
+
+
+def compile_templates_once() -> None:
+    """Keep compiled templates: lm_eval compiles the same few for every item and every few-shot example.
+
+    That is 2 ms an item before the first request: 40 s for 20,000 items.
+    """
+    environment = lm_eval.utils.env
+    if not hasattr(environment.from_string, "cache_info"):
+        environment.from_string = lru_cache(maxsize=1024)(environment.from_string)
 
 
 def create_model(job: "EngineJob") -> PooledModel:

@@ -3,10 +3,15 @@
 from collections.abc import Callable, Mapping
 
 from vllm_eval.engines.base import Engine
+from vllm_eval.engines.evalchemy import EvalchemyEngine
 from vllm_eval.engines.fake import FakeEngine
 from vllm_eval.engines.lm_eval import LmEvalEngine
 
-ENGINES: Mapping[str, Callable[[], Engine]] = {"lm_eval": LmEvalEngine, "fake": FakeEngine}
+ENGINES: Mapping[str, Callable[[], Engine]] = {
+    "lm_eval": LmEvalEngine,
+    "evalchemy": EvalchemyEngine,
+    "fake": FakeEngine,
+}
 
 
 def create_engine(name: str) -> Engine | None:
