@@ -192,8 +192,7 @@ def _objects(steps: dict[str, list[dict[str, Any]]], type_token: str, name: str)
             continue
         before = next((_inputs(step, "oldState") for step in group if step.get("oldState")), None)
         after = next((_inputs(step, "newState") for step in group if step.get("newState")), None)
-        deleted = _operations(group) == {"delete"}
-        return Objects(before=before, after=None if deleted else after)
+        return Objects(before, after)
     return Objects(None, None)
 
 

@@ -235,6 +235,50 @@ def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:
     assert pull_request.comment.count("+      completions: 3") == 1
 
 
+def swap_sides(record: dict[str, Any]) -> None:
+    """Make the recorded preview that of the way back."""
+    for step in record["plan"]["steps"]:
+        step["oldState"], step["newState"] = step.get("newState"), step.get("oldState")
+
+
+def test_retired_model_evaluates_nothing(pull_request: PullRequest) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+    pull_request.edit("prod", swap_sides)
+    pull_request.run("prod")
+    assert "This re-creates the Job, which has no new model to evaluate." in pull_request.comment
+
+
+def test_removed_job_re_runs_nothing_and_needs_no_label(pull_request: PullRequest) -> None:
+    pull_request.record("dev", "dev-same")
+
+    def delete_job(record: dict[str, Any]) -> None:
+        for step in record["plan"]["steps"]:
+            if step["urn"].endswith("kubernetes:batch/v1:Job::evalchemy"):
+                step["op"] = "delete"
+                del step["newState"]
+
+    pull_request.edit("dev", delete_job)
+    done = pull_request.run("dev")
+    assert done.returncode == 0, done.stdout
+    assert "-  delete   Job evalchemy  (the evaluation)" in pull_request.comment
+    assert "This removes the evaluation Job and re-runs nothing." in pull_request.comment
+
+
+def test_label_that_pulumi_changes_in_place_re_runs_nothing(pull_request: PullRequest) -> None:
+    pull_request.record("dev", "dev-same")
+
+    def label_job(record: dict[str, Any]) -> None:
+        for step in record["plan"]["steps"]:
+            if step["urn"].endswith("kubernetes:batch/v1:Job::evalchemy"):
+                step["op"] = "update"
+                step["newState"]["inputs"]["metadata"]["labels"]["team"] = "serving"
+
+    pull_request.edit("dev", label_job)
+    pull_request.run("dev")
+    assert "~  update   Job evalchemy" in pull_request.comment
+    assert "This re-runs nothing." in pull_request.comment
+
+
 def test_change_of_the_job_re_runs_every_model(pull_request: PullRequest) -> None:
     pull_request.record("prod", "prod-models", follows="main")
     changed = MANIFESTS[JOB].replace("backoffLimitPerIndex: 2", "backoffLimitPerIndex: 5")

@@ -50,12 +50,16 @@ def test_checkout_is_left_as_it_was(world: World) -> None:
     hook = clone / ".git" / "hooks" / "pre-commit"
     hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     hook.chmod(0o755)
+    (clone / "staged.txt").write_text("half done\n", encoding="utf-8")
+    world.git(clone, "add", "staged.txt")
+    before = world.git(clone, "status", "--porcelain")
 
     done = world.write_back(clone, commit, digest("a"))
 
     assert done.returncode == 0, done.stderr
     assert (clone / MANIFEST).read_text(encoding="utf-8") == "somebody is editing this\n"
     assert world.git(clone, "rev-parse", "HEAD") == commit
+    assert world.git(clone, "status", "--porcelain") == before
     assert world.git(clone, "for-each-ref", "refs/write-back") == ""
 
 
@@ -135,6 +139,15 @@ def test_ancestry_is_known_in_a_shallow_checkout(world: World) -> None:
 
     assert done.returncode == 0, done.stderr
     assert world.manifest() == expected(newer, digest("b"))
+
+
+def test_commit_of_another_branch_is_not_written(world: World) -> None:
+    clone = world.clone()
+    elsewhere = world.change(clone, {"eval/task.txt": "2\n"}, "On a topic branch", push=False)
+    done = world.write_back(clone, elsewhere, digest("a"))
+    assert done.returncode == 2
+    assert f"--commit {elsewhere} is not on main" in done.stderr
+    assert world.manifest() == JOB
 
 
 def test_recorded_commit_outside_the_history_is_replaced(world: World) -> None:
