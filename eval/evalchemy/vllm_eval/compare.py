@@ -259,8 +259,10 @@ def _units(candidate: TaskScore, runs: Sequence[TaskScore]) -> list[list[int]] |
     known = [table for table in tables if table is not None]
     if len(known) < len(tables) or any(table.keys() != known[0].keys() for table in known):
         return None
-    clusters = candidate.clusters or {}
+    items = list(known[0])
+    if candidate.clusters is None:
+        return [[int(table[item]) for item in items] for table in known]
     members: dict[str, list[str]] = {}
-    for item in known[0]:
-        members.setdefault(clusters.get(item, item), []).append(item)
-    return [[sum(table[item] for item in items) for items in members.values()] for table in known]
+    for item in items:
+        members.setdefault(candidate.clusters[item], []).append(item)
+    return [[sum(map(table.__getitem__, group)) for group in members.values()] for table in known]
