@@ -154,6 +154,15 @@ def test_an_index_beyond_the_list_is_refused(tmp_path: Path) -> None:
         select_model(tmp_path / "models.json", {"JOB_COMPLETION_INDEX": "1"}, {})
 
 
+def test_without_an_index_one_model_is_clear_and_several_are_not(tmp_path: Path) -> None:
+    file = tmp_path / "models.json"
+    file.write_text(json.dumps([ENTRY]))
+    assert select_model(file, {}, {}).model.tag == "v1"
+    file.write_text(json.dumps([ENTRY, {**ENTRY, "name": "other", "tag": "v2"}]))
+    with pytest.raises(ModelsError, match="the Job must be Indexed"):
+        select_model(file, {}, {})
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", " [] \n"])
 def test_without_a_list_the_environment_is_the_model(tmp_path: Path, content: str | None) -> None:
     if content is not None:

@@ -37,6 +37,7 @@ class Workspace:
             "VLLM_EVAL_MODELS_FILE": str(self.root / "models.json"),
             "VLLM_EVAL_GIT_COMMIT_FILE": str(self.root / "git-commit"),
             "VLLM_EVAL_SECRETS": str(self.root / "secrets"),
+            "JOB_COMPLETION_INDEX": "0",
             "VLLM_EVAL_ENDPOINT_WAIT_SECONDS": "0.4",
             "VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "0.5",
             "VLLM_EVAL_PUBLISH_WAIT_SECONDS": "0.7",

@@ -42,7 +42,7 @@ def run_lock(storage: Storage, stack: str, model: str, *, deadline: float) -> It
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StorageError(f"cannot make the lock {path}: {error.strerror}") from None
+        raise StorageError(f"cannot write results: {path}: {error.strerror}; set --out (VLLM_EVAL_RESULTS)") from None
     try:
         _acquire(handle, str(path), deadline)
         yield

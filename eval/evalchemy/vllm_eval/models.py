@@ -153,7 +153,12 @@ def select_model(models_file: Path, environ: Mapping[str, str], single: Mapping[
     models = parse_models(text or "[]", str(models_file))
     if not models:
         return _single(environ, {}, "environment")
-    raw_index = environ.get("JOB_COMPLETION_INDEX", "0")
+    raw_index = environ.get("JOB_COMPLETION_INDEX", "0" if len(models) == 1 else None)
+    if raw_index is None:
+        raise ModelsError(
+            f"{models_file} lists {len(models)} models, but JOB_COMPLETION_INDEX does not say which is this pod's; "
+            "the Job must be Indexed (outside of one, set the variable or use --endpoint)"
+        )
     if not raw_index.isdecimal() or int(raw_index) >= len(models):
         raise ModelsError(
             f"JOB_COMPLETION_INDEX is {raw_index!r}, but {models_file} lists {len(models)} models; "

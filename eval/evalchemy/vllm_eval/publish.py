@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 # A run that started later than now has a wrong clock behind it and must not
 # block every run until then.
 CLOCK_TOLERANCE_SECONDS = 300.0
+KEPT_LISTS = 50
+# A group is sent again if another run changed the store meanwhile, at most so often.
+MAX_SENDS = 3
 
 
 def ended_runs(runs: Sequence[RunResult], *, now: float | None = None) -> list[RunResult]:
@@ -48,8 +51,11 @@ class Publisher:
     def record_list(self, run_id: str, started: float, models: Sequence[str]) -> None:
         """Keep the list of models that a run was given, so that the latest list decides who is retired."""
         content = {"run_id": run_id, "started": started, "models": list(models)}
-        path = f"lists/{quote(self._stack, safe='')}/{started:015.3f}-{quote(run_id, safe='')}.json"
+        folder = f"lists/{quote(self._stack, safe='')}"
+        path = f"{folder}/{started:015.3f}-{quote(run_id, safe='')}.json"
         self._store.storage.write(path, json.dumps(content, ensure_ascii=False).encode())
+        for name in self._store.storage.list(folder)[:-KEPT_LISTS]:
+            self._store.storage.delete(f"{folder}/{name}")
 
     def latest_list(self) -> tuple[str, ...] | None:
         """Return the models of the list with the latest start; None when no run had one."""
@@ -90,10 +96,17 @@ class Publisher:
         if latest is not None and model not in latest:
             log.warning("%s is no longer in the stack's list of models; nothing is published for it", model)
             return False
-        runs = ended_runs(self._store.runs(self._stack, model))
-        if not runs:
+        sent: list[RunResult] = []
+        for _ in range(MAX_SENDS):
+            runs = ended_runs(self._store.runs(self._stack, model))
+            if runs == sent:
+                break
+            # Without a lock (remote storage) another run may end between our
+            # reading and our sending: then what was sent is older than it must be.
+            self._send(self._gateway, model, runs)
+            sent = runs
+        if not sent:
             return False
-        self._send(self._gateway, model, runs)
         self._store.storage.delete(self._retired(model))
         return True
 

@@ -143,10 +143,15 @@ class ResultStore:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        # Ended runs by path. They change only by this process, or to record
+        # that their scores hold for a longer list of models.
+        self._ended: dict[str, RunResult] = {}
 
     def save(self, run: RunResult) -> None:
         """Write the run's record atomically."""
-        self.storage.write(f"{self.folder(run)}/result.json", run.model_dump_json(indent=1).encode() + b"\n")
+        path = f"{self.folder(run)}/result.json"
+        self.storage.write(path, run.model_dump_json(indent=1).encode() + b"\n")
+        self._ended.pop(path, None)
 
     def save_samples(self, run: RunResult, task: str, samples: Sequence[Sample]) -> None:
         """Write one task's samples, and their values apart."""
@@ -184,18 +189,21 @@ class ResultStore:
     def load(self, stack: str, model: str, run_id: str) -> RunResult | None:
         """Read one run; None when there is none or its record is damaged."""
         content = self.storage.read(f"runs/{_name(stack)}/{_name(model)}/{_name(run_id)}/result.json")
-        if content is None:
-            return None
-        try:
-            return RunResult.model_validate_json(content)
-        except ValidationError:
-            return None
+        return _parse_run(content) if content is not None else None
 
     def runs(self, stack: str, model: str) -> list[RunResult]:
         """Read all runs of a model, by recorded start; damaged records are left out."""
-        names = self.storage.list(f"runs/{_name(stack)}/{_name(model)}")
-        loaded = (self.load(stack, model, unquote(name)) for name in names)
-        return sorted((run for run in loaded if run is not None), key=lambda run: (run.started, run.run_id))
+        folder = f"runs/{_name(stack)}/{_name(model)}"
+        paths = [f"{folder}/{name}/result.json" for name in self.storage.list(folder)]
+        for path, content in self.storage.read_many([path for path in paths if path not in self._ended]).items():
+            run = _parse_run(content)
+            if run is not None:
+                self._ended[path] = run
+        runs = [self._ended[path] for path in paths if path in self._ended]
+        for path in paths:
+            if path in self._ended and self._ended[path].ended is None:
+                del self._ended[path]
+        return sorted(runs, key=lambda run: (run.started, run.run_id))
 
     def models(self, stack: str) -> list[str]:
         """Names of all models that ever had a run in this stack."""
@@ -204,10 +212,18 @@ class ResultStore:
     def delete(self, run: RunResult) -> None:
         """Remove a run with its samples."""
         self.storage.delete(self.folder(run))
+        self._ended.pop(f"{self.folder(run)}/result.json", None)
 
     def folder(self, run: RunResult) -> str:
         """Return the run's folder."""
         return f"runs/{_name(run.stack)}/{_name(run.model['name'])}/{_name(run.run_id)}"
+
+
+def _parse_run(content: bytes) -> RunResult | None:
+    try:
+        return RunResult.model_validate_json(content)
+    except ValidationError:
+        return None
 
 
 def _compressed(text: str) -> bytes:

@@ -11,6 +11,7 @@ from vllm_eval.attempt import Attempt, AttemptResult
 from vllm_eval.baseline import BaselineRule, accepted_run, compare_run
 from vllm_eval.config import TaskSettings, load_config
 from vllm_eval.errors import (
+    EngineError,
     PublishError,
     RegressionError,
     StorageError,
@@ -166,9 +167,9 @@ class Runner:
             result = attempt.evaluate(run, [task for task in tasks.values() if not _done(run, task)])
         except StorageError:
             raise
-        except VllmEvalError as error:
+        except Exception as error:  # noqa: BLE001 - whatever breaks, the run ends with a record and no score
+            clean = self._clean(error)
             open_tasks = [name for name in enabled if name not in tasks or not _done(run, tasks[name])]
-            clean = type(error)(self._redactor.text(str(error)))
             result.tasks = {name: failed(name, enabled[name], tasks.get(name), clean) for name in open_tasks}
         run = self._finish(run, attempt, result, enabled)
         run = compare_run(self._store, [*(item for item in before if item.run_id != run.run_id), run], run, rule)
@@ -177,6 +178,13 @@ class Runner:
         self._store.save(run)
         attempt.close(run)
         return run, error_now
+
+    def _clean(self, error: Exception) -> VllmEvalError:
+        """Return the error without secrets; one that nobody foresaw is the engine's, and logged whole."""
+        if isinstance(error, VllmEvalError):
+            return type(error)(self._redactor.text(str(error)))
+        log.error("an error that was not foreseen", exc_info=error)
+        return EngineError(self._redactor.text(f"{type(error).__name__}: {error}"))
 
     def _finish(
         self, run: RunResult, attempt: Attempt, result: AttemptResult, enabled: Mapping[str, TaskSettings]

@@ -6,6 +6,7 @@ content or the new, never a half.
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,9 @@ class Storage(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """Return the content of ``path``, None when it is not there."""
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Read all of ``paths`` that are there, at once where the storage can."""
 
     def write(self, path: str, content: bytes) -> None:
         """Replace ``path`` atomically and durably."""
@@ -49,6 +53,11 @@ class LocalStorage:
             return None
         except OSError as error:
             raise _failed("read", self._root / path, error) from None
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Read one after the other."""
+        contents = ((path, self.read(path)) for path in paths)
+        return {path: content for path, content in contents if content is not None}
 
     def write(self, path: str, content: bytes) -> None:
         """Write beside the target, sync, rename, sync the folder."""
@@ -118,6 +127,25 @@ class RemoteStorage:
             return None
         except Exception as error:  # noqa: BLE001 - each fsspec back end raises its own errors
             raise _failed("read", path, error) from None
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Read all at once; fsspec's asynchronous back ends do it in parallel."""
+        if not paths:
+            return {}
+        try:
+            found = self._filesystem.cat([f"{self._root}/{path}" for path in paths], on_error="return")
+        except Exception as error:  # noqa: BLE001 - each fsspec back end raises its own errors
+            raise _failed("read", paths[0], error) from None
+        contents: dict[str, bytes] = {}
+        # Back ends differ in what they put before the root, and whether a missing path is returned.
+        root = f"{self._root.strip('/')}/"
+        for full, content in found.items():
+            path = str(full).split(root, 1)[1]
+            if isinstance(content, bytes):
+                contents[path] = content
+            elif not isinstance(content, FileNotFoundError):
+                raise _failed("read", path, content)
+        return contents
 
     def write(self, path: str, content: bytes) -> None:
         """Replace an object."""

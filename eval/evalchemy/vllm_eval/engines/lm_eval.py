@@ -135,6 +135,8 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
     loaded = objects[task.name]
     if loaded.OUTPUT_TYPE != "generate_until":
         return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
+    if getattr(loaded, "MULTIMODAL", False):
+        return "needs images or sound, which this runner does not send"
     # lm_eval takes an unknown metric for None, and says so only in its log.
     functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
     unknown = [name for name, function in functions.items() if function is None]
@@ -220,7 +222,7 @@ def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> Ta
         metrics=metrics,
         stderrs=stderrs,
         primary=primary,
-        samples=[_sample(row, task, primary, answers) for row in rows] if primary else None,
+        samples=_samples(rows, task, primary, answers) if primary else None,
         answered=len(rows),
         answers=len(given),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
@@ -252,17 +254,30 @@ def _primary(task: Task, metrics: Mapping[tuple[str, str], float]) -> tuple[str,
     return None
 
 
-def _sample(
-    row: Mapping[str, Any], task: Task, primary: tuple[str, str], answers: Mapping[tuple[int, int], Answer | Failure]
-) -> Sample:
+def _samples(
+    rows: Sequence[Mapping[str, Any]],
+    task: Task,
+    primary: tuple[str, str],
+    answers: Mapping[tuple[int, int], Answer | Failure],
+) -> list[Sample] | None:
+    """Build the samples; None if the metric has no number for single items (corpus metrics)."""
+    values = [finite(row.get(primary[0])) for row in rows]
+    if any(value is None for value in values):
+        return None
+    return [
+        _sample(row, task, value, answers.get((int(row["doc_id"]), 0)))
+        for row, value in zip(rows, values, strict=True)
+        if value is not None
+    ]
+
+
+def _sample(row: Mapping[str, Any], task: Task, value: float, answer: Answer | Failure | None) -> Sample:
     doc_id = int(row["doc_id"])
-    answer = answers.get((doc_id, 0))
-    value = finite(row.get(primary[0]))
     cluster = row["doc"].get(task.settings.cluster) if task.settings.cluster else None
     return Sample(
         item=f"{doc_id}-{str(row['doc_hash'])[:12]}",
         doc_id=doc_id,
-        value=value if value is not None else float(bool(row.get(primary[0]))),
+        value=value,
         prompt=to_text(row["arguments"][0][0]),
         target=to_text(row["target"]),
         answer=answer.text if isinstance(answer, Answer) else None,
