@@ -143,3 +143,9 @@ class World:
         process = self.start(clone, commit, image_digest, *extra)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def expected(commit: str, image_digest: str, base: str = JOB, image: str = IMAGE) -> str:
+    """Return what the write-back must have made of a manifest."""
+    written = base.replace(f'"{PLACEHOLDER}"', f'"{commit}"')
+    return written.replace(f"image: {IMAGE}:latest\n", f"image: {image}:latest@{image_digest}\n")

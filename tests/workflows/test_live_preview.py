@@ -18,7 +18,7 @@ import yaml
 
 from tests.workflows.git_world import REPOSITORY, World
 from tests.workflows.github_server import github_server
-from tests.workflows.test_preview_comment import SCRIPTS, PullRequest
+from tests.workflows.pull_request import SCRIPTS, PullRequest
 
 PROGRAM: Final = ("__main__.py", "components", "monitoring", "k8s", "eval", "sandbox", "Pulumi.yaml", "Pulumi.dev.yaml")
 # Prints kubectl's arguments, then holds the server until its standard input ends.
