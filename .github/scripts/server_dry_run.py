@@ -12,6 +12,7 @@ Exit codes: 0 all would be taken; 1 one would not; 2 the server did not start.
 
 import argparse
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifests", nargs="+", type=Path, help="manifest, or folder with a kustomization")
     paths: list[Path] = parser.parse_args(arguments).manifests
+    # The default ends this process alone and leaves its servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with tempfile.TemporaryDirectory() as folder, api_server(Path(folder)) as kubectl:
             _run(kubectl, "create", "-f", "-", stdin=NAMESPACE)

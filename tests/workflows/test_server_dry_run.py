@@ -2,10 +2,14 @@
 
 import difflib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from tests.workflows.git_world import JOB, MANIFEST, REPOSITORY, World, digest
 
@@ -55,6 +59,25 @@ def test_missing_server_is_told_from_a_refusal(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "etcd" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_terminated_check_leaves_no_server_behind(tmp_path: Path) -> None:
+    # A process group of its own, in which whatever is left can be found.
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(REPOSITORY / "k8s")],
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob("*/apiserver.crt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    process.terminate()
+
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_shipped_manifest_is_written_back_in_two_lines_that_the_server_takes(tmp_path: Path) -> None:
