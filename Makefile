@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 SANDBOX := $(PYTHON) -m sandbox
+CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eval)
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
@@ -26,22 +27,24 @@ status: venv  ## print the sandbox's processes, pods and scores
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(SANDBOX) shell
 
-test: venv  ## all tests: lint, types, unit tests, then the end-to-end suite on a sandbox
-	@$(SANDBOX) test
+test:  ## all tests: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
+	@tests/run venv tools lint test-unit test-e2e
 
 check: venv lint test-unit  ## lint, types and the tests that need no cluster
 
 test-unit: venv tools
 	@$(PYTHON) -m pytest -q
 
-test-e2e: venv  ## the end-to-end suite on the running sandbox
-	@$(PYTHON) -m pytest -q -m e2e tests/e2e
+test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends
+	@$(PYTHON) -m pytest -m e2e tests/e2e
 
-lint: venv  ## ruff, mypy, yamllint, actionlint, zizmor
+lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --quiet --check .
 	@$(PYTHON) -m mypy --no-error-summary $(SOURCES)
 	@$(VENV)/bin/yamllint --strict .
+	@$(CACHE)/bin/actionlint
+	@$(VENV)/bin/zizmor --offline --quiet --persona auditor .github
 
 fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .

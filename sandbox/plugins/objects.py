@@ -47,6 +47,8 @@ def replaced(kind: str, old: Object, new: Object) -> list[str]:
 
 def as_declared(live: Any, declared: Any) -> Any:
     """Return the live value of everything that was declared, and nothing that a server or another owner added."""
+    if declared is None:
+        return None  # not declared: a default that the server chose is no drift
     if isinstance(live, dict) and isinstance(declared, dict):
         return {key: as_declared(live[key], declared[key]) for key in declared if key in live}
     if isinstance(live, list) and isinstance(declared, list) and len(live) == len(declared):

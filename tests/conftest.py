@@ -1,0 +1,24 @@
+"""What every test gets: a clean environment, and the pinned tools on PATH."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.layout import cache_dir
+
+PREFIXES = ("AWS_", "HF_", "MODEL_", "OPENAI_", "PULUMI_", "VLLM_EVAL_")
+NAMES = ("KUBECONFIG", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "MODEL")
+KEPT = ("VLLM_EVAL_CACHE",)
+
+# At import: session fixtures of other folders start tools before any fixture of this file would run.
+os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the developer's credentials and settings out of a test's environment."""
+    for name in list(os.environ):
+        if name not in KEPT and (name.startswith(PREFIXES) or name in NAMES):
+            monkeypatch.delenv(name)
+    yield
