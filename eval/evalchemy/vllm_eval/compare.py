@@ -36,7 +36,7 @@ run. 100 sampled answers cannot show a drop of 15 % at this level (0.06); such a
 comparison says ``inconclusive``, and the cure is more items or greedy decoding.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -194,7 +194,7 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
     test, method = _test(candidate, runs)
     reference = sum((run.right for run in runs), Fraction(0)) / sum(run.n for run in runs)
     score = candidate.right / candidate.n
-    verdict, why = _judge(score, reference, test, level, blind=_collapse(candidate, runs) > level)
+    verdict, why = _judge(score, reference, test, level, collapse=lambda: _collapse(candidate, runs))
     return Comparison(
         verdict=verdict,
         reason=f"{float(score):.4g} against {float(reference):.4g} of {len(runs)} baseline run"
@@ -208,13 +208,15 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
     )
 
 
-def _judge(score: Fraction, reference: Fraction, test: Exact, level: float, *, blind: bool) -> tuple[Verdict, str]:
+def _judge(
+    score: Fraction, reference: Fraction, test: Exact, level: float, *, collapse: Callable[[], float]
+) -> tuple[Verdict, str]:
     dropped = score < (1 - PRACTICAL_DROP) * reference
     if dropped and test.worse <= level:
         return "worse", "more than 10 % below the baseline, and not by chance"
     if test.better <= level:
         return "better", "above the baseline, and not by chance"
-    if blind:
+    if collapse() > level:
         return "inconclusive", "the baseline has too few right answers for any drop to be told from chance"
     if dropped:
         return "inconclusive", "more than 10 % below the baseline, but it may be chance; more items would tell"

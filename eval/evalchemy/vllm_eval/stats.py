@@ -80,6 +80,8 @@ def exchange(candidate: Sequence[int], baseline: Sequence[Sequence[int]]) -> Exa
     if not baseline:
         raise ValueError("exchange() needs at least one baseline run")
     units = list(zip(candidate, *baseline, strict=True))
+    if len(baseline) == 1 and all(0 <= count <= 1 for unit in units for count in unit):
+        return mcnemar(losses=units.count((0, 1)), gains=units.count((1, 0)))
     offset, pmf = _sum_of_draws(Counter(tuple(sorted(unit)) for unit in units if len(set(unit)) > 1))
     observed = sum(unit[0] for unit in units if len(set(unit)) > 1) - offset
     return _exact(worse=fsum(pmf[: max(observed + 1, 0)]), better=fsum(pmf[max(observed, 0) :]))
