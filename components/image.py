@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Final
 
 import pulumi
-import pulumi_docker as docker
 
 from components.settings.model import Image
 
@@ -24,6 +23,11 @@ def reference(settings: Image) -> pulumi.Input[str] | None:
     if settings.repository is None:
         return None
     name = f"{settings.repository}:{settings.tag}"
+    if not (settings.build or settings.lookup):
+        return f"{name}@{settings.digest}" if settings.digest else name
+    # Only here: importing it takes a tenth of a preview, and most stacks never need it.
+    import pulumi_docker as docker
+
     if settings.build:
         built = docker.Image(
             "image",
@@ -35,7 +39,5 @@ def reference(settings: Image) -> pulumi.Input[str] | None:
             ),
         )
         return built.repo_digest
-    if settings.lookup:
-        found = docker.get_registry_image_output(name=name)
-        return pulumi.Output.concat(name, "@", found.sha256_digest)
-    return f"{name}@{settings.digest}" if settings.digest else name
+    found = docker.get_registry_image_output(name=name)
+    return pulumi.Output.concat(name, "@", found.sha256_digest)

@@ -1,0 +1,281 @@
+"""A real control plane on loopback, without a node: etcd, API server, controllers.
+
+Two threads stand in for what is not there. `Node` reports every pod as running and ready, so that Deployments become
+available. `ArgoCD` does the one thing that the stack's order rests on: it finishes an Application's deletion as long as
+its own workload exists. The real Argo CD's behaviour is the end-to-end suite's.
+"""
+
+import json
+import secrets
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from sandbox.tools import module_source
+from tests.support.ports import free_port
+
+CONTEXT: Final = "loopback"
+MERGE: Final = "application/merge-patch+json"
+APPLY: Final = "application/apply-patch+yaml"
+APPLICATIONS: Final = "/apis/argoproj.io/v1alpha1/applications"
+CRDS: Final = {
+    "argocd": ("manifests/crds/application-crd.yaml", "manifests/crds/appproject-crd.yaml"),
+    "prometheus-operator": (
+        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+        "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    ),
+}
+
+
+class Api:
+    """The API server, asked as its administrator."""
+
+    def __init__(self, url: str, token: str, authority: Path) -> None:
+        self.url = url
+        self.token = token
+        self._authority = authority
+
+    def request(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:  # noqa: ANN401
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)  # noqa: S310 (loopback)
+        trust = ssl.create_default_context(cafile=str(self._authority))
+        with urllib.request.urlopen(request, timeout=10, context=trust) as answer:  # noqa: S310 (loopback)
+            return json.load(answer)
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 (JSON)
+        """Return an object, or None if there is none."""
+        try:
+            return self.request("GET", path)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404:
+                    return None
+                raise
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (self.get(path) or {"items": []})["items"]
+        return found
+
+    def apply(self, path: str, body: object) -> None:
+        self.request("PATCH", f"{path}?fieldManager=test&force=true", body, APPLY)
+
+
+class _Worker:
+    """Calls `step` again and again until the end; what it raises is kept for the test."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self._step, self._stop = step, threading.Event()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "_Worker":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=20)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.3):
+            try:
+                self._step()
+            except (OSError, urllib.error.URLError) as error:
+                self.error = error  # the server may be busy; a lasting fault shows in what the test waits for
+
+
+class Node:
+    """Reports pods as running and ready."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def step(self) -> None:
+        ready = [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "Initialized")]
+        for pod in self._api.items("/api/v1/pods"):
+            if pod["status"].get("phase") == "Pending" and "deletionTimestamp" not in pod["metadata"]:
+                path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
+                with suppress(urllib.error.HTTPError):
+                    self._api.request("PATCH", path, {"status": {"phase": "Running", "conditions": ready}}, MERGE)
+            elif "deletionTimestamp" in pod["metadata"]:
+                path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+                with suppress(urllib.error.HTTPError):
+                    self._api.request("DELETE", path, {"gracePeriodSeconds": 0})
+
+
+class ArgoCD:
+    """Finishes the deletion of Applications while an Argo CD is installed."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.finished: list[str] = []
+
+    def step(self) -> None:
+        for application in self._api.items(APPLICATIONS):
+            metadata = application["metadata"]
+            workload = f"/apis/apps/v1/namespaces/{metadata['namespace']}/statefulsets/argocd-application-controller"
+            if "deletionTimestamp" not in metadata or self._api.get(workload) is None:
+                continue
+            namespace = application["spec"]["destination"]["namespace"]
+            for kind, name in (("jobs", "evalchemy"), ("cronjobs", "evalchemy-nightly")):
+                with suppress(urllib.error.HTTPError):
+                    self._api.request(
+                        "DELETE",
+                        f"/apis/batch/v1/namespaces/{namespace}/{kind}/{name}",
+                        {"propagationPolicy": "Background"},
+                    )
+            path = f"/apis/argoproj.io/v1alpha1/namespaces/{metadata['namespace']}/applications/{metadata['name']}"
+            self._api.request("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
+            self.finished.append(metadata["name"])
+
+
+class ControlPlane:
+    """A running control plane."""
+
+    def __init__(self, api: Api, kubeconfig: Path, argocd: ArgoCD) -> None:
+        self.api, self.kubeconfig, self.argocd = api, kubeconfig, argocd
+
+    def snapshot(self) -> set[str]:
+        """Return every object of a kind that a stack may leave behind."""
+        kinds = [
+            *("/api/v1/namespaces", "/api/v1/secrets", "/api/v1/configmaps", "/api/v1/serviceaccounts"),
+            *("/api/v1/persistentvolumeclaims", "/api/v1/services", "/api/v1/pods", "/apis/apps/v1/deployments"),
+            *("/apis/apps/v1/statefulsets", "/apis/batch/v1/jobs", "/apis/batch/v1/cronjobs"),
+            *("/apis/networking.k8s.io/v1/networkpolicies", "/apis/rbac.authorization.k8s.io/v1/clusterroles"),
+            *("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", "/apis/rbac.authorization.k8s.io/v1/roles"),
+            *("/apis/argoproj.io/v1alpha1/applications", "/apis/argoproj.io/v1alpha1/appprojects"),
+            *("/apis/monitoring.coreos.com/v1/prometheusrules", "/apis/monitoring.coreos.com/v1/servicemonitors"),
+        ]
+        return {
+            f"{kind.rsplit('/', 1)[-1]} {each['metadata'].get('namespace', '')}/{each['metadata']['name']}"
+            for kind in kinds
+            for each in self.api.items(kind)
+        }
+
+
+@contextmanager
+def control_plane(folder: Path) -> Iterator[ControlPlane]:
+    """Start everything below `folder` and stop it at the end."""
+    with ExitStack() as stack:
+        port, etcd, peer = free_port(), free_port(), free_port()
+        token = secrets.token_hex(16)
+        (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+        key = folder / "account.key"
+        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+        client = f"http://127.0.0.1:{etcd}"
+        etcd_options = {
+            "data-dir": folder / "etcd",
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": f"http://127.0.0.1:{peer}",
+            "log-level": "error",
+        }
+        _start(stack, folder, "etcd", "--unsafe-no-fsync", **etcd_options)
+        server_options = {
+            "etcd-servers": client,
+            "cert-dir": folder / "pki",
+            "bind-address": "127.0.0.1",
+            "secure-port": port,
+            "service-cluster-ip-range": "10.96.0.0/16",
+            "token-auth-file": folder / "tokens.csv",
+            "authorization-mode": "RBAC",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "service-account-key-file": key,
+            "service-account-signing-key-file": key,
+            "endpoint-reconciler-type": "none",
+        }
+        _start(stack, folder, "kube-apiserver", **server_options)
+        api = Api(f"https://127.0.0.1:{port}", token, folder / "pki/apiserver.crt")
+        kubeconfig, own = _kubeconfig(folder, api), _kubeconfig(folder, api, current=CONTEXT)
+        wait_for(
+            "the API server", lambda: (folder / "pki/apiserver.crt").exists() and api.get("/api/v1/namespaces/default")
+        )
+        controller_options = {
+            "kubeconfig": own,
+            "leader-elect": "false",
+            "service-account-private-key-file": key,
+            "root-ca-file": folder / "pki/apiserver.crt",
+            "secure-port": 0,
+            "namespace-sync-period": "5s",
+        }
+        _start(stack, folder, "kube-controller-manager", **controller_options)
+        _install_crds(api)
+        argocd = ArgoCD(api)
+        stack.enter_context(_Worker(Node(api).step))
+        stack.enter_context(_Worker(argocd.step))
+        yield ControlPlane(api, kubeconfig, argocd)
+
+
+def _start(stack: ExitStack, folder: Path, *words: str, **options: object) -> None:
+    log = stack.enter_context((folder / f"{words[0]}.log").open("w"))
+    command = [*words, *(f"--{name}={value}" for name, value in options.items())]
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    stack.callback(_stop, process)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _kubeconfig(folder: Path, api: Api, current: str = "") -> Path:
+    """Write a kubeconfig; the stack's has no current context, which it must not need."""
+    cluster = {"server": api.url, "certificate-authority": str(folder / "pki/apiserver.crt")}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": current,
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": "c", "user": "admin"}}],
+        "users": [{"name": "admin", "user": {"token": api.token}}],
+    }
+    path = folder / f"kubeconfig{'-' if current else ''}{current}"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def _install_crds(api: Api) -> None:
+    names = []
+    for tool, files in CRDS.items():
+        for file in files:
+            crd = yaml.safe_load((module_source(tool) / file).read_text())
+            names.append(crd["metadata"]["name"])
+            if tool == "argocd":
+                # As helm finds them after a release of this name: a reinstallation keeps them.
+                crd["metadata"].setdefault("labels", {})["app.kubernetes.io/managed-by"] = "Helm"
+                crd["metadata"].setdefault("annotations", {}).update(
+                    {"meta.helm.sh/release-name": "argocd", "meta.helm.sh/release-namespace": "argocd"}
+                )
+            api.apply(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}", crd)
+    for name in names:
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        wait_for(name, partial(_established, api, path))
+
+
+def _established(api: Api, path: str) -> bool:
+    return "Established" in str(api.get(path)["status"]["conditions"])
+
+
+def wait_for(what: str, probe: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(OSError, urllib.error.URLError):
+            if probe():
+                return
+        assert time.monotonic() < deadline, f"{what} was not there within {seconds} s"
+        time.sleep(0.2)

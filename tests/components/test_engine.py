@@ -1,0 +1,233 @@
+"""The real engine against a real API server: what an update makes, leaves alone, repairs and takes away."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox import chart
+from tests.components import program
+from tests.components.control_plane import CONTEXT, ControlPlane, control_plane, wait_for
+from tests.components.engine import Project, Step
+
+CANARY = "c4n4ry-7f3a"
+KEPT = {"namespaces /vllm-eval", "persistentvolumeclaims vllm-eval/vllm-eval-results"}
+JOB = "/apis/batch/v1/namespaces/vllm-eval/jobs/evalchemy"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def argocd_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return chart.write(tmp_path_factory.mktemp("chart"))
+
+
+@pytest.fixture
+def before(cluster: ControlPlane) -> set[str]:
+    return cluster.snapshot()
+
+
+def settings(stack: str, argocd_chart: Path) -> dict[str, Any]:
+    """Return a committed stack's settings, on the cluster at hand and with the chart at hand."""
+    groups = program.stack_file(stack)
+    groups["cluster"] = {"context": CONTEXT}
+    groups["argocd"] = {**groups.get("argocd", {}), "chart": str(argocd_chart)}
+    return groups
+
+
+def changed(groups: dict[str, Any], group: str, **values: object) -> dict[str, Any]:
+    return {**groups, group: {**groups.get(group, {}), **values}}
+
+
+def assert_settled(project: Project) -> None:
+    """A second update, a preview and a refresh find nothing to do."""
+    assert "created" not in project.up().out
+    assert project.preview() == []
+    project.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+
+
+def assert_destroyed(project: Project, cluster: ControlPlane, before: set[str], left: set[str] | None = None) -> None:
+    """A destroy takes everything but `left`, and the Application's finalizer is done while Argo CD lives."""
+    finished = len(cluster.argocd.finished)
+    project.destroy()
+    assert len(cluster.argocd.finished) == finished + 1
+    made = {each for each in cluster.snapshot() - before if "kube-root-ca.crt" not in each and "/default" not in each}
+    assert made == (left or set())
+
+
+def test_production_and_what_outlives_it(
+    cluster: ControlPlane, argocd_chart: Path, tmp_path: Path, before: set[str]
+) -> None:
+    groups = settings("prod", argocd_chart)
+    project = Project(tmp_path, "prod", groups, cluster.kubeconfig)
+    project.up()
+    assert_settled(project)
+
+    there = cluster.snapshot()
+    refused = project.pulumi("destroy", "--yes", check=False)
+    assert refused.code != 0
+    assert "protected" in refused.out
+    assert cluster.snapshot() == there
+
+    project.pulumi("state", "unprotect", "--all", "--yes")
+    assert_destroyed(project, cluster, before, KEPT)
+
+    stopped = project.up(check=False)
+    assert stopped.code != 0
+    project.write(changed(groups, "cluster", adopt=True))
+    project.up()
+    project.write(changed(groups, "evaluation", results={"keep": False}))
+    project.up()
+    assert project.preview() == []
+    assert_destroyed(project, cluster, before)
+
+
+def test_a_developers_stack_and_its_way_to_another_owner(
+    cluster: ControlPlane, argocd_chart: Path, tmp_path: Path, before: set[str]
+) -> None:
+    groups = settings("dev", argocd_chart)
+    project = Project(tmp_path, "dev", groups, cluster.kubeconfig)
+    line = "This re-runs the evaluation: 1 model x 2 tasks."
+    assert line in project.up().out
+    assert_settled(project)
+    run = cluster.api.get(JOB)["metadata"]["uid"]
+
+    project.write(changed(groups, "evaluation", limit=3))
+    assert Step("replace", "Job evalchemy") in project.preview()
+    assert line in project.up().out
+    assert cluster.api.get(JOB)["metadata"]["uid"] != run
+
+    # Against what lives in the cluster, and, when that is gone, against what the state says.
+    project.write(changed(groups, "evaluation", owner="argocd"))
+    refused = project.pulumi("preview", check=False)
+    assert refused.code != 0
+    assert (
+        "The Job vllm-eval/evalchemy is still Pulumi's: run `pulumi up` with evaluation.owner none first" in refused.out
+    )
+    cluster.api.request("DELETE", JOB, {"propagationPolicy": "Background"})
+    refused = project.pulumi("preview", check=False)
+    assert refused.code != 0
+    assert "evaluation.owner cannot change from pulumi to argocd in one update" in refused.out
+
+    project.write(changed(groups, "evaluation", owner="none"))
+    project.up()
+    assert cluster.api.get(JOB) is None
+    project.write(changed(groups, "evaluation", owner="argocd"))
+    assert line in project.up().out
+    assert project.preview() == []
+    assert_destroyed(project, cluster, before)
+
+
+def test_drift_is_repaired_and_argocds_job_is_none(
+    cluster: ControlPlane, argocd_chart: Path, tmp_path: Path, before: set[str]
+) -> None:
+    project = Project(tmp_path, "local", settings("local", argocd_chart), cluster.kubeconfig)
+    project.up()
+    assert_settled(project)
+
+    for _ in range(2):  # Argo CD runs the Job, and runs it again
+        run_as_argocd(cluster, project)
+    project.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert project.preview() == []
+
+    policy = "/apis/networking.k8s.io/v1/namespaces/vllm-eval/networkpolicies/default-deny"
+    cluster.api.request("DELETE", policy)
+    service = "/api/v1/namespaces/vllm-eval/services/vllm-eval-pushgateway"
+    body = {"spec": {"selector": {"app.kubernetes.io/name": "somebody-else"}}}
+    cluster.api.request("PATCH", service, body, "application/merge-patch+json")
+    project.up("--refresh")
+    assert cluster.api.get(policy) is not None
+    selector = cluster.api.get(service)["spec"]["selector"]
+    assert selector["app.kubernetes.io/name"] == "vllm-eval-pushgateway"
+    assert project.preview() == []
+    assert_destroyed(project, cluster, before)
+
+
+def run_as_argocd(cluster: ControlPlane, project: Project) -> None:
+    """Replace the Job with what the Application says, as Force=true,Replace=true does."""
+    path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/vllm-evalchemy-job"
+    source = cluster.api.get(path)["spec"]["source"]["kustomize"]
+    folder = project.folder / "synced"
+    folder.mkdir(exist_ok=True)
+    for file in (program.ROOT / "k8s").iterdir():
+        (folder / file.name).write_text(file.read_text())
+    kustomization = folder / "kustomization.yaml"
+    kustomization.write_text(yaml.safe_dump({**yaml.safe_load(kustomization.read_text()), **source}))
+    built = subprocess.run(["kustomize", "build", folder], capture_output=True, text=True, check=True, timeout=60)
+    for each in yaml.safe_load_all(built.stdout):
+        if each["kind"] == "Job":
+            if cluster.api.get(JOB) is not None:
+                cluster.api.request("DELETE", JOB, {"propagationPolicy": "Background"})
+                wait_for("the Job's deletion", lambda: cluster.api.get(JOB) is None)
+            cluster.api.apply(JOB, each)
+
+
+def test_a_hundred_models_and_no_secret_in_sight(
+    cluster: ControlPlane, argocd_chart: Path, tmp_path: Path, before: set[str]
+) -> None:
+    groups = changed(settings("prod", argocd_chart), "evaluation", results={"keep": False})
+    model = {**groups["models"][0], "endpoint": "https://models.example.com/v1"}
+    groups["models"] = [{**model, "name": f"m{index}", "tag": f"t{index}", "api_key": "key"} for index in range(100)]
+    groups["models"][0]["ca"] = "ca"
+    project = Project(tmp_path, "hundred", groups, cluster.kubeconfig)
+    secrets = {
+        "endpoint-key": f"{CANARY}-key",
+        "endpoint-ca": f"-----BEGIN CERTIFICATE-----\n{CANARY}-ca",
+        "git-password": f"{CANARY}-git",
+        "huggingface-token": f"{CANARY}-hf",
+        "registry-credentials": f'{{"auths": {{"ghcr.io": {{"auth": "{CANARY}-pull"}}}}}}',
+        "argocd-admin-hash": f"$2a$10${CANARY:x<53}",
+    }
+    for key, value in secrets.items():
+        project.secret(key, value)
+    project.pulumi("preview", "--diff")
+    project.up("--diff")
+    assert_settled(project)
+    project.secret("endpoint-key", f"{CANARY}-rotated")
+    assert project.preview() == [Step("update", "Secret endpoints")]
+    project.pulumi("preview", "--diff")
+    project.up("--diff")
+    project.pulumi("stack", "output", "--json")
+    project.pulumi("stack", "export")
+
+    held = cluster.api.get("/api/v1/namespaces/vllm-eval/secrets/vllm-eval-endpoints")["data"]
+    assert set(held) == {"key", "ca"}
+    assert CANARY not in project.state()
+    assert CANARY not in project.file.read_text()
+    assert [each for each in project.printed if CANARY in each] == []
+    assert_destroyed(project, cluster, before)
+    assert [each for each in project.printed if CANARY in each] == []
+
+
+def test_an_unreachable_cluster_is_one_sentence(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    kubeconfig.write_text(yaml.safe_dump(config))
+    groups = {**program.stack_file("prod"), "cluster": {"context": CONTEXT}}
+    done = Project(tmp_path, "prod", groups, kubeconfig).pulumi("preview", check=False)
+    assert done.code != 0
+    assert "Traceback" not in done.out
+    assert f"error: The cluster of context '{CONTEXT}' cannot be used: The connection to the server" in done.out
+
+
+def test_wrong_settings_are_one_list(tmp_path: Path) -> None:
+    groups = {**program.stack_file("prod"), "cluster": {}, "git": {}}
+    done = Project(tmp_path, "prod", groups, None).pulumi("preview", check=False)
+    assert done.code != 0
+    assert "Traceback" not in done.out
+    assert "The settings of stack 'prod' have 2 problems:" in done.out
+    assert "vllm-eval:cluster.context: not set, but needed" in done.out
+    assert "vllm-eval:git.repository: not set, but needed" in done.out

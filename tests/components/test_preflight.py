@@ -1,0 +1,217 @@
+"""What is checked before anything is declared: kubeconfig, cluster, kinds, the live Job's owner."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from components import preflight
+from components.settings.model import Cluster, Owner
+from tests.components import program
+
+CONFIG: dict[str, Any] = {
+    "contexts": [
+        {"name": "prod", "context": {"cluster": "c", "user": "u"}},
+        {"name": "dev", "context": {"cluster": "d"}},
+    ],
+    "clusters": [{"name": "c", "cluster": {"server": "https://prod.example.com:6443/"}}],
+}
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(CONFIG))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    return file
+
+
+def refused(cluster: Cluster) -> str:
+    with pytest.raises(preflight.PreflightError) as caught:
+        preflight.check_context(cluster)
+    return str(caught.value)
+
+
+def test_a_context_that_is_there(kubeconfig: Path) -> None:
+    preflight.check_context(Cluster(context="prod"))
+    preflight.check_context(Cluster(context="prod", server="https://prod.example.com:6443"))
+
+
+def test_a_context_that_is_not_there_says_which_are(kubeconfig: Path) -> None:
+    assert refused(Cluster(context="staging")) == (
+        "The kubeconfig has no context 'staging' (it has: dev, prod). Log in to the cluster, or point KUBECONFIG to the"
+        " file that has it; vllm-eval:cluster.context names it."
+    )
+
+
+def test_a_context_that_leads_elsewhere(kubeconfig: Path) -> None:
+    assert refused(Cluster(context="prod", server="https://other.example.com")) == (
+        "The context 'prod' leads to https://prod.example.com:6443/, but vllm-eval:cluster.server pins"
+        " https://other.example.com: use the kubeconfig of that cluster."
+    )
+    assert "leads to nowhere" in refused(Cluster(context="dev", server="https://other.example.com"))
+
+
+def test_several_kubeconfigs_are_merged_and_the_first_wins(
+    kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "first"
+    clusters = [{"name": "c", "cluster": {"server": "https://first.example.com"}}]
+    first.write_text(yaml.safe_dump({"clusters": clusters}))
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join([str(first), "", str(tmp_path / "missing"), str(kubeconfig)]))
+    preflight.check_context(Cluster(context="prod", server="https://first.example.com"))
+
+
+def test_no_kubeconfig_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "has no context 'prod' (it has: none)" in refused(Cluster(context="prod"))
+
+
+def test_the_default_kubeconfig(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".kube").mkdir()
+    kubeconfig.rename(tmp_path / ".kube" / "config")
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    preflight.check_context(Cluster(context="prod"))
+
+
+@pytest.mark.parametrize("text", ["contexts: [1]", "{", "contexts: [{context: {}}]", "just text"])
+def test_a_kubeconfig_that_is_none(text: str, kubeconfig: Path) -> None:
+    kubeconfig.write_text(text)
+    assert refused(Cluster(context="prod")).startswith(f"The kubeconfig {kubeconfig} cannot be read: ")
+
+
+RESOURCES = {"resources": [{"kind": "PrometheusRule"}, {"kind": "ServiceMonitor"}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "missing"),
+    [
+        (None, "no PrometheusRule and no ServiceMonitor"),
+        ({"resources": []}, "no PrometheusRule and no ServiceMonitor"),
+        ({"resources": [{"kind": "ServiceMonitor"}]}, "no PrometheusRule"),
+    ],
+)
+def test_missing_kinds(answer: object, missing: str) -> None:
+    (sentence,) = preflight.kind_faults(answer, preflight.OPERATOR)
+    assert sentence == (
+        f"The cluster has {missing}: install the Prometheus Operator's CRDs (chart prometheus-operator-crds), or run"
+        " `pulumi config set --path 'vllm-eval:monitoring.enabled' false`."
+    )
+    assert list(preflight.kind_faults(RESOURCES, preflight.OPERATOR)) == []
+    assert "install Argo CD" in next(preflight.kind_faults(answer, preflight.ARGOCD))
+
+
+def live(owner: str | None) -> dict[str, Any]:
+    return {"metadata": {"labels": {"app.kubernetes.io/managed-by": owner} if owner else {}}}
+
+
+@pytest.mark.parametrize("owner", list(Owner))
+def test_no_job_is_nobodys(owner: Owner) -> None:
+    assert list(preflight.owner_faults(None, owner, "vllm-eval")) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "owner", "fault"),
+    [
+        (live("pulumi"), Owner.PULUMI, None),
+        (live(None), Owner.ARGOCD, None),
+        ({"metadata": {}}, Owner.ARGOCD, None),
+        (live("pulumi"), Owner.NONE, None),
+        (live(None), Owner.NONE, None),
+        (live(None), Owner.PULUMI, "The Job vllm-eval/evalchemy is still there and is not Pulumi's."),
+        ({"metadata": {}}, Owner.PULUMI, "The Job vllm-eval/evalchemy is still there and is not Pulumi's."),
+        (live("pulumi"), Owner.ARGOCD, "The Job vllm-eval/evalchemy is still Pulumi's: run `pulumi up`"),
+    ],
+)
+def test_a_job_of_the_other_owner(found: object, owner: Owner, fault: str | None) -> None:
+    faults = list(preflight.owner_faults(found, owner, "vllm-eval"))
+    assert len(faults) == (fault is not None)
+    assert all(each.startswith(fault or "") for each in faults)
+
+
+def fake_kubectl(folder: Path, answers: dict[str, tuple[int, str, str]]) -> None:
+    """Put a kubectl on PATH that answers by path: an API server that refuses on purpose needs no server."""
+    script = folder / "kubectl"
+    script.write_text(
+        "#!/usr/bin/env python3\nimport json, sys\n"
+        f"answers = json.loads({json.dumps(json.dumps(answers))})\n"
+        "code, out, err = answers[sys.argv[-1]]\n"
+        "sys.stdout.write(out); sys.stderr.write(err); sys.exit(code)\n"
+    )
+    script.chmod(0o755)
+
+
+MISSING = (1, "", "Error from server (NotFound): not found\n")
+JOB = "/apis/batch/v1/namespaces/vllm-eval/jobs/evalchemy"
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+def check(**groups: dict[str, Any]) -> None:
+    given = {**program.stack_file("prod"), "cluster": {"context": "prod"}, **groups}
+    preflight.check(program.load(given))
+
+
+def test_all_faults_are_told_at_once(kubectl: Path) -> None:
+    answers = {
+        JOB: (0, json.dumps(live("pulumi")), ""),
+        "/apis/monitoring.coreos.com/v1": MISSING,
+        "/apis/argoproj.io/v1alpha1": MISSING,
+    }
+    fake_kubectl(kubectl, answers)
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(argocd={"install": False})
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "The Job vllm-eval/evalchemy is still Pulumi's",
+        "The cluster has no PrometheusRule and no ServiceMonitor",
+        "The cluster has no AppProject and no Application",
+    ]
+
+
+def test_only_what_the_stack_needs_is_asked_for(kubectl: Path) -> None:
+    fake_kubectl(kubectl, {JOB: MISSING})
+    check(monitoring={"enabled": False})
+    fake_kubectl(kubectl, {JOB: MISSING, "/apis/monitoring.coreos.com/v1": (0, json.dumps(RESOURCES), "")})
+    check()
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("I1 log line\nerror: You must be logged in to the server (Unauthorized)\n", "error: You must be logged in to"),
+        ("", "kubectl gave no reason"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used(stderr: str, reason: str, kubectl: Path) -> None:
+    fake_kubectl(kubectl, {JOB: (1, "", stderr)})
+    with pytest.raises(preflight.PreflightError, match=f"The cluster of context 'prod' cannot be used: {reason}"):
+        check(monitoring={"enabled": False})
+
+
+def test_in_the_cluster_no_kubeconfig_is_asked_for(
+    kubectl: Path, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig.unlink()
+    fake_kubectl(kubectl, {JOB: (1, "", "forbidden")})
+    with pytest.raises(preflight.PreflightError, match="The pod's own cluster cannot be used: forbidden"):
+        check(cluster={"in_cluster": True}, monitoring={"enabled": False})
+
+
+def test_without_kubectl_the_check_is_said_to_be_skipped(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    warned: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    check()
+    assert warned == [
+        "kubectl is not on PATH: whether the cluster is reachable and has the CRDs was not checked",
+    ]
