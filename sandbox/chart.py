@@ -25,7 +25,7 @@ REDIS_IMAGE: Final = "docker.io/library/redis:sandbox"
 FROM_VALUES: Final = {"argocd-cm": "cm", "argocd-cmd-params-cm": "params", "argocd-rbac-cm": "rbac"}
 
 # Upstream's container makes this with a program that the sandbox's image lacks.
-REDIS_SECRET: Final = """\
+REDIS_AUTH: Final = """\
 {{- $old := lookup "v1" "Secret" .Release.Namespace "argocd-redis" }}
 apiVersion: v1
 kind: Secret
@@ -53,7 +53,7 @@ def write(folder: Path) -> Path:
     about = {"apiVersion": "v2", "name": "argo-cd", "version": VERSION, "appVersion": f"v{VERSION}"}
     (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
     (chart / "values.yaml").write_text(yaml.safe_dump(VALUES))
-    (chart / "templates/redis-secret.yaml").write_text(REDIS_SECRET)
+    (chart / "templates/redis-secret.yaml").write_text(REDIS_AUTH)
     manifests = yaml.safe_load_all((module_source("argocd") / "manifests/install.yaml").read_text())
     for number, manifest in enumerate(manifests):
         if manifest["kind"] == CRD or not any(part in manifest["metadata"]["name"] for part in LEFT_OUT):

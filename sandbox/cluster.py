@@ -63,14 +63,18 @@ def start_control_plane(namespace: Namespace) -> None:
     namespace.daemon(
         "etcd",
         # The cluster may be lost with the machine: not waiting for the disk makes it several times as fast.
-        ["etcd", "--unsafe-no-fsync", f"--data-dir={state}/etcd", f"--listen-client-urls={ETCD}", f"--advertise-client-urls={ETCD}",
+        ["etcd", "--unsafe-no-fsync", f"--data-dir={state}/etcd", f"--listen-client-urls={ETCD}",
+         f"--advertise-client-urls={ETCD}",
          "--listen-peer-urls=http://127.0.0.1:2380", "--log-level=warn"],
     )  # fmt: skip
     namespace.daemon(
         "kube-apiserver",
-        ["kube-apiserver", f"--etcd-servers={ETCD}", f"--cert-dir={state}/pki", "--bind-address=0.0.0.0", "--secure-port=6443",
-         f"--advertise-address={NODE_ADDRESS}", f"--service-cluster-ip-range={SERVICE_SUBNET}", f"--token-auth-file={state}/tokens.csv",
-         "--authorization-mode=RBAC", "--allow-privileged=true", "--kubelet-preferred-address-types=InternalIP", "--service-account-issuer=https://kubernetes.default.svc",
+        ["kube-apiserver", f"--etcd-servers={ETCD}", f"--cert-dir={state}/pki", "--bind-address=0.0.0.0",
+         "--secure-port=6443",
+         f"--advertise-address={NODE_ADDRESS}", f"--service-cluster-ip-range={SERVICE_SUBNET}",
+         f"--token-auth-file={state}/tokens.csv",
+         "--authorization-mode=RBAC", "--allow-privileged=true",
+         "--kubelet-preferred-address-types=InternalIP", "--service-account-issuer=https://kubernetes.default.svc",
          f"--service-account-key-file={account_key}", f"--service-account-signing-key-file={account_key}"],
     )  # fmt: skip
     wait_for("the API server", lambda: kubectl(namespace, "get", "--raw=/readyz") == "ok", seconds=90)
@@ -87,7 +91,9 @@ def start_node(namespace: Namespace) -> None:
     """Start the container runtime, kubelet, kube-proxy and the cluster's DNS, and wait for a Ready node."""
     state = namespace.layout.state
     namespace.daemon("containerd", ["containerd", "--config", state / "config/containerd.toml"])
-    wait_for("containerd", lambda: namespace.run(["ctr", "-a", "/run/containerd/containerd.sock", "version"]), seconds=30)
+    wait_for(
+        "containerd", lambda: namespace.run(["ctr", "-a", "/run/containerd/containerd.sock", "version"]), seconds=30
+    )
     namespace.daemon(
         "kubelet",
         ["kubelet", f"--kubeconfig={namespace.layout.kubeconfig}", f"--config={state}/config/kubelet.yaml",

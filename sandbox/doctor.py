@@ -42,7 +42,9 @@ def problems(layout: Layout) -> list[str]:
             f"{folder} has {free / 1e9:.1f} GB free, the sandbox needs {FREE_BYTES / 1e9:.0f}: "
             "free some, or set VLLM_EVAL_CACHE to a folder on another disk"
         )
-    if layout.cache.resolve().is_relative_to("/etc") or str(layout.cache.resolve()).startswith(("/var/", "/run/", "/usr/")):
+    if layout.cache.resolve().is_relative_to("/etc") or str(layout.cache.resolve()).startswith(
+        ("/var/", "/run/", "/usr/")
+    ):
         found.append(f"the cache {layout.cache} lies under a folder that the sandbox overlays: set VLLM_EVAL_CACHE")
     return found
 

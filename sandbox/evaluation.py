@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from sandbox import git, images
@@ -32,16 +33,22 @@ class Job:
     failed: str | None
 
 
-def build_image(namespace: Namespace) -> None:
-    """Build, push and write back the image of the commit on `main`, unless the recorded one is of the same sources."""
+def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
+    """Build, push and write back the image of the commit on `main`, unless the recorded one is of the same sources.
+
+    Parameters
+    ----------
+    namespace
+        A sandbox with registry, builder and git server.
+    sources
+        A working tree of that commit.
+    """
     if git.image_is_current(namespace) and images.exists(namespace, f"{IMAGE}:latest"):
         return
     bare = namespace.layout.state / "git" / git.NAME
     commit = run(["git", f"--git-dir={bare}", "rev-parse", "main"]).strip()
-    dockerfile = REPOSITORY / "docker/evalchemy.Dockerfile"
-    digest = images.build(
-        namespace, f"{IMAGE}:latest", context=REPOSITORY, dockerfile=dockerfile, target="runner"
-    )
+    dockerfile = sources / "docker/evalchemy.Dockerfile"
+    digest = images.build(namespace, f"{IMAGE}:latest", context=sources, dockerfile=dockerfile, target="runner")
     write_back(namespace, commit, digest)
 
 
@@ -51,7 +58,7 @@ def write_back(namespace: Namespace, commit: str, digest: str) -> None:
     bare = namespace.layout.state / "git" / git.NAME
     if not checkout.exists():
         run(["git", "clone", "--quiet", bare, checkout])
-    script = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
+    script: list[str | Path] = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
     image = f"{REGISTRY_OF_IMAGE}/{IMAGE}"
     said = run(
         [*script, "--remote", bare, "--image", image, "--digest", digest, "--commit", commit], env=namespace.env()
@@ -100,7 +107,8 @@ def wait(namespace: Namespace) -> Job:
         raise SandboxError(f"the evaluation did not end within {PATIENCE:.0f} s; last seen: {said}")
     if found.failed is not None:
         raise SandboxError(f"the evaluation failed: {found.failed}\n{logs(namespace)}")
-    wait_for("the scores in Prometheus", lambda: scraped(namespace) > found.finished, seconds=60)
+    finished = found.finished
+    wait_for("the scores in Prometheus", lambda: scraped(namespace) > finished, seconds=60)
     return found
 
 

@@ -97,11 +97,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root: Path
 
-    def do_GET(self) -> None:  # noqa: N802  # the name is http.server's
+    def do_GET(self) -> None:  # the name is http.server's
         """Answer a fetch's discovery."""
         self._backend(b"")
 
-    def do_POST(self) -> None:  # noqa: N802  # the name is http.server's
+    def do_POST(self) -> None:  # the name is http.server's
         """Answer a fetch or a push."""
         if self.headers.get("Transfer-Encoding") == "chunked":
             self._backend(self._chunks())

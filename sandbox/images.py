@@ -178,7 +178,15 @@ def _push_rootfs(namespace: Namespace, folder: Path, name: str, *config: str) ->
         archive.add(folder, arcname=".", filter=_without_sockets)
     try:
         crane(namespace, "append", f"--new_layer={layer}", f"--new_tag={REGISTRY}/{name}")
-        crane(namespace, "mutate", f"{REGISTRY}/{name}", "--set-platform=linux/amd64", *config, "--tag", f"{REGISTRY}/{name}")
+        crane(
+            namespace,
+            "mutate",
+            f"{REGISTRY}/{name}",
+            "--set-platform=linux/amd64",
+            *config,
+            "--tag",
+            f"{REGISTRY}/{name}",
+        )
     finally:
         layer.unlink()
 

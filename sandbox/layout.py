@@ -31,10 +31,10 @@ class Layout:
     name: str
 
     @classmethod
-    def of_this_clone(cls) -> "Layout":
-        """Return the layout named after this clone's path, so that two clones never meet."""
+    def of_this_clone(cls, purpose: str = "") -> "Layout":
+        """Return the layout named after this clone's path, so that two clones never meet; tests add a purpose."""
         digest = hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]
-        return cls(cache=cache_dir(), name=f"vllm-eval-{digest}")
+        return cls(cache=cache_dir(), name=f"vllm-eval-{digest}" + (f"-{purpose}" if purpose else ""))
 
     @property
     def bin(self) -> Path:

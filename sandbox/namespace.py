@@ -128,7 +128,7 @@ class Namespace:
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
             wait_for("the end of the sandbox", lambda: self.pid() is None, seconds=20, interval=0.1)
-        for group in sorted(CGROUPS.glob(f"*/{self.layout.name}")) + [CGROUPS / self.layout.name]:
+        for group in [*sorted(CGROUPS.glob(f"*/{self.layout.name}")), CGROUPS / self.layout.name]:
             _remove_cgroups(group)
         shutil.rmtree(self.layout.state, ignore_errors=True)
         if self.layout.state.exists():
@@ -139,9 +139,14 @@ class Namespace:
     ) -> None:
         if self.alive(name):
             return
-        groups = "for group in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do"
         # A daemon must be in the sandbox's cgroups, or `make down` would not find it and kubelet not itself.
-        script = f'{groups} [ -w "$group" ] && echo 0 > "$group"; done 2>/dev/null; setsid "$@" >>"$LOG" 2>&1 </dev/null & cat /proc/$!/stat'
+        script = """
+            for group in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
+                [ -w "$group" ] && echo 0 > "$group"
+            done 2>/dev/null
+            setsid "$@" >>"$LOG" 2>&1 </dev/null &
+            cat /proc/$!/stat
+        """
         extra = {"LOG": str(self.layout.logs / f"{name}.log"), **(env or {})}
         words = ["sh", "-c", script, "sh", *command]
         inside = self.command(words)
@@ -198,7 +203,8 @@ def _cgroup_mounts() -> list[str]:
         # Version 2 lets only leaves hold processes: process 1 moves to one, then the controllers can be passed on.
         return [
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
-            "mkdir -p /sys/fs/cgroup/init; echo 1 > /sys/fs/cgroup/init/cgroup.procs; echo 0 > /sys/fs/cgroup/init/cgroup.procs",
+            "mkdir -p /sys/fs/cgroup/init",
+            "for process in 1 0; do echo $process > /sys/fs/cgroup/init/cgroup.procs; done",
             "sed 's/[^ ]*/+&/g' /sys/fs/cgroup/cgroup.controllers > /sys/fs/cgroup/cgroup.subtree_control",
         ]
     lines = ["mount -t tmpfs tmpfs /sys/fs/cgroup"]

@@ -51,4 +51,6 @@ def table(found: Sequence[Score]) -> str:
         value = f"{score.exact_match:.3f} ± {score.stderr:.3f}"
         rows.append((score.model, score.tag, score.task, value, f"{score.samples}/{score.expected}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

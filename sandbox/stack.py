@@ -71,7 +71,13 @@ def overrides(namespace: Namespace, environment: Mapping[str, str]) -> dict[str,
     changes: dict[str, Any] = {"argocd": {"chart": str(namespace.layout.state / "argo-cd")}}
     endpoint, model = environment.get("MODEL_ENDPOINT"), environment.get("MODEL")
     if bool(endpoint) != bool(model):
-        raise SandboxError("MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name")
+        raise SandboxError(
+            "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
+        )
+    if limit := environment.get("LIMIT"):
+        if not limit.isdigit() or int(limit) < 1:
+            raise SandboxError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
+        changes["evaluation"] = {"limit": int(limit)}
     if endpoint and model:
         changes["models"] = [{"name": model, "tag": environment.get("MODEL_TAG", "v1"), "endpoint": endpoint}]
     return changes
@@ -85,7 +91,7 @@ def config_file(namespace: Namespace) -> tuple[str, str]:
 def pulumi(namespace: Namespace, *words: str, timeout: float = 900) -> str:
     """Run pulumi on the stack inside the namespace, its whole output also in the log."""
     log = namespace.layout.logs / f"pulumi-{words[0]}.log"
-    command = ["pulumi", "--non-interactive", "--cwd", REPOSITORY, *words]
+    command = ["pulumi", "--non-interactive", "--cwd", str(REPOSITORY), *words]
     if words[0] != "stack":
         command += ["--stack", NAME]
     return namespace.run(command, env=env(namespace), timeout=timeout, log=log)

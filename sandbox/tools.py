@@ -28,15 +28,44 @@ from sandbox.shell import SandboxError, run, say
 TOOLS: Final = REPOSITORY / "tools"
 
 # The two that take longest first, so that the short ones fill the gaps.
-LONGEST_FIRST: Final = ("kubernetes", "argocd", "pulumi", "prometheus", "buildkit", "prometheus-operator", "helm", "coredns")
+LONGEST_FIRST: Final = (
+    "kubernetes",
+    "argocd",
+    "pulumi",
+    "prometheus",
+    "buildkit",
+    "prometheus-operator",
+    "helm",
+    "coredns",
+)
 
 # Programs and the libraries that a minimal Debian lacks for them. They are
 # unpacked, not installed: their packages would start services on this machine.
-DEBIAN_PACKAGES: Final = (
-    "conntrack containerd containernetworking-plugins debootstrap etcd-server iptables libglib2.0-0 libip4tc2 libip6tc2"
-    " libjansson4 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftables1 libnftnl11 libpcre2-8-0 libseccomp2"
-    " libslirp0 libxtables12 prometheus-alertmanager prometheus-pushgateway runc slirp4netns"
-).split()
+DEBIAN_PACKAGES: Final = [
+    "conntrack",
+    "containerd",
+    "containernetworking-plugins",
+    "debootstrap",
+    "etcd-server",
+    "iptables",
+    "libglib2.0-0",
+    "libip4tc2",
+    "libip6tc2",
+    "libjansson4",
+    "libmnl0",
+    "libnetfilter-conntrack3",
+    "libnfnetlink0",
+    "libnftables1",
+    "libnftnl11",
+    "libpcre2-8-0",
+    "libseccomp2",
+    "libslirp0",
+    "libxtables12",
+    "prometheus-alertmanager",
+    "prometheus-pushgateway",
+    "runc",
+    "slirp4netns",
+]
 
 # Debian's alternatives system makes these links at installation.
 ALTERNATIVES: Final = {

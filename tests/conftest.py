@@ -1,7 +1,6 @@
 """What every test gets: a clean environment, and the pinned tools on PATH."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,9 +15,8 @@ os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the developer's credentials and settings out of a test's environment."""
     for name in list(os.environ):
         if name not in KEPT and (name.startswith(PREFIXES) or name in NAMES):
             monkeypatch.delenv(name)
-    yield

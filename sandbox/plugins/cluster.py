@@ -149,7 +149,9 @@ class Cluster:
         space = manifest["metadata"].get("namespace") or self.namespace
         items = self.request("GET", f"/api/v1/namespaces/{space}/events?limit=500")["items"]
         name = manifest["metadata"]["name"]
-        about = [each for each in items if each["type"] == "Warning" and each["involvedObject"]["name"].startswith(name)]
+        about = [
+            each for each in items if each["type"] == "Warning" and each["involvedObject"]["name"].startswith(name)
+        ]
         return list(dict.fromkeys(each["message"] for each in about))[-3:]
 
     def _discover(self, version: str) -> dict[str, tuple[str, bool]]:
@@ -166,12 +168,14 @@ class Cluster:
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             if self._tls:
-                connection = http.client.HTTPSConnection(self._host, self._port, timeout=CONNECT_SECONDS, context=self._tls)
+                connection = http.client.HTTPSConnection(
+                    self._host, self._port, timeout=CONNECT_SECONDS, context=self._tls
+                )
             else:
                 connection = http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_SECONDS)
             connection.connect()
-            assert connection.sock is not None
-            connection.sock.settimeout(60)  # a webhook or a large apply may take longer than a connection
+            if connection.sock is not None:
+                connection.sock.settimeout(60)  # a webhook or a large apply may take longer than a connection
             self._local.connection = connection
         return connection
 

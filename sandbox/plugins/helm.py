@@ -25,7 +25,12 @@ def install(cluster: Cluster, inputs: Object) -> Object:
     repository = (inputs.get("repositoryOpts") or {}).get("repo")
     words += ["--repo", repository] if repository else []
     words += ["--version", inputs["version"]] if inputs.get("version") else []
-    for option, key in (("--create-namespace", "createNamespace"), ("--skip-crds", "skipCrds"), ("--atomic", "atomic"), ("--cleanup-on-fail", "cleanupOnFail")):
+    for option, key in (
+        ("--create-namespace", "createNamespace"),
+        ("--skip-crds", "skipCrds"),
+        ("--atomic", "atomic"),
+        ("--cleanup-on-fail", "cleanupOnFail"),
+    ):
         words += [option] if inputs.get(key) else []
     words += [] if inputs.get("skipAwait") else ["--wait"]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as values:  # made with mode 0600
@@ -41,7 +46,9 @@ def install(cluster: Cluster, inputs: Object) -> Object:
 def read(cluster: Cluster, inputs: Object) -> Object | None:
     """Return the outputs of an installed release, None when it is not there."""
     namespace, name = name_of(inputs)
-    listed = json.loads(_helm(cluster, "list", "--namespace", namespace, "--filter", f"^{name}$", "--all", "--output", "json"))
+    listed = json.loads(
+        _helm(cluster, "list", "--namespace", namespace, "--filter", f"^{name}$", "--all", "--output", "json")
+    )
     if not listed:
         return None
     release = listed[0]
@@ -64,7 +71,17 @@ def live_values(cluster: Cluster, inputs: Object) -> Any:
 def uninstall(cluster: Cluster, inputs: Object) -> None:
     """Uninstall and wait until its objects are gone; a release that is gone is no error."""
     namespace, name = name_of(inputs)
-    _helm(cluster, "uninstall", name, "--namespace", namespace, "--ignore-not-found", "--wait", "--timeout", _timeout(inputs))
+    _helm(
+        cluster,
+        "uninstall",
+        name,
+        "--namespace",
+        namespace,
+        "--ignore-not-found",
+        "--wait",
+        "--timeout",
+        _timeout(inputs),
+    )
 
 
 def _timeout(inputs: Object) -> str:

@@ -21,7 +21,7 @@ RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 VERSION: Final = "4.34.2"  # of the SDK whose resources these are
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"  # the engine's mark of a value not known at preview
 SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # the engine's mark of a special value …
-SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # … here of a secret
+SECRET_MARK: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # … here of a secret
 WAIT_SECONDS: Final = 600.0
 EXPECTED: Final = (ApiError, UnreachableError, NoSuchKindError, helm.HelmError, ValueError)
 
@@ -53,7 +53,9 @@ def _outputs(seen: Object) -> struct_pb2.Struct:
     """Mark what a Secret holds, whether or not the program had."""
     if seen.get("kind") != "Secret":
         return _struct(seen)
-    marked = {key: {SIGNATURE: SECRET, "value": seen[key]} for key in ("data", "stringData") if key in seen}
+    marked: Object = {
+        key: {SIGNATURE: SECRET_MARK, "value": seen[key]} for key in ("data", "stringData") if key in seen
+    }
     return _struct({**seen, **marked})
 
 
@@ -137,7 +139,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 if seen is None:
                     return provider_pb2.ReadResponse()
                 values = {**inputs, "values": helm.live_values(cluster, inputs)} if "values" in inputs else inputs
-                return provider_pb2.ReadResponse(id=request.id, properties=_struct({**seen, **values}), inputs=_struct(values))
+                return provider_pb2.ReadResponse(
+                    id=request.id, properties=_struct({**seen, **values}), inputs=_struct(values)
+                )
             live = cluster.get(_manifest(inputs))
             if live is None:
                 return provider_pb2.ReadResponse()
@@ -157,7 +161,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 return provider_pb2.UpdateResponse(properties=_outputs(inputs))
             # Forced: drift of a declared field is ours to repair, whoever made it.
             live = cluster.apply(manifest, dry_run=request.preview, force=True)
-            if not request.preview and (problem := objects.await_ready(cluster, manifest, request.timeout or WAIT_SECONDS)):
+            if not request.preview and (
+                problem := objects.await_ready(cluster, manifest, request.timeout or WAIT_SECONDS)
+            ):
                 raise ValueError(problem)
             return provider_pb2.UpdateResponse(properties=_outputs(objects.live_inputs(live, inputs)))
         raise AssertionError

@@ -57,7 +57,7 @@ class Host(LanguageServer):
 
         self.program = program
         request.args.insert(0, self._engine)
-        result = super().Run(request, context)
+        result: Any = super().Run(request, context)  # type: ignore[no-untyped-call]  # as Pulumi ships it
         return ALREADY_REPORTED if stopped else result
 
 

@@ -33,7 +33,9 @@ def changes(old: Object, new: Object) -> list[str]:
         if before == after:
             continue
         if isinstance(before, dict) and isinstance(after, dict):
-            found += [f"{key}.{each}" for each in sorted(before.keys() | after.keys()) if before.get(each) != after.get(each)]
+            found += [
+                f"{key}.{each}" for each in sorted(before.keys() | after.keys()) if before.get(each) != after.get(each)
+            ]
         else:
             found.append(key)
     return found
@@ -66,7 +68,9 @@ def live_inputs(live: Object, declared: Object) -> Object:
     seen = as_declared(live, declared)
     if declared.get("kind") == "Secret" and "stringData" in declared:
         data = live.get("data") or {}
-        texts = {key: base64.b64decode(data[key]).decode(errors="replace") for key in declared["stringData"] if key in data}
+        texts = {
+            key: base64.b64decode(data[key]).decode(errors="replace") for key in declared["stringData"] if key in data
+        }
         seen["stringData"] = texts
     return dict(seen)
 
@@ -89,9 +93,13 @@ def await_gone(cluster: Cluster, manifest: Object, seconds: float) -> str | None
         return None
     live = cluster.get(manifest) or {}
     holders = (at(live, "metadata.finalizers") or []) + (at(live, "spec.finalizers") or [])
-    conditions = [each.get("message", "") for each in at(live, "status.conditions") or [] if each.get("status") == "True"]
+    conditions = [
+        each.get("message", "") for each in at(live, "status.conditions") or [] if each.get("status") == "True"
+    ]
     name = manifest["metadata"]["name"]
-    return f"{manifest['kind']} {name} was not gone within {seconds:.0f} s; finalizers: {holders}; {' '.join(conditions)}"
+    return (
+        f"{manifest['kind']} {name} was not gone within {seconds:.0f} s; finalizers: {holders}; {' '.join(conditions)}"
+    )
 
 
 def _available(live: Object) -> bool:

@@ -1,0 +1,70 @@
+"""One sandbox for the whole suite: started before the first test, gone after the last, whatever happens."""
+
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import steps
+from sandbox.cluster import kubectl
+from sandbox.layout import REPOSITORY, Layout
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError
+
+LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
+BUNDLE = REPOSITORY / "out" / "e2e"
+
+
+@pytest.fixture(scope="session")
+def layout() -> Layout:
+    """The suite's own sandbox, beside one that a developer may have running."""
+    return Layout.of_this_clone("e2e")
+
+
+@pytest.fixture(scope="session")
+def sandbox(layout: Layout) -> Iterator[Namespace]:
+    """A sandbox on which `make up` has run."""
+    namespace = Namespace(layout)
+    namespace.stop()  # a suite that was killed left its own
+    os.environ["LIMIT"] = LIMIT
+    try:
+        steps.up(layout)
+        yield namespace
+    except BaseException:
+        keep(namespace)
+        raise
+    finally:
+        namespace.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep logs and objects of the moment when a test fails."""
+    report = yield
+    used = getattr(item, "funcargs", {})
+    if report.failed and "sandbox" in used:
+        folder = keep(used["sandbox"])
+        report.sections.append(("sandbox", f"logs, events and objects: {folder}"))
+    return report
+
+
+def keep(namespace: Namespace) -> Path:
+    """Copy logs, events and objects to a folder that CI keeps, and return it."""
+    shutil.rmtree(BUNDLE, ignore_errors=True)
+    if namespace.layout.logs.exists():
+        shutil.copytree(namespace.layout.logs, BUNDLE / "logs")
+    pods = namespace.layout.state / "overlay/var/log/pods"
+    if pods.exists():
+        shutil.copytree(pods, BUNDLE / "pods", symlinks=True, ignore_dangling_symlinks=True)
+    for name, words in {
+        "events.txt": ["get", "events", "-A", "--sort-by=.lastTimestamp"],
+        "objects.yaml": ["get", "pods,jobs,cronjobs,applications,pvc", "-A", "-o", "yaml"],
+    }.items():
+        try:
+            (BUNDLE / name).write_text(kubectl(namespace, *words))
+        except SandboxError as error:
+            BUNDLE.mkdir(parents=True, exist_ok=True)
+            (BUNDLE / name).write_text(str(error))
+    return BUNDLE

@@ -1,0 +1,188 @@
+"""The main job: `make up` has run, and what it promised is true."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from sandbox import evaluation, git, images, report, stack
+from sandbox.cluster import kubectl
+from sandbox.layout import REPOSITORY
+from sandbox.monitoring import query
+from sandbox.namespace import Namespace
+from sandbox.shell import run, wait_for
+from tests.e2e.conftest import LIMIT
+
+pytestmark = pytest.mark.e2e
+
+MODEL = "gemma-3-270m"
+TASKS = ["custom_task_1", "custom_task_2"]
+
+
+def _application(sandbox: Namespace) -> dict[str, str]:
+    status = json.loads(kubectl(sandbox, *evaluation.APPLICATION))["status"]
+    return {
+        "sync": status["sync"]["status"],
+        "health": status["health"]["status"],
+        "revision": status["sync"]["revision"],
+    }
+
+
+def _job(sandbox: Namespace) -> evaluation.Job:
+    found = evaluation.job(sandbox)
+    assert found is not None
+    return found
+
+
+def test_every_task_has_a_score_of_all_its_items(sandbox: Namespace) -> None:
+    found = report.scores(sandbox, stack.NAME)
+    assert [(each.model, each.tag, each.task) for each in found] == [(MODEL, "v1", task) for task in TASKS]
+    assert all(each.samples == each.expected == int(LIMIT) for each in found)
+    assert re.search(rf"{MODEL} +v1 +custom_task_1 +0\.\d{{3}} ± 0\.\d{{3}} +{LIMIT}/{LIMIT}", report.table(found))
+
+
+def test_prometheus_has_the_number_of_the_results_file(sandbox: Namespace) -> None:
+    run_id = _job(sandbox).uid
+    (file,) = (sandbox.layout.state / "volumes").glob(f"*/runs/{stack.NAME}/{MODEL}/{run_id}/result.json")
+    tasks = json.loads(file.read_text())["tasks"]
+    series = query(sandbox, f'vllm_eval_exact_match{{stack="{stack.NAME}"}}')
+    assert {labels["task"]: value for labels, value in series} == {name: task["score"] for name, task in tasks.items()}
+
+
+def test_a_preview_after_up_finds_nothing_to_do(sandbox: Namespace) -> None:
+    stack.pulumi(sandbox, "preview", "--expect-no-changes", *stack.config_file(sandbox))
+
+
+def test_a_refresh_finds_no_drift(sandbox: Namespace) -> None:
+    stack.pulumi(sandbox, "refresh", "--preview-only", "--expect-no-changes", *stack.config_file(sandbox))
+
+
+def test_the_application_is_synced_and_healthy(sandbox: Namespace) -> None:
+    seen = _application(sandbox)
+    assert (seen["sync"], seen["health"]) == ("Synced", "Healthy")
+
+
+def test_the_pod_ran_the_image_that_the_write_back_recorded(sandbox: Namespace) -> None:
+    recorded = _job(sandbox).image
+    name, digest = recorded.split("@")
+    assert name == "ghcr.io/vllm-eval/vllm-eval-evalchemy:latest"
+    assert digest == images.digest(sandbox, f"{evaluation.IMAGE}:latest")
+    selector = "--selector=batch.kubernetes.io/job-name=evalchemy"
+    path = "jsonpath={.items[*].status.containerStatuses[*].imageID}"
+    pulled = kubectl(sandbox, "-n", "vllm-eval", "get", "pods", selector, "-o", path).split()
+    assert pulled
+    assert all(each.endswith(digest) for each in pulled)
+
+
+def test_a_commit_beside_the_job_runs_nothing(sandbox: Namespace) -> None:
+    before = _job(sandbox)
+    tip = _commit(sandbox, "README.md", "\nAn edit that concerns no evaluation.\n")
+    wait_for("Argo CD to see the commit", lambda: _application(sandbox)["revision"] == tip, seconds=90)
+    wait_for("a synced Application", lambda: _application(sandbox)["sync"] == "Synced", seconds=60)
+    assert _job(sandbox) == before
+
+
+def test_a_change_of_evaluation_code_runs_once_more(sandbox: Namespace) -> None:
+    before = _job(sandbox)
+    commit = _commit(sandbox, "eval/evalchemy/README.md", "\nAn edit of the evaluation.\n")
+    # The workflow's own script changes the manifest; the image is built from the pushed commit.
+    evaluation.build_image(sandbox, sandbox.layout.state / "checkout")
+    uids = set()
+
+    def replaced() -> bool:
+        found = evaluation.job(sandbox)
+        uids.update({found.uid} if found else set())
+        return bool(found and found.git_commit == commit and found.finished)
+
+    wait_for("the new evaluation", replaced, seconds=300)
+    after = evaluation.wait(sandbox)
+    assert after.failed is None
+    assert uids - {before.uid} == {after.uid}, "the Job ran more than once"
+    info = query(sandbox, f'vllm_eval_run_info{{stack="{stack.NAME}"}}')
+    assert {labels["run_id"] for labels, _ in info} == {after.uid}
+    assert {labels["git_commit"] for labels, _ in info} == {commit}
+
+
+def test_a_dead_endpoint_is_a_failed_run_and_moves_no_score(sandbox: Namespace) -> None:
+    scores = report.scores(sandbox, stack.NAME)
+    success = _value(sandbox, "vllm_eval_last_success_timestamp_seconds")
+    last_run = _value(sandbox, "vllm_eval_last_run_timestamp_seconds")
+    kubectl(sandbox, "-n", "serving", "scale", "deployment/model", "--replicas=0")
+    kubectl(sandbox, "-n", "serving", "wait", "--for=delete", "pod", "--all", "--timeout=60s")
+    try:
+        _run_nightly(sandbox, "dead")
+        wait_for("the failed run", lambda: _finished(sandbox, "dead") == "Failed", seconds=180)
+    finally:
+        kubectl(sandbox, "-n", "serving", "scale", "deployment/model", "--replicas=1")
+    log = kubectl(sandbox, "-n", "vllm-eval", "logs", "job/dead", "--tail=20")
+    assert "model.serving.svc.cluster.local:8000" in log
+    wait_for("its series", lambda: _value(sandbox, "vllm_eval_last_run_timestamp_seconds") > last_run, seconds=60)
+    series = query(sandbox, f'vllm_eval_run_success{{stack="{stack.NAME}"}}')
+    assert {labels["task"]: value for labels, value in series} == dict.fromkeys(TASKS, 0.0)
+    assert report.scores(sandbox, stack.NAME) == scores
+    assert _value(sandbox, "vllm_eval_last_success_timestamp_seconds") == success
+
+
+def test_up_again_runs_nothing(sandbox: Namespace) -> None:
+    before = _job(sandbox)
+    stack.pulumi(sandbox, "up", "--yes", "--skip-preview", "--expect-no-changes", *stack.config_file(sandbox))
+    assert _job(sandbox) == before
+
+
+def _value(sandbox: Namespace, metric: str) -> float:
+    ((_, value),) = query(sandbox, f'{metric}{{stack="{stack.NAME}"}}')
+    return value
+
+
+def _run_nightly(sandbox: Namespace, name: str) -> None:
+    """Start the nightly's Job by hand, with little patience for the endpoint and no second try."""
+    words = [
+        "-n",
+        "vllm-eval",
+        "create",
+        "job",
+        name,
+        "--from=cronjob/evalchemy-nightly",
+        "--dry-run=client",
+        "-o",
+        "json",
+    ]
+    manifest = json.loads(kubectl(sandbox, *words))
+    manifest["spec"]["backoffLimitPerIndex"] = 0
+    environment = manifest["spec"]["template"]["spec"]["containers"][0]["env"]
+    environment.append({"name": "VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "value": "5"})
+    kubectl(sandbox, "apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def _finished(sandbox: Namespace, name: str) -> str:
+    path = 'jsonpath={.status.conditions[?(@.status=="True")].type}'
+    ends = kubectl(sandbox, "-n", "vllm-eval", "get", "job", name, "-o", path).split()
+    return next((end for end in ends if end in ("Complete", "Failed")), "")
+
+
+def _commit(sandbox: Namespace, path: str, text: str) -> str:
+    """Append a text to a file on `main` by a clone, as a developer would, and return the commit."""
+    clone, bare = sandbox.layout.state / "checkout", sandbox.layout.state / "git" / git.NAME
+    if clone.exists():
+        shutil.rmtree(clone)
+    run(["git", "clone", "--quiet", bare, clone])
+    with (clone / path).open("a") as file:
+        file.write(text)
+    environment = {**sandbox.env(), **git.IDENTITY}
+    run(["git", "-C", clone, "commit", "--quiet", "--all", "--message", f"Edit {path}"], env=environment)
+    run(["git", "-C", clone, "push", "--quiet", "origin", "main"])
+    return run(["git", "-C", clone, "rev-parse", "HEAD"]).strip()
+
+
+def test_the_readme_shows_the_table_that_up_prints(sandbox: Namespace) -> None:
+    header = report.table(report.scores(sandbox, stack.NAME)).splitlines()[0]
+    assert header.split() in [line.split() for line in (REPOSITORY / "README.md").read_text().splitlines()]
+
+
+def test_the_initial_password_command_works(sandbox: Namespace) -> None:
+    outputs = json.loads(stack.pulumi(sandbox, "stack", "output", "--json"))
+    command = sandbox.command(["sh", "-c", outputs["argocd_password_command"]])
+    done = subprocess.run(command, env=sandbox.env(), capture_output=True, text=True, check=True)
+    assert len(done.stdout) >= 8

@@ -1,0 +1,35 @@
+"""The end of a sandbox. This file comes last: it ends the one that the other tests use."""
+
+import dataclasses
+
+import pytest
+
+from sandbox import report, stack, steps
+from sandbox.layout import Layout
+from sandbox.namespace import Namespace
+from tests.e2e.traces import snapshot
+
+pytestmark = pytest.mark.e2e
+
+
+def test_down_leaves_the_machine_as_it_was_and_up_works_again(sandbox: Namespace, layout: Layout) -> None:
+    sandbox.stop()
+    before = snapshot(layout)
+    assert before.processes == frozenset()
+    assert not layout.state.exists()
+
+    steps.up(layout)
+    assert report.scores(sandbox, stack.NAME)
+    during = snapshot(layout)
+    assert during.processes, "the comparison would not see a sandbox's processes"
+    assert any(layout.name in group for group in during.cgroups), "nor its cgroups"
+
+    sandbox.stop()
+    after = snapshot(layout)
+    for field in dataclasses.fields(before):
+        left = getattr(after, field.name) - getattr(before, field.name)
+        assert not left, f"{field.name} left behind: {sorted(left)}"
+    # What was there before the sandbox still is, too.
+    assert before.mounts <= after.mounts
+    assert before.interfaces == after.interfaces
+    assert before.firewall == after.firewall
