@@ -79,11 +79,17 @@ def exchange(candidate: Sequence[int], baseline: Sequence[Sequence[int]]) -> Exa
     """
     if not baseline:
         raise ValueError("exchange() needs at least one baseline run")
+    runs = len(baseline) + 1
     units = list(zip(candidate, *baseline, strict=True))
-    if len(baseline) == 1 and all(0 <= count <= 1 for unit in units for count in unit):
-        return mcnemar(losses=units.count((0, 1)), gains=units.count((1, 0)))
-    offset, pmf = _sum_of_draws(Counter(tuple(sorted(unit)) for unit in units if len(set(unit)) > 1))
-    observed = sum(unit[0] for unit in units if len(set(unit)) > 1) - offset
+    if all(not run or (min(run) >= 0 and max(run) <= 1) for run in (candidate, *baseline)):
+        if runs == 2:
+            return mcnemar(losses=units.count((0, 1)), gains=units.count((1, 0)))
+        rights = Counter(map(sum, units))
+        shapes = Counter({(0,) * (runs - right) + (1,) * right: count for right, count in rights.items()})
+    else:
+        shapes = Counter(tuple(sorted(unit)) for unit in units)
+    offset, pmf = _sum_of_draws(shapes)
+    observed = sum(candidate) - offset
     return _exact(worse=fsum(pmf[: max(observed + 1, 0)]), better=fsum(pmf[max(observed, 0) :]))
 
 
@@ -196,6 +202,9 @@ def _sum_of_draws(shapes: Counter[Unit]) -> _Distribution:
     total = _Distribution(0, [1.0])
     for shape, count in sorted(shapes.items()):
         low, high = shape[0], shape[-1]
+        if low == high:
+            total = _Distribution(total.offset + low * count, total.pmf)
+            continue
         if shape[-shape.count(high) - 1] == low:
             draws = _binomial(count, shape.count(high) / len(shape), step=high - low)
         else:
