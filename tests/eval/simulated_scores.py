@@ -47,9 +47,9 @@ class Cell:
             chances = np.where(np.arange(self.n) < round(score * self.n), 1 - FLIPS, FLIPS)
         return rng.random((count, self.n)) < chances
 
-    def baseline(self, rng: np.random.Generator) -> tuple[TaskScore, ...]:
-        """A complete pinned baseline."""
-        return pinned_baseline(map(task_score, self.runs(rng, BASELINE_RUNS)))
+    def baseline(self, rng: np.random.Generator, runs: int = BASELINE_RUNS) -> tuple[TaskScore, ...]:
+        """A pinned baseline of ``runs`` runs less outliers."""
+        return pinned_baseline(map(task_score, self.runs(rng, runs)))
 
 
 CELLS = [Cell(score, n, sampled) for sampled in (False, True) for n in SIZES for score in SCORES]
@@ -63,17 +63,17 @@ def task_score(answers: Answers) -> TaskScore:
     )
 
 
-def false_alarms(cell: Cell, rng: np.random.Generator, series: int = SERIES, days: int = DAYS) -> int:
-    """Count the ``worse`` verdicts of ``series`` unchanged models in ``days`` daily runs, the first ten included."""
-    return sum(_one_series(cell, rng, days) for _ in range(series))
+def false_alarms(cell: Cell, rng: np.random.Generator, baseline_runs: int = BASELINE_RUNS) -> int:
+    """Count the ``worse`` verdicts of 100 unchanged models in a year of daily runs, the baseline's own included."""
+    return sum(_one_series(cell, rng, baseline_runs) for _ in range(SERIES))
 
 
-def _one_series(cell: Cell, rng: np.random.Generator, days: int) -> int:
-    runs = cell.runs(rng, days)
-    first = [task_score(run) for run in runs[:BASELINE_RUNS]]
+def _one_series(cell: Cell, rng: np.random.Generator, baseline_runs: int) -> int:
+    runs = cell.runs(rng, DAYS)
+    first = [task_score(run) for run in runs[:baseline_runs]]
     pinned = pinned_baseline(first)
-    alarms = sum(is_worse(run, pinned) for run in sift(runs[BASELINE_RUNS:], pinned))
-    for day in range(1, BASELINE_RUNS):
+    alarms = sum(is_worse(run, pinned) for run in sift(runs[baseline_runs:], pinned))
+    for day in range(1, baseline_runs):
         # Members are chosen one after the other, so those of an earlier day are the first of these.
         so_far = tuple(member for member in pinned if any(member is run for run in first[:day]))
         alarms += sum(is_worse(run, so_far) for run in sift(runs[day : day + 1], so_far))
@@ -95,11 +95,13 @@ def is_worse(answers: Answers, pinned: tuple[TaskScore, ...]) -> bool:
     return compare(task_score(answers), pinned, series=SERIES).verdict == "worse"
 
 
-def power(cell: Cell, rng: np.random.Generator, drop: float, *, baselines: int, runs: int) -> float:
+def power(
+    cell: Cell, rng: np.random.Generator, drop: float, *, baselines: int, runs: int, baseline_runs: int = BASELINE_RUNS
+) -> float:
     """Share of runs after a true drop that are called ``worse``."""
     called = 0
     for _ in range(baselines):
-        pinned = cell.baseline(rng)
+        pinned = cell.baseline(rng, baseline_runs)
         called += sum(is_worse(run, pinned) for run in sift(cell.runs(rng, runs, drop), pinned))
     return called / (baselines * runs)
 
