@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,21 +47,19 @@ class Namespace:
             return
         self.layout.logs.mkdir(parents=True, exist_ok=True)
         groups = _make_cgroups(self.layout.name)
-        join = "; ".join(f"echo $$ > {group}/cgroup.procs" for group in groups)
+        join = "; ".join(f"echo 0 > {group}/cgroup.procs" for group in groups)
         unshare = "unshare --net --mount --cgroup --pid --fork --kill-child --mount-proc"
-        init = subprocess.Popen(
-            ["sh", "-ec", f"{join}; exec {unshare} {self.layout.bin / 'pause'}"],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=(self.layout.logs / "init.log").open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        children = Path(f"/proc/{init.pid}/task/{init.pid}/children")
+        log = self.layout.logs / "init.log"
+        # In the background of a shell that ends: the sandbox outlives its maker, and a closed terminal.
+        script = f"({join}; exec setsid {unshare} {self.layout.bin / 'pause'}) >{log} 2>&1 </dev/null & echo $!"
+        launcher = run(["sh", "-c", script]).strip()
+        children = Path(f"/proc/{launcher}/task/{launcher}/children")
 
         def first_child() -> str:
-            if init.poll() is not None:
-                raise SandboxError(f"unshare ended: {(self.layout.logs / 'init.log').read_text().strip()}")
-            return children.read_text().strip()
+            try:
+                return children.read_text().strip()
+            except OSError as error:
+                raise SandboxError(f"unshare ended: {log.read_text().strip()}") from error
 
         pid = wait_for("the sandbox's namespaces", first_child, seconds=10, interval=0.05)
         self._pid_file.write_text(f"{pid} {_start_time(int(pid))}")
