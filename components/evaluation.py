@@ -63,10 +63,12 @@ class Evaluation(pulumi.ComponentResource):
         self.ready: list[pulumi.Resource] = [self.namespace]
         child = pulumi.ResourceOptions(parent=self)
         registry = self._secrets(secrets, child)
+        account = self._metadata(labels.EVALUATION)
+        account.annotations = dict(settings.account_annotations) or None
         self.ready.append(
             k8s.core.v1.ServiceAccount(
                 "account",
-                metadata=self._metadata(labels.EVALUATION),
+                metadata=account,
                 automount_service_account_token=False,
                 image_pull_secrets=[{"name": labels.REGISTRY_SECRET}] if registry else None,
                 opts=child,

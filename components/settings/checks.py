@@ -82,7 +82,7 @@ def check_evaluation(evaluation: Evaluation) -> Found:
         )
         yield problem(path, evaluation.parallelism, fault, cure)
     if results.url and "@" in urlsplit(results.url).netloc:
-        cure = "take it out; give the pods their access by the ServiceAccount evalchemy (workload identity)"
+        cure = "take it out; evaluation.account_annotations gives the pods a cloud identity"
         yield Problem("vllm-eval:evaluation.results.url", "", "a credential in the address", cure)
     zones = available_timezones()
     if zones and evaluation.time_zone not in zones:

@@ -161,6 +161,11 @@ class Evaluation(Group):
     resources: Resources = Field(Resources(), description="Requests and limits of the container.")
     results: Results = Field(Results(), description="Where results are kept.")
     egress: tuple[Egress, ...] = Field((), description="What pods may reach besides models, gateway and DNS.")
+    account_annotations: dict[Text, str] = Field(
+        default_factory=dict,
+        description="Annotations of the pods' ServiceAccount, such as a cloud identity's.",
+        examples=[{"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/evaluations"}],
+    )
 
 
 class Image(Group):

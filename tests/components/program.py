@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 import yaml
-from google.protobuf import json_format  # type: ignore[import-untyped] # protobuf brings no types
+from google.protobuf import json_format
 from pulumi.runtime import mocks
 from pulumi.runtime.settings import SETTINGS, get_root_resource
 

@@ -161,12 +161,15 @@ def run_as_argocd(cluster: ControlPlane, project: Project) -> None:
     kustomization = folder / "kustomization.yaml"
     kustomization.write_text(yaml.safe_dump({**yaml.safe_load(kustomization.read_text()), **source}))
     built = subprocess.run(["kustomize", "build", folder], capture_output=True, text=True, check=True, timeout=60)
-    for each in yaml.safe_load_all(built.stdout):
-        if each["kind"] == "Job":
-            if cluster.api.get(JOB) is not None:
-                cluster.api.request("DELETE", JOB, {"propagationPolicy": "Background"})
-                wait_for("the Job's deletion", lambda: cluster.api.get(JOB) is None)
-            cluster.api.apply(JOB, each)
+    objects = {each["kind"]: each for each in yaml.safe_load_all(built.stdout)}
+    if cluster.api.get(JOB) is not None:
+        cluster.api.request("DELETE", JOB, {"propagationPolicy": "Foreground"})
+        wait_for("the Job's deletion", lambda: cluster.api.get(JOB) is None)
+    cluster.api.apply(JOB, objects["Job"])
+    cluster.api.apply("/apis/batch/v1/namespaces/vllm-eval/cronjobs/evalchemy-nightly", objects["CronJob"])
+    pods = "/api/v1/namespaces/vllm-eval/pods?labelSelector=batch.kubernetes.io/job-name%3Devalchemy"
+    # The namespace refuses pods below the restricted standard.
+    wait_for("the Job's pod", lambda: len(cluster.api.items(pods)) == 1)
 
 
 def test_a_hundred_models_and_no_secret_in_sight(

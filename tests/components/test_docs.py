@@ -1,0 +1,66 @@
+"""What `docs/operations.md` shows is accepted: its stack file by the program, its commands by the real CLI."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from components import reruns
+from components.settings import keys, schema
+from tests.components import program
+from tests.components.engine import Project
+from tests.components.program import ROOT
+
+TEXT = (ROOT / "docs" / "operations.md").read_text()
+COMMANDS = [
+    line.split(" < ")[0]
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("pulumi config ")
+]
+
+
+@pytest.fixture
+def documented() -> dict[str, Any]:
+    block, more = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    assert block.startswith(f"# yaml-language-server: $schema={schema.FILE.relative_to(ROOT)}")
+    config: dict[str, Any] = {**yaml.safe_load(block)["config"], **yaml.safe_load(more)["config"]}
+    return {key.removeprefix("vllm-eval:"): value for key, value in config.items()}
+
+
+def test_the_documented_stack_declares_everything(documented: dict[str, Any]) -> None:
+    stack = program.run(documented, stack="staging")
+    assert stack.one("Application").inputs["spec"]["source"]["repoURL"] == "https://github.com/your-org/vllm-eval.git"
+    assert len(stack.settings.models) == 1
+
+
+def test_the_documented_commands_set_what_the_program_accepts(documented: dict[str, Any], tmp_path: Path) -> None:
+    project = Project(tmp_path, "staging", documented, None)
+    assert len(COMMANDS) >= 8
+    for command in COMMANDS:
+        words = shlex.split(command)[1:]
+        if "--secret" in words:
+            key = words[-1].removeprefix("vllm-eval:")
+            assert keys.is_secret(key)
+            project.secret(key, "x")
+        else:
+            project.pulumi(*words)
+        file = yaml.safe_load(project.file.read_text())
+        jsonschema.Draft202012Validator(schema.schema()).validate(file)
+        groups = {key.removeprefix("vllm-eval:"): value for key, value in file["config"].items()}
+        program.load({key: value for key, value in groups.items() if not keys.is_secret(key)}, stack="staging")
+
+
+def test_documented_lines_are_the_ones_that_a_preview_prints() -> None:
+    assert f"`{reruns.sentence(2, 3)}`" in TEXT
+    assert f"`{reruns.sentence(0, 3)}`" in TEXT
+    assert " if the Job differs there" in TEXT
+
+
+def test_settings_and_architecture_are_linked() -> None:
+    for name in re.findall(r"`([a-z-]+\.md)`", TEXT):
+        assert (ROOT / "docs" / name).is_file(), name
