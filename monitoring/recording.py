@@ -53,7 +53,8 @@ def _reference(stack: str, windows: Windows) -> str:
 
     Read from the top, the first that applies:
 
-    1. The baseline of the settings moved within a day, so someone accepted a level: that one.
+    1. The pinned baseline moved within a day, because someone accepted a level, or because it
+       is young and still takes in runs: that one.
        (Where no score of the day before is known, no baseline is either, and nothing has moved.)
     2. The score is still below the last floor: the last reference. Without it a drop would be
        its own "day before" after 24 h, and heal itself.

@@ -34,7 +34,7 @@ def test_drops(tmp_path: Path, drop: compared.Drop) -> None:
 @pytest.mark.bench
 def test_the_page_tells_which_drops_are_found(tmp_path: Path) -> None:
     assert compared.table("drops", tmp_path) == compared.written("drops"), (
-        "docs/alerts-compared.md is stale: run `python -m tests.monitoring.simulation.compared`"
+        "docs/alerts-compared.md is stale: run `python -m tests.monitoring.simulation.compared drops`"
     )
 
 
@@ -47,4 +47,6 @@ def test_a_year_of_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str], num
     plain, custom_task, evaluation = map(int, row.cells)
     assert evaluation <= 1
     assert custom_task < plain
-    assert str(row) in compared.written("noise"), "docs/alerts-compared.md is stale: see compared.py"
+    assert str(row) in compared.written("noise"), (
+        "docs/alerts-compared.md is stale: run `python -m tests.monitoring.simulation.compared noise`"
+    )

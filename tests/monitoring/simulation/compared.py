@@ -1,7 +1,7 @@
 """The origin's rule beside ours on the same histories, as the table of docs/alerts-compared.md.
 
-``python -m tests.monitoring.simulation.compared`` writes the table anew; with
-``--all`` the years of noise too, which takes about ten minutes.
+``python -m tests.monitoring.simulation.compared drops`` writes the table of
+drops anew, ``… noise`` that of the years of noise, which takes a quarter of an hour.
 """
 
 import random
@@ -183,19 +183,19 @@ def written(section: str) -> str:
 
 
 def _marked(section: str) -> re.Pattern[str]:
-    return re.compile(rf"(<!-- {section} -->\n)(.*?)(\n?<!-- /{section} -->)", re.DOTALL)
+    return re.compile(rf"(<!-- {section} -->\n)(.*?)\n?(<!-- /{section} -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Write the tables into the page."""
-    for section in SECTIONS if "--all" in sys.argv else ["drops"]:
+    """Write the named tables into the page."""
+    for section in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
             _write(section, table(section, Path(folder)))
 
 
 def _write(section: str, new: str) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(_marked(section).sub(lambda found: found[1] + new + found[3], page), encoding="utf-8")
+    PAGE.write_text(_marked(section).sub(lambda found: f"{found[1]}{new}\n{found[3]}", page), encoding="utf-8")
 
 
 if __name__ == "__main__":
