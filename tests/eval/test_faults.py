@@ -174,6 +174,21 @@ def test_a_task_that_fails_does_not_cost_the_others_their_score(
     assert pushgateway.values("half", "vllm_eval_exact_match") == {"good": 1.0, "poisoned": 1.0}
 
 
+def test_a_poisoned_request_is_told_from_a_dead_endpoint_even_one_at_a_time(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.add_task("good", 20)
+    workspace.add_task("bad", 3, max_gen_toks=17)
+    server = OpenAIServer(workspace.answers)
+    server.fail = lambda body: body["max_tokens"] == 17
+    with running(server) as url:
+        workspace.set_models(workspace.model(url, concurrency=1))
+        assert workspace.run(monkeypatch, VLLM_EVAL_ENDPOINT_WAIT_SECONDS="5") == 3
+    tasks = workspace.last().tasks
+    assert tasks["good"].score == 1.0
+    assert "given up after" in tasks["bad"].problems[0]
+
+
 def test_retry_after_is_obeyed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace.add_task("task", 1)
     fault = {"kind": "status", "status": 429, "times": 1, "headers": {"Retry-After": "0.3"}}

@@ -216,6 +216,33 @@ def test_a_group_is_sent_again_if_another_run_ended_meanwhile(tmp_path: Path) ->
     assert 'timestamp_seconds{stack="s",model="org/fake-model",model_tag="v1"} 3.0' in sent[1]
 
 
+def test_a_later_attempt_of_an_old_run_does_not_bring_its_old_list_back(tmp_path: Path) -> None:
+    publisher = publish.Publisher(ResultStore(LocalStorage(tmp_path)), None, "s")
+    publisher.record_list("nightly", 1.0, ["old"])
+    publisher.record_list("push", 2.0, ["old", "new"])
+    publisher.record_list("nightly", 3.0, ["old"])
+    assert publisher.latest_list() == ("old", "new")
+
+
+def test_items_that_share_a_passage_widen_the_error_bar(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace.add_task("task", 40, settings={"cluster": "passage"})
+    path = workspace.root / "data" / "task.jsonl"
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**item, "passage": f"p{i // 10}"}) + "\n" for i, item in enumerate(items)))
+    server = OpenAIServer(dict(list(workspace.answers.items())[:20]))
+    with running(server) as url:
+        workspace.set_models(workspace.model(url))
+        assert workspace.run(monkeypatch) == 0
+    result = workspace.last().tasks["task"]
+    # Two passages all right, two all wrong: four units, not forty.
+    assert result.score == 0.5
+    assert result.stderr == pytest.approx((0.25 / 3) ** 0.5)
+    values = workspace.store.item_values(workspace.last(), "task")
+    assert values is not None
+    assert values.clusters is not None
+    assert set(values.clusters) == {"p0", "p1", "p2", "p3"}
+
+
 def test_old_lists_of_models_are_dropped(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     publisher = publish.Publisher(ResultStore(storage), None, "s")

@@ -116,7 +116,9 @@ class OpenAIServer:
         self.concurrent = 0
         self.most_concurrent = 0
         self.answered = 0
+        # Bodies that are answered 400, and 500, whatever the plan.
         self.reject: Callable[[Mapping[str, Any]], bool] | None = None
+        self.fail: Callable[[Mapping[str, Any]], bool] | None = None
         self.set_answers(answers)
         self._attempts: Counter[str] = Counter()
         self._fault_uses: Counter[int] = Counter()
@@ -234,6 +236,8 @@ class OpenAIServer:
         if body.get("model") not in self.plan.models:
             return web.json_response({"error": {"message": f"no model {body.get('model')!r}"}}, status=404)
         start = time.monotonic()
+        if self.fail is not None and self.fail(body):
+            return web.json_response({"error": {"message": "failed"}}, status=500)
         if self.reject is not None and self.reject(body):
             return web.json_response({"error": {"message": "rejected"}}, status=400)
         number = len(self.requests)

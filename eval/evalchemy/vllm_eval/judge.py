@@ -81,10 +81,12 @@ def failed(name: str, settings: TaskSettings, task: Task | None, error: VllmEval
 def error_of(results: Iterable[TaskResult]) -> VllmEvalError | None:
     """Build the one error that a run with these tasks ends with, None if all are good."""
     bad = [result for result in results if not result.good]
-    for cause, kind in CAUSES.items():
-        if any(result.cause == cause for result in bad):
-            return kind("\n".join(f"{result.task}: {'; '.join(result.problems)}" for result in bad))
-    return None
+    names: dict[str, list[str]] = {}
+    for result in bad:
+        names.setdefault("; ".join(result.problems), []).append(result.task)
+    text = "\n".join(f"{', '.join(tasks)}: {problems}" for problems, tasks in names.items())
+    kind = next((kind for cause, kind in CAUSES.items() if any(result.cause == cause for result in bad)), None)
+    return kind(text) if kind is not None else None
 
 
 def _stderr(outcome: TaskOutcome) -> float | None:

@@ -23,12 +23,15 @@ from vllm_eval.secrets import Redactor
 
 log = logging.getLogger(__name__)
 
-# A request is given up after so many attempts, if the endpoint answered at
-# least as many others meanwhile: then the fault lies with the request.
+# A request is given up after so many attempts, if as many others were answered
+# that were asked after its first failure: then the fault lies with the request.
+# Answers that were on their way at that time say nothing: the endpoint may have
+# died since.
 MAX_ATTEMPTS = 6
-# The endpoint counts as down after so many attempts at least: a request that
-# hangs until its time-out is one attempt, however long that took.
-MIN_ATTEMPTS = 3
+# After so many attempts in a row without an answer to anybody, others are
+# asked first; and so many it takes for the endpoint to count as down, since a
+# request that hangs until its time-out is one attempt, however long that took.
+ATTEMPTS_IN_A_ROW = 3
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -66,6 +69,20 @@ class PoolSettings:
     deadline: float
 
 
+@dataclass
+class _Tries:
+    """How often a request failed, and when first (``time.monotonic()`` seconds)."""
+
+    attempts: int = 0
+    first_failure: float = 0.0
+
+    def failed(self) -> None:
+        """Count a failure."""
+        self.attempts += 1
+        if self.attempts == 1:
+            self.first_failure = time.monotonic()
+
+
 class RequestPool:
     """Asks many requests with bounded concurrency.
 
@@ -97,6 +114,9 @@ class RequestPool:
         self._on_answer = on_answer
         self._on_progress = on_progress
         self._failed_tasks: set[str] = set()
+        self._tries: dict[str, _Tries] = {}
+        # When the last answered requests were asked.
+        self._answered_begun: deque[float] = deque(maxlen=10 * MAX_ATTEMPTS)
         self._failing_since: float | None = None
         self.stats = stats
 
@@ -140,7 +160,11 @@ class RequestPool:
             if request.task in self._failed_tasks:
                 results[request.key] = Failure("not asked, since another request of the task failed")
                 continue
-            outcome = await self.ask(request)
+            outcome = await self._try(request)
+            if outcome is None:
+                # Later, when others have been asked: they tell whether the fault is the request's.
+                queue.append(request)
+                continue
             if isinstance(outcome, Failure):
                 self._failed_tasks.add(request.task)
                 log.error("task %s, item %s: %s", request.task, request.doc_id, outcome.reason)
@@ -154,49 +178,79 @@ class RequestPool:
         EndpointError
             As for :meth:`answer_all`.
         """
-        body = json.dumps(request.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        attempts, answered_before = 0, self.stats.answered
-        self.stats.asked += 1
-        if self.stats.first_request is None:
-            self.stats.first_request = time.monotonic()
         while True:
-            attempts += 1
+            outcome = await self._try(request)
+            if outcome is not None:
+                return outcome
+
+    async def _try(self, request: Request) -> Answer | Failure | None:
+        """Ask one request a few times in a row; None: neither answered nor given up yet."""
+        body = json.dumps(request.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        tries = self._tries.get(request.key) or self._first_try(request)
+        for attempt in range(1, ATTEMPTS_IN_A_ROW + 1):
+            begun = time.monotonic()
             outcome = await ask_once(self._session, self._settings.url, body, self._redactor)
             if isinstance(outcome, Answer):
-                self._on_answer(request, outcome)
-                self._failing_since = None
-                self.stats.last_answer = time.monotonic()
-                self.stats.answered += 1
-                if outcome.served is not None:
-                    self.stats.served.add(outcome.served)
-                self._on_progress(self.stats)
+                self._answered(request, outcome, begun)
                 return outcome
             if isinstance(outcome, Rejected):
                 if outcome.everywhere:
                     raise EndpointError(f"{self._settings.url} refuses requests: {outcome.reason}")
                 return Failure(outcome.reason)
-            if attempts >= MAX_ATTEMPTS and self.stats.answered - answered_before >= MAX_ATTEMPTS:
-                return Failure(f"given up after {attempts} attempts, while others were answered: {outcome.reason}")
-            await self._pause(attempts, outcome)
+            tries.failed()
+            others = sum(moment > tries.first_failure for moment in self._answered_begun)
+            if min(tries.attempts, others) >= MAX_ATTEMPTS:
+                return Failure(
+                    f"given up after {tries.attempts} attempts, while others were answered: {outcome.reason}"
+                )
+            silent = self._silence(tries, outcome)
+            await self._pause(attempt, silent, outcome)
+        return None
 
-    async def _pause(self, attempts: int, outcome: Retry) -> None:
-        self.stats.retries += 1
+    def _first_try(self, request: Request) -> _Tries:
+        self.stats.asked += 1
+        if self.stats.first_request is None:
+            self.stats.first_request = time.monotonic()
+        tries = self._tries[request.key] = _Tries()
+        return tries
+
+    def _answered(self, request: Request, answer: Answer, begun: float) -> None:
+        self._on_answer(request, answer)
+        self._answered_begun.append(begun)
+        del self._tries[request.key]
+        self._failing_since = None
+        self.stats.last_answer = time.monotonic()
+        self.stats.answered += 1
+        if answer.served is not None:
+            self.stats.served.add(answer.served)
+        self._on_progress(self.stats)
+
+    def _silence(self, tries: _Tries, outcome: Retry) -> float:
+        """Return for how many seconds nobody was answered.
+
+        Raises
+        ------
+        EndpointError
+            Too long.
+        """
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
         silent = now - self._failing_since
-        if silent > self._settings.patience and attempts >= MIN_ATTEMPTS:
+        if silent > self._settings.patience and tries.attempts >= ATTEMPTS_IN_A_ROW:
             raise EndpointError(
                 f"{self._settings.url} has answered nobody for {silent:.0f} s, last: {outcome.reason}; "
                 "recorded answers are kept for the next attempt"
             )
-        longest = min(FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 10), LONGEST_PAUSE_SECONDS)
-        pause = random.uniform(longest / 2, longest)  # noqa: S311 - jitter
-        if outcome.after is not None:
-            pause = max(outcome.after, pause)
-        elif self._settings.patience:
-            # So that a short patience is not overslept by a long pause.
-            pause = min(pause, self._settings.patience / 4)
+        return silent
+
+    async def _pause(self, attempt: int, silent: float, outcome: Retry) -> None:
+        self.stats.retries += 1
+        # The longer nobody is answered, the less an endpoint in trouble is pressed.
+        longest = min(max(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), silent / 2), LONGEST_PAUSE_SECONDS)
+        # So that a short patience is not overslept by a long pause.
+        longest = min(longest, max(self._settings.patience / 4, FIRST_PAUSE_SECONDS))
+        pause = max(random.uniform(longest / 2, longest), outcome.after or 0.0)  # noqa: S311 - jitter
         if self.stats.retries <= 3 or self.stats.retries % 100 == 0:
             log.warning("asking again in %.1f s (retry %d of this run): %s", pause, self.stats.retries, outcome.reason)
         await asyncio.sleep(pause)

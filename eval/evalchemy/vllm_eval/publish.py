@@ -49,10 +49,16 @@ class Publisher:
         self._stack = stack
 
     def record_list(self, run_id: str, started: float, models: Sequence[str]) -> None:
-        """Keep the list of models that a run was given, so that the latest list decides who is retired."""
+        """Keep the list of models that a run was given, so that the latest list decides who is retired.
+
+        A later attempt of the same run records nothing: its list is as old as the first attempt.
+        """
         content = {"run_id": run_id, "started": started, "models": list(models)}
         folder = f"lists/{quote(self._stack, safe='')}"
-        path = f"{folder}/{started:015.3f}-{quote(run_id, safe='')}.json"
+        ending = f"-{quote(run_id, safe='')}.json"
+        if any(name.endswith(ending) for name in self._store.storage.list(folder)):
+            return
+        path = f"{folder}/{started:015.3f}{ending}"
         self._store.storage.write(path, json.dumps(content, ensure_ascii=False).encode())
         for name in self._store.storage.list(folder)[:-KEPT_LISTS]:
             self._store.storage.delete(f"{folder}/{name}")

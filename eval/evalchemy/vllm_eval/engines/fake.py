@@ -32,7 +32,7 @@ class FakeEngine:
         }
         answers = job.ask([request for group in requests.values() for request in group])
         return {
-            task.name: _outcome(items[task.name], [answers[request.key] for request in requests[task.name]])
+            task.name: _outcome(task, items[task.name], [answers[request.key] for request in requests[task.name]])
             for task in job.tasks
         }
 
@@ -58,7 +58,7 @@ def _request(job: EngineJob, task: Task, index: int, item: dict[str, str]) -> Re
     return Request(task.name, task.hash, index, 0, payload)
 
 
-def _outcome(items: list[dict[str, str]], answers: list[Answer | Failure]) -> TaskOutcome:
+def _outcome(task: Task, items: list[dict[str, str]], answers: list[Answer | Failure]) -> TaskOutcome:
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     if failures:
         return TaskOutcome(
@@ -73,6 +73,7 @@ def _outcome(items: list[dict[str, str]], answers: list[Answer | Failure]) -> Ta
             item=str(index), doc_id=index, value=float((answer.text or "").strip() == str(item["answer"])),
             prompt=item["question"], target=str(item["answer"]), answer=answer.text,
             judged=(answer.text or "").strip(), finish_reason=answer.finish_reason,
+            cluster=item.get(task.settings.cluster or ""),
         )
         for index, (item, answer) in enumerate(zip(items, given, strict=True))
     ]  # fmt: skip
