@@ -86,7 +86,7 @@ def test_a_commit_beside_the_job_runs_nothing(sandbox: Namespace) -> None:
 
 def test_a_change_of_evaluation_code_runs_once_more(sandbox: Namespace) -> None:
     before = _job(sandbox)
-    commit = _commit(sandbox, "eval/evalchemy/README.md", "\nAn edit of the evaluation.\n")
+    commit = _commit(sandbox, "eval/evalchemy/tasks/utils.py", "\n# An edit of the evaluation.\n")
     # The workflow's own script changes the manifest; the image is built from the pushed commit.
     evaluation.build_image(sandbox, sandbox.layout.state / "checkout")
     uids = set()
