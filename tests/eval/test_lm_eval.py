@@ -24,23 +24,40 @@ def use_shipped_tasks(workspace: Workspace) -> None:
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "30"
 
 
-def plain_lm_eval(workspace: Workspace, url: str, api: str, limit: int) -> dict[str, dict[str, Any]]:
-    """Run lm_eval's own command line and return its results by task."""
-    chat = api == "chat"
-    path = "chat/completions" if chat else "completions"
-    command = [
-        sys.executable, "-m", "lm_eval", "run",
-        "--model", "local-chat-completions" if chat else "local-completions",
-        "--model_args", f"base_url={url}/{path},model=fake-model,tokenizer_backend=None,num_concurrent=4",
-        "--tasks", "custom_task_1,custom_task_2", "--include_path", str(SHIPPED / "tasks"),
-        "--output_path", str(workspace.root / "plain"), "--limit", str(limit),
-        *(["--apply_chat_template"] if chat else []),
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (file,) = (workspace.root / "plain").rglob("results_*.json")
-    results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"]
-    return results
+class PlainLmEval:
+    """lm_eval's own command line, started at once, since it takes as long as all the rest."""
+
+    def __init__(self, folder: Path, url: str, api: str, limit: int) -> None:
+        chat = api == "chat"
+        path = "chat/completions" if chat else "completions"
+        command = [
+            sys.executable, "-m", "lm_eval", "run",
+            "--model", "local-chat-completions" if chat else "local-completions",
+            "--model_args", f"base_url={url}/{path},model=fake-model,tokenizer_backend=None,num_concurrent=4",
+            "--tasks", "custom_task_1,custom_task_2", "--include_path", str(SHIPPED / "tasks"),
+            "--output_path", str(folder / "plain"), "--limit", str(limit),
+            *(["--apply_chat_template"] if chat else []),
+        ]  # fmt: skip
+        self._folder = folder / "plain"
+        self._log = (folder / "plain.log").open("w+")
+        self._process = subprocess.Popen(command, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> "PlainLmEval":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Wait for its end and return its results by task."""
+        code = self._process.wait(timeout=300)
+        self._log.seek(0)
+        assert code == 0, self._log.read()
+        (file,) = self._folder.rglob("results_*.json")
+        results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"]
+        return results
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
@@ -48,19 +65,20 @@ def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, api: str
 ) -> None:
     use_shipped_tasks(workspace)
-    server = shipped_server(Plan(accuracy=0.77))
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api=api))
-        bodies = []
-        for name in ("first", "second"):
-            assert workspace.run(monkeypatch, VLLM_EVAL_LIMIT="60", VLLM_EVAL_RUN_ID=name) == 0
-            bodies.append(sorted(json.dumps(body, sort_keys=True) for body in server.requests))
-            server.requests.clear()
-        plain = plain_lm_eval(workspace, url, api, 60)
-        bodies.append(sorted(json.dumps(body, sort_keys=True) for body in server.requests))
-    assert bodies[0] == bodies[1] == bodies[2], "the endpoint is asked the very same things"
+    server, other = (shipped_server(Plan(accuracy=0.77)) for _ in range(2))
+    with running(server) as url, running(other) as other_url:
+        with PlainLmEval(workspace.root, other_url, api, 60) as plain:
+            workspace.set_models(workspace.model(url, api=api))
+            asked = []
+            for name in ("first", "second"):
+                assert workspace.run(monkeypatch, VLLM_EVAL_LIMIT="60", VLLM_EVAL_RUN_ID=name) == 0
+                asked.append(sorted(json.dumps(body, sort_keys=True) for body in server.requests))
+                server.requests.clear()
+            rows = plain.results()
+        asked.append(sorted(json.dumps(body, sort_keys=True) for body in other.requests))
+    assert asked[0] == asked[1] == asked[2], "the endpoint is asked the very same things"
     first, second = workspace.store.runs("default", "org/fake-model")
-    for task, row in plain.items():
+    for task, row in rows.items():
         for run in (first, second):
             result = run.tasks[task]
             key = f"exact_match,{result.filter}", f"exact_match_stderr,{result.filter}"
