@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -24,7 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.eval.workspace import ROOT
+from tests.eval.workspace import ROOT, Workspace
 from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
 
 EVAL = ROOT / "eval" / "evalchemy"
@@ -309,3 +310,15 @@ def test_plain_lm_eval_runs_both_offline_from_any_folder(tmp_path: Path) -> None
         assert results["n-samples"][task] == {"original": 500, "effective": 60}
         assert len(samples[0]["arguments"]["gen_args_0"]["arg_0"]) < 620
     assert not list(tmp_path.glob("hf/datasets/**/*.arrow"))
+
+
+def test_the_task_of_the_readme_is_valid(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A YAML, a data file and a line, just as they are printed."""
+    readme = (EVAL / "README.md").read_text(encoding="utf-8")
+    data, config = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    (task,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    shutil.copy(EVAL / "tasks" / "utils.py", workspace.root / "tasks")
+    (workspace.root / "data" / "capitals.jsonl").write_text(data, encoding="utf-8")
+    (workspace.root / "tasks" / "capitals.yaml").write_text(task, encoding="utf-8")
+    (workspace.root / "configs" / "eval_config.json").write_text(config, encoding="utf-8")
+    assert workspace.run(monkeypatch, "validate") == 0
