@@ -196,7 +196,8 @@ def _key(source: Path) -> str:
 def _scratch(folder: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `folder` that becomes it only if all went well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+    _sweep(folder.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=f".unfinished-{os.getpid()}-", dir=folder.parent))
     scratch.chmod(0o755)
     try:
         yield scratch
@@ -207,6 +208,13 @@ def _scratch(folder: Path) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds that were killed left behind; those of living processes stay."""
+    for left in folder.glob(".unfinished-*"):
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 _link_lock = threading.Lock()

@@ -55,6 +55,13 @@ def test_a_broken_build_names_the_tool_and_leaves_nothing(layout: Layout) -> Non
     assert list(layout.bin.iterdir()) == []
 
 
+def test_what_a_killed_build_left_is_swept_away(layout: Layout) -> None:
+    left = layout.cache / "tools" / ".unfinished-999999999-x"
+    left.mkdir(parents=True)
+    folder = tools.build("hello", layout)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 def test_every_tool_is_pinned_and_locked() -> None:
     for module in tools.TOOLS.glob("*/go.mod"):
         requires = [
