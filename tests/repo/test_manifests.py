@@ -114,6 +114,8 @@ def test_it_finds_models_commit_and_run_id_where_the_runner_looks(pod: dict[str,
     environment = {each["name"]: each for each in container["env"]}
     run_id = environment["VLLM_EVAL_RUN_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
     assert run_id == "metadata.labels['batch.kubernetes.io/controller-uid']"
+    job_name = environment["VLLM_EVAL_JOB_NAME"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert job_name == "metadata.labels['batch.kubernetes.io/job-name']"
     assert environment["VLLM_EVAL_RESULTS"]["value"] == mounts["results"]
     assert environment["VLLM_EVAL_PUSHGATEWAY"]["value"] == f"http://{labels.PUSHGATEWAY}:{labels.PUSHGATEWAY_PORT}"
     # There is no default model.
