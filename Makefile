@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs shell test test-unit test-e2e check lint fmt lock tools clean venv
+.PHONY: help up down status logs shell test test-unit test-e2e check lint fmt lock tools clean venv bench-runner bench-preview
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ test-unit: venv tools
 
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends
 	@$(PYTHON) -m pytest -m e2e tests/e2e
+
+bench-runner: venv tools  ## measure the runner against a raw load generator and lm_eval itself
+	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_runner
+
+bench-preview: venv tools  ## measure a preview against a bare program with the same resources
+	@$(PYTHON) -m pytest -q -s -m bench tests/components/test_bench_preview.py
 
 lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .
