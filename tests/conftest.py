@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.layout import cache_dir
 
@@ -12,6 +13,10 @@ KEPT = ("VLLM_EVAL_CACHE",)
 
 # At import: session fixtures of other folders start tools before any fixture of this file would run.
 os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(autouse=True)
