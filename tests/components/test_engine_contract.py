@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.components import program
+from tests.components import objects, program
 from tests.components.program import Stack
 
 
@@ -91,7 +91,7 @@ def test_other_ways_to_a_cluster(cluster: dict[str, object], expected: dict[str,
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        ({}, "ghcr.io/vllm-eval/vllm-eval-evalchemy:latest"),
+        ({}, None),
         ({"repository": "r.example/x"}, "r.example/x:latest"),
         ({"repository": "r.example/x", "tag": "v1"}, "r.example/x:v1"),
         ({"repository": "r.example/x", "digest": "sha256:" + "c" * 64}, "r.example/x:latest@sha256:" + "c" * 64),
@@ -99,7 +99,10 @@ def test_other_ways_to_a_cluster(cluster: dict[str, object], expected: dict[str,
         ({"repository": "r.example/x", "build": True}, "r.example/x@sha256:" + "b" * 64),
     ],
 )
-def test_the_image_of_pulumis_job(image: dict[str, object], expected: str) -> None:
+def test_the_image_of_pulumis_job(image: dict[str, object], expected: str | None) -> None:
+    if expected is None:  # what Git says, which CI rewrites
+        (container,) = objects.synced()["Job"]["spec"]["template"]["spec"]["containers"]
+        expected = container["image"]
     stack = program.run({**program.stack_file("dev"), "image": image})
     (container,) = stack.one("Job").inputs["spec"]["template"]["spec"]["containers"]
     assert container["image"] == expected
