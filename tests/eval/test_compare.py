@@ -3,13 +3,14 @@
 Mutants that these tests catch (each was made by hand and run): ``<=`` for
 ``<`` at 10 %; 10 % of the candidate for 10 % of the baseline; "worse" on
 significance alone, on the drop alone, with the two-sided value, with the level
-of one series; "better" before "worse"; "same" without regard to DOUBT_LEVEL,
+of one series; "better" with a threshold; "same" without regard to DOUBT_LEVEL,
 to the drop or to a blind baseline; DECISIVE with "inconclusive" or without
 "better"; the engine version or the task hash not compared; a first run that is
 not comparable skipped; a later one that is not comparable kept; items matched
 by place and not by id; clusters ignored; the two-proportion test with one
 baseline run for all; parts of an answer rounded in favour of a finding; a
-baseline of 11 runs; outliers kept, replaced, or left out on the low side only.
+baseline of 11 runs; outliers kept, replaced, or left out on one side only; a
+number of items that is not theirs.
 """
 
 import ast
@@ -235,7 +236,7 @@ def test_clusters_are_one_unit() -> None:
         ({"n": 0}, "n=0"),
         ({"mean": 1.5}, r"mean=1\.5"),
         ({"mean": math.nan}, "mean=nan"),
-        ({"n": 5}, "2 of 4 items are right, which is not 0.5 of 5"),
+        ({"n": 5, "mean": 0.4}, "2 of 4 items are right, which is not 0.4 of 5"),
         ({"mean": 0.75}, "2 of 4 items are right, which is not 0.75 of 4"),
         ({"clusters": {"item-0": "a", "item-2": "a", "item-3": "a"}}, "no cluster for item 'item-1'"),
     ],

@@ -224,7 +224,7 @@ def test_every_right_answer_is_in_normal_form(task: str) -> None:
         ("= -7", "-7"),
         ("50-32", "32"),
         ("-0", "0"),
-        ("37", "37"),
+        ("\uff13\uff17", "37"),
         ("37개입니다", "37"),
         ("정답: 4월", "4"),
         ("seven", ""),
