@@ -1,26 +1,27 @@
-"""A small client of the Kubernetes API: what a kubeconfig names, REST paths, and JSON over HTTP."""
+"""A small client of the Kubernetes API: REST paths, and JSON over connections that are kept open."""
 
-import base64
 import http.client
 import json
-import os
-import ssl
-import tempfile
+import sys
 import threading
 import time
 import urllib.parse
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
+from sandbox.plugins.kubeconfig import Access
+from sandbox.plugins.properties import Object
+from sandbox.plugins.server import PluginError
 
 FIELD_MANAGER: Final = "pulumi-kubernetes"
 CONNECT_SECONDS: Final = 5.0
+# A webhook or a large object may take longer than a connection.
+ANSWER_SECONDS: Final = 40.0
+# A server that starts or is overloaded says so by these.
+BUSY: Final = (429, 503, 504)
+PAUSES: Final = (0.5, 1.0, 2.0, 4.0)
 
-Object = dict[str, Any]
 
-
-class ApiError(Exception):
+class ApiError(PluginError):
     """The API server refused; `code` is HTTP's."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -28,99 +29,63 @@ class ApiError(Exception):
         self.code = code
 
 
-class UnreachableError(Exception):
+class UnreachableError(PluginError):
     """The API server does not answer."""
 
+    def __init__(self, access: Access, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        super().__init__(f"the API server {access.server} (context {access.context}) does not answer: {reason}")
 
-class NoSuchKindError(Exception):
-    """The API server has no such kind (yet): its CRD is missing."""
+
+class NoSuchKindError(PluginError):
+    """The API server does not serve a kind, or not yet."""
+
+    def __init__(self, manifest: Object) -> None:
+        kind = f"{manifest['kind']} of {manifest['apiVersion']}"
+        super().__init__(f"the cluster has no kind {kind}: is its CRD installed?")
 
 
 class Cluster:
-    """One API server, as a context of a kubeconfig describes it.
+    """One API server."""
 
-    Parameters
-    ----------
-    kubeconfig
-        Path or content; by default what `KUBECONFIG` or `~/.kube/config` names.
-    context
-        Name of a context; by default the current one.
-    """
-
-    def __init__(self, kubeconfig: str | None, context: str | None) -> None:
-        default = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
-        source = kubeconfig or default
-        self.path = source if "\n" not in source and "{" not in source else self._file(source)
-        config = yaml.safe_load(Path(self.path).read_text())
-        self.context = context or config["current-context"]
-        chosen = _named(config, "contexts", self.context)["context"]
-        cluster = _named(config, "clusters", chosen["cluster"])["cluster"]
-        user = _named(config, "users", chosen["user"])["user"]
-        self.namespace: str = chosen.get("namespace", "default")
-        self.server: str = cluster["server"]
-        address = urllib.parse.urlsplit(self.server)
-        self._host, self._port = address.hostname or "", address.port or 443
-        self._tls = self._security(cluster, user) if address.scheme == "https" else None
-        self._headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
+    def __init__(self, access: Access) -> None:
+        self.access = access
         self._local = threading.local()
-        self._paths: dict[str, dict[str, tuple[str, bool]]] = {}
+        self._kinds: dict[str, dict[str, tuple[str, bool]]] = {}
 
-    def request(self, method: str, path: str, body: Object | None = None, *, kind: str = "application/json") -> Object:
+    def request(self, method: str, path: str, body: Object | None = None, kind: str = "application/json") -> Object:
         """Send one request and return the answer.
 
         Raises
         ------
         ApiError, UnreachableError
         """
-        headers = {**self._headers, "Accept": "application/json", "Content-Type": kind}
-        content = None if body is None else json.dumps(body)
-        for attempt in (1, 2):
-            try:
-                connection = self._connection()
-                connection.request(method, path, content, headers)
-                answer = connection.getresponse()
-                text = answer.read()
+        for pause in (*PAUSES, None):
+            status, text = self._send(method, path, None if body is None else json.dumps(body), kind)
+            if status not in BUSY or pause is None:
                 break
-            except (OSError, http.client.HTTPException) as error:
-                self._local.connection = None
-                # A kept-alive connection may have been closed by the server meanwhile; a fresh one tells the truth.
-                if attempt == 2:
-                    raise UnreachableError(f"the API server {self.server} does not answer: {error}") from error
-        seen: Object = json.loads(text) if text else {}
-        if answer.status >= 300:
-            raise ApiError(answer.status, seen.get("message", text.decode(errors="replace")))
-        return seen
-
-    def path_of(self, manifest: Object, *, name: str | None = None) -> str:
-        """Return the REST path of an object, or of its collection when `name` is empty.
-
-        Raises
-        ------
-        NoSuchKindError
-        """
-        version, kind = manifest["apiVersion"], manifest["kind"]
-        if kind not in self._paths.get(version, {}):
-            self._paths[version] = self._discover(version)
-        if kind not in self._paths[version]:
-            raise NoSuchKindError(f"the cluster has no kind {kind} of {version}: is its CRD installed?")
-        plural, namespaced = self._paths[version][kind]
-        base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
-        metadata = manifest["metadata"]
-        where = f"/namespaces/{metadata.get('namespace') or self.namespace}" if namespaced else ""
-        end = metadata["name"] if name is None else name
-        return f"{base}{where}/{plural}" + (f"/{end}" if end else "")
-
-    def namespaced(self, manifest: Object) -> bool:
-        """Tell whether objects of this kind live in namespaces; unknown kinds do when they name one."""
+            time.sleep(pause)
         try:
-            return "/namespaces/" in self.path_of(manifest) and manifest["kind"] != "Namespace"
-        except NoSuchKindError:
-            return "namespace" in manifest["metadata"]
+            answer: Object = json.loads(text) if text else {}
+        except ValueError:  # a path that nothing serves is answered in plain text
+            answer = {"message": text.strip()}
+        if status >= 300:
+            raise ApiError(status, str(answer.get("message") or f"{method} {path}: HTTP {status}"))
+        return answer
+
+    def is_served(self, manifest: Object) -> bool:
+        """Tell whether the API server knows the object's kind."""
+        return self._kind(manifest) is not None
+
+    def is_namespaced(self, manifest: Object) -> bool:
+        """Tell whether objects of this kind live in namespaces; of an unknown kind, whether this one says so."""
+        found = self._kind(manifest)
+        return found[1] if found else "namespace" in manifest["metadata"]
 
     def get(self, manifest: Object) -> Object | None:
         """Return the live object, or None when it or its kind is not there."""
         try:
-            return self.request("GET", self.path_of(manifest))
+            return self.request("GET", self._path(manifest))
         except NoSuchKindError:
             return None
         except ApiError as error:
@@ -129,91 +94,95 @@ class Cluster:
             raise
 
     def apply(self, manifest: Object, *, dry_run: bool = False, force: bool = False) -> Object:
-        """Apply by server-side apply and return the live object."""
+        """Apply by server-side apply and return the object as it then is, or would be."""
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
-        path = f"{self.path_of(manifest)}?{urllib.parse.urlencode(query)}"
-        return self.request("PATCH", path, manifest, kind="application/apply-patch+yaml")
+        path = f"{self._path(manifest)}?{urllib.parse.urlencode(query)}"
+        return self.request("PATCH", path, manifest, "application/apply-patch+yaml")
 
-    def delete(self, manifest: Object) -> None:
-        """Ask for deletion, dependents first; an object that is gone is no error."""
+    def delete(self, manifest: Object, policy: str) -> None:
+        """Ask for deletion; an object that is gone is no error."""
         try:
-            self.request("DELETE", self.path_of(manifest), {"propagationPolicy": "Foreground"})
+            self.request("DELETE", self._path(manifest), {"propagationPolicy": policy})
         except NoSuchKindError:
             return
         except ApiError as error:
             if error.code != 404:
                 raise
 
-    def events(self, manifest: Object) -> list[str]:
-        """Return the messages of warnings about an object and its pods, newest last."""
-        space = manifest["metadata"].get("namespace") or self.namespace
-        items = self.request("GET", f"/api/v1/namespaces/{space}/events?limit=500")["items"]
+    def around(self, manifest: Object, selector: Object) -> tuple[list[Object], list[Object]]:
+        """Return a workload's pods, and the warnings about it and what has its name in front."""
+        base = f"/api/v1/namespaces/{manifest['metadata']['namespace']}"
+        labels = urllib.parse.quote(",".join(f"{key}={value}" for key, value in selector.items()))
+        pods: list[Object] = self.request("GET", f"{base}/pods?labelSelector={labels}")["items"]
+        events: list[Object] = self.request("GET", f"{base}/events?fieldSelector=type%3DWarning&limit=500")["items"]
         name = manifest["metadata"]["name"]
-        about = [
-            each for each in items if each["type"] == "Warning" and each["involvedObject"]["name"].startswith(name)
-        ]
-        return list(dict.fromkeys(each["message"] for each in about))[-3:]
+        return pods, [each for each in events if each["involvedObject"].get("name", "").startswith(name)]
 
-    def _discover(self, version: str) -> dict[str, tuple[str, bool]]:
-        base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    def close(self) -> None:
+        """Close the connection of this thread; the next request opens another one."""
+        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if kept is not None:
+            kept.close()
+
+    def _path(self, manifest: Object) -> str:
+        found = self._kind(manifest)
+        if found is None:
+            raise NoSuchKindError(manifest)
+        plural, namespaced = found
+        metadata = manifest["metadata"]
+        where = f"/namespaces/{metadata.get('namespace') or self.access.namespace}" if namespaced else ""
+        return f"{_base(manifest['apiVersion'])}{where}/{plural}/{metadata['name']}"
+
+    def _kind(self, manifest: Object) -> tuple[str, bool] | None:
+        """Return the plural name of the object's kind and whether it is namespaced; ask again for unknown ones."""
+        version, kind = manifest["apiVersion"], manifest["kind"]
+        if kind not in self._kinds.get(version, {}):
+            try:
+                found = self.request("GET", _base(version))["resources"]
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+                found = []
+            self._kinds[version] = {
+                each["kind"]: (each["name"], each["namespaced"]) for each in found if "/" not in each["name"]
+            }
+        return self._kinds[version].get(kind)
+
+    def _send(self, method: str, path: str, body: str | None, kind: str) -> tuple[int, str]:
+        headers = {"Accept": "application/json", "Content-Type": kind}
+        if self.access.token:
+            headers["Authorization"] = f"Bearer {self.access.token}"
+        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         try:
-            found = self.request("GET", base)["resources"]
-        except ApiError as error:
-            if error.code == 404:
-                return {}
-            raise
-        return {each["kind"]: (each["name"], each["namespaced"]) for each in found if "/" not in each["name"]}
+            connection = kept or self._connect()
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if kept is None:
+                raise UnreachableError(self.access, error) from error
+            # The server may have closed a kept connection meanwhile; all requests may be repeated.
+            return self._send(method, path, body, kind)
+        for warning in answer.headers.get_all("Warning") or []:
+            # Fields that the API server drops, pods that it would refuse: the engine shows a plugin's stderr.
+            sys.stderr.write(f"warning: {path.partition('?')[0]}: {warning.partition(' - ')[2]}\n")
+        return answer.status, text
 
-    def _connection(self) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            if self._tls:
-                connection = http.client.HTTPSConnection(
-                    self._host, self._port, timeout=CONNECT_SECONDS, context=self._tls
-                )
-            else:
-                connection = http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_SECONDS)
-            connection.connect()
-            if connection.sock is not None:
-                connection.sock.settimeout(60)  # a webhook or a large apply may take longer than a connection
-            self._local.connection = connection
+    def _connect(self) -> http.client.HTTPConnection:
+        address, tls = urllib.parse.urlsplit(self.access.server), self.access.tls
+        host, port = address.hostname or "", address.port
+        connection = (
+            http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=tls)
+            if tls
+            else http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+        )
+        self._local.connection = connection
+        connection.connect()
+        connection.sock.settimeout(ANSWER_SECONDS)
         return connection
 
-    def _security(self, cluster: Object, user: Object) -> ssl.SSLContext:
-        authority = cluster.get("certificate-authority")
-        inline = cluster.get("certificate-authority-data")
-        context = ssl.create_default_context(
-            cafile=authority, cadata=base64.b64decode(inline).decode() if inline else None
-        )
-        if "client-certificate-data" in user:
-            certificate = self._file(base64.b64decode(user["client-certificate-data"]).decode())
-            context.load_cert_chain(certificate, self._file(base64.b64decode(user["client-key-data"]).decode()))
-        elif "client-certificate" in user:
-            context.load_cert_chain(user["client-certificate"], user["client-key"])
-        return context
 
-    def _file(self, content: str) -> str:
-        # Kept on the instance: the file lives as long as the plugin's process, readable by its user only.
-        holder = tempfile.NamedTemporaryFile("w", prefix="vllm-eval-")  # noqa: SIM115
-        holder.write(content)
-        holder.flush()
-        self._files = [*getattr(self, "_files", []), holder]
-        return holder.name
-
-
-def wait(probe: Any, seconds: float, interval: float = 0.25) -> bool:
-    """Call `probe` until it returns true; return whether it did before `seconds` were over."""
-    deadline = time.monotonic() + seconds
-    while not probe():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(interval)
-    return True
-
-
-def _named(config: Object, kind: str, name: str) -> Object:
-    for each in config.get(kind) or []:
-        if each["name"] == name:
-            return dict(each)
-    known = ", ".join(each["name"] for each in config.get(kind) or []) or "none"
-    raise ValueError(f"the kubeconfig has no {kind.rstrip('s')} {name!r} (it has: {known})")
+def _base(version: str) -> str:
+    return f"/api/{version}" if "/" not in version else f"/apis/{version}"

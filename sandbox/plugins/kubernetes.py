@@ -1,244 +1,158 @@
-"""Stand-in for `pulumi-resource-kubernetes`: the kinds that this program declares, by server-side apply.
+"""Stand-in for `pulumi-resource-kubernetes`: the kinds that this program declares, and no more.
 
-State holds what was declared, never what the server added, so that a refresh
-shows drift of our fields and nothing else. Secrets reach this process in plain
-and leave it marked; the engine marks every output whose input was secret.
+Secrets come marked, are handled in plain here, and leave marked again.
 """
 
-import secrets
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
-import grpc
-from google.protobuf import empty_pb2, json_format, struct_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.struct_pb2 import Struct
+from grpc import Server
+from grpc import ServicerContext as Context
+from pulumi.runtime.proto import plugin_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import provider_pb2 as proto
 
-from sandbox.plugins import helm, objects
-from sandbox.plugins.cluster import ApiError, Cluster, NoSuchKindError, Object, UnreachableError, wait
-from sandbox.plugins.server import serve
+from sandbox.plugins import kubeconfig, properties
+from sandbox.plugins.cluster import Cluster
+from sandbox.plugins.helm import Releases
+from sandbox.plugins.objects import Objects
+from sandbox.plugins.properties import Change
+from sandbox.plugins.resource import PartialError
+from sandbox.plugins.server import reported, serve, stopping
 
-RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 VERSION: Final = "4.34.2"  # of the SDK whose resources these are
-UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"  # the engine's mark of a value not known at preview
-SIGNATURE: Final = "4dabf18193072939515e22adb298388d"  # the engine's mark of a special value …
-SECRET_MARK: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # … here of a secret
+RELEASE: Final = "kubernetes:helm.sh/v3:Release"
 WAIT_SECONDS: Final = 600.0
-EXPECTED: Final = (ApiError, UnreachableError, NoSuchKindError, helm.HelmError, ValueError)
-
-
-def _plain(struct: struct_pb2.Struct) -> Object:
-    """Read a message; its numbers are doubles, whole ones become integers again."""
-
-    def whole(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: whole(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [whole(each) for each in value]
-        return int(value) if isinstance(value, float) and value.is_integer() else value
-
-    return dict(whole(json_format.MessageToDict(struct)))
-
-
-def _struct(value: Object) -> struct_pb2.Struct:
-    message = struct_pb2.Struct()
-    message.update(value)
-    return message
-
-
-def _manifest(inputs: Object) -> Object:
-    return {key: value for key, value in inputs.items() if value is not None}
-
-
-def _outputs(seen: Object) -> struct_pb2.Struct:
-    """Mark what a Secret holds, whether or not the program had."""
-    if seen.get("kind") != "Secret":
-        return _struct(seen)
-    marked: Object = {
-        key: {SIGNATURE: SECRET_MARK, "value": seen[key]} for key in ("data", "stringData") if key in seen
-    }
-    return _struct({**seen, **marked})
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """The provider's gRPC service; method names are the protocol's."""
 
-    def __init__(self) -> None:
-        self._options: Object = {}
-        self._cluster: Cluster | None = None
+    _objects: Objects
+    _releases: Releases
 
-    def Handshake(self, request: Any, context: Any) -> Any:
-        return provider_pb2.ProviderHandshakeResponse(accept_secrets=False)
+    def Handshake(self, request: proto.ProviderHandshakeRequest, context: Context) -> proto.ProviderHandshakeResponse:
+        """Accept the engine."""
+        return proto.ProviderHandshakeResponse()
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+    def GetPluginInfo(self, request: Empty, context: Context) -> plugin_pb2.PluginInfo:
+        """Return the version of the SDK that this goes with."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
-    def GetSchema(self, request: Any, context: Any) -> Any:
-        return provider_pb2.GetSchemaResponse(schema='{"name": "kubernetes"}')
+    def GetSchema(self, request: proto.GetSchemaRequest, context: Context) -> proto.GetSchemaResponse:
+        """Return an empty schema: programs bring their SDK."""
+        return proto.GetSchemaResponse(schema='{"name": "kubernetes"}')
 
-    def CheckConfig(self, request: Any, context: Any) -> Any:
-        return provider_pb2.CheckResponse(inputs=request.news)
+    def CheckConfig(self, request: proto.CheckRequest, context: Context) -> proto.CheckResponse:
+        """Accept the provider's options."""
+        return proto.CheckResponse(inputs=request.news)
 
-    def DiffConfig(self, request: Any, context: Any) -> Any:
-        old, new = _plain(request.old_inputs), _plain(request.news)
-        replaces = ["clusterIdentifier"] if old.get("clusterIdentifier") != new.get("clusterIdentifier") else []
-        return _difference(objects.changes(old, new), replaces)
+    def DiffConfig(self, request: proto.DiffRequest, context: Context) -> proto.DiffResponse:
+        """Replace the provider, and with it all resources, only for another cluster by name."""
+        return _diff(request, ("clusterIdentifier",), blocks=False)
 
-    def Configure(self, request: Any, context: Any) -> Any:
-        # The cluster is looked at with the first request: a provider that nothing uses needs none.
-        self._options = _plain(request.args)
-        return provider_pb2.ConfigureResponse(supportsPreview=True, acceptSecrets=False)
+    @reported
+    def Configure(self, request: proto.ConfigureRequest, context: Context) -> proto.ConfigureResponse:
+        """Read the kubeconfig; the cluster is asked by the first resource that needs it."""
+        given = properties.read(request.args)
+        access = kubeconfig.load(given.get("kubeconfig"), given.get("context"))
+        cluster = Cluster(access)
+        # The SDK sends booleans as JSON text.
+        options = frozenset(name for name, value in given.items() if value in (True, "true"))
+        self._objects, self._releases = Objects(cluster, options, given.get("namespace")), Releases(cluster)
+        return proto.ConfigureResponse(supportsPreview=True, acceptSecrets=True)
 
-    def Check(self, request: Any, context: Any) -> Any:
-        inputs = _plain(request.news)
-        named = inputs if request.type == RELEASE else inputs.setdefault("metadata", {})
-        if not named.get("name"):
-            old = _plain(request.olds)
-            kept = old if request.type == RELEASE else old.get("metadata", {})
-            named["name"] = kept.get("name") or f"{request.name}-{secrets.token_hex(4)}"
-        if request.type != RELEASE and UNKNOWN not in str(inputs):
-            with _reported(context):
-                cluster = self._connect()
-                if "namespace" not in named and cluster.namespaced(inputs):
-                    named["namespace"] = cluster.namespace
-        return provider_pb2.CheckResponse(inputs=_struct(inputs))
+    @reported
+    def Check(self, request: proto.CheckRequest, context: Context) -> proto.CheckResponse:
+        """Complete a resource's inputs."""
+        old, new = properties.read(request.olds), properties.read(request.news)
+        checked = self._of(request.type).check(request.name, old, new)
+        return proto.CheckResponse(inputs=properties.write(checked, request.news))
 
-    def Diff(self, request: Any, context: Any) -> Any:
-        old, new = _plain(request.old_inputs), _plain(request.news)
-        if request.type == RELEASE:
-            replaces = [key for key in ("name", "namespace") if old.get(key) != new.get(key)]
-        else:
-            replaces = objects.replaced(new.get("kind", ""), old, new)
-        return _difference(objects.changes(old, new), replaces)
+    @reported
+    def Diff(self, request: proto.DiffRequest, context: Context) -> proto.DiffResponse:
+        """Compare inputs with inputs."""
+        kind = self._of(request.type)
+        old, new = properties.read(request.old_inputs), properties.read(request.news)
+        return _diff(request, kind.immutable(new), blocks=kind.blocks(old, new))
 
-    def Create(self, request: Any, context: Any) -> Any:
-        inputs = _plain(request.properties)
-        if request.preview:
-            return provider_pb2.CreateResponse(properties=_outputs(inputs))
-        with _reported(context):
-            cluster = self._connect()
-            if request.type == RELEASE:
-                seen = helm.install(cluster, inputs)
-                return provider_pb2.CreateResponse(id="/".join(helm.name_of(inputs)), properties=_struct(seen))
-            manifest = _manifest(inputs)
-            # A CRD that the step before has just brought is served a moment later.
-            wait(lambda: _served(cluster, manifest), 30)
-            if cluster.get(manifest) is not None and not self._options.get("upsertExistingObjects"):
-                raise ApiError(409, f"{_title(manifest)} exists already and is not this stack's: import or delete it")
-            live = cluster.apply(manifest)
-            if problem := objects.await_ready(cluster, manifest, request.timeout or WAIT_SECONDS):
-                raise ValueError(problem)
-            return provider_pb2.CreateResponse(id=_id(manifest), properties=_outputs(objects.live_inputs(live, inputs)))
-        raise AssertionError
+    @reported
+    def Create(self, request: proto.CreateRequest, context: Context) -> proto.CreateResponse:
+        """Create a resource."""
+        inputs, seconds = properties.read(request.properties), request.timeout or WAIT_SECONDS
+        with _kept(request.properties):
+            done = self._of(request.type).create(inputs, seconds, preview=request.preview)
+        return proto.CreateResponse(id=done.id, properties=properties.write(done.outputs, request.properties))
 
-    def Read(self, request: Any, context: Any) -> Any:
-        inputs = _plain(request.inputs)
-        with _reported(context):
-            cluster = self._connect()
-            if request.type == RELEASE:
-                seen = helm.read(cluster, inputs)
-                if seen is None:
-                    return provider_pb2.ReadResponse()
-                values = {**inputs, "values": helm.live_values(cluster, inputs)} if "values" in inputs else inputs
-                return provider_pb2.ReadResponse(
-                    id=request.id, properties=_struct({**seen, **values}), inputs=_struct(values)
-                )
-            live = cluster.get(_manifest(inputs))
-            if live is None:
-                return provider_pb2.ReadResponse()
-            seen = objects.live_inputs(live, inputs)
-            return provider_pb2.ReadResponse(id=request.id, properties=_outputs(seen), inputs=_outputs(seen))
-        raise AssertionError
+    @reported
+    def Read(self, request: proto.ReadRequest, context: Context) -> proto.ReadResponse:
+        """Return a resource as it is in the cluster; no id if it is gone."""
+        seen = self._of(request.type).read(request.type, request.id, properties.read(request.inputs))
+        if seen is None:
+            return proto.ReadResponse()
+        inputs, outputs = (properties.write(each, request.inputs) for each in (seen.inputs, seen.outputs))
+        return proto.ReadResponse(id=seen.id, inputs=inputs, properties=outputs)
 
-    def Update(self, request: Any, context: Any) -> Any:
-        inputs = _plain(request.news)
-        with _reported(context):
-            cluster = self._connect()
-            if request.type == RELEASE:
-                seen = inputs if request.preview else helm.install(cluster, inputs)
-                return provider_pb2.UpdateResponse(properties=_struct(seen))
-            manifest = _manifest(inputs)
-            if request.preview and (UNKNOWN in str(inputs) or not _served(cluster, manifest)):
-                return provider_pb2.UpdateResponse(properties=_outputs(inputs))
-            # Forced: drift of a declared field is ours to repair, whoever made it.
-            live = cluster.apply(manifest, dry_run=request.preview, force=True)
-            if not request.preview and (
-                problem := objects.await_ready(cluster, manifest, request.timeout or WAIT_SECONDS)
-            ):
-                raise ValueError(problem)
-            return provider_pb2.UpdateResponse(properties=_outputs(objects.live_inputs(live, inputs)))
-        raise AssertionError
+    @reported
+    def Update(self, request: proto.UpdateRequest, context: Context) -> proto.UpdateResponse:
+        """Change a resource in place."""
+        inputs, seconds = properties.read(request.news), request.timeout or WAIT_SECONDS
+        with _kept(request.news):
+            done = self._of(request.type).update(inputs, seconds, preview=request.preview)
+        return proto.UpdateResponse(properties=properties.write(done.outputs, request.news))
 
-    def Delete(self, request: Any, context: Any) -> Any:
-        inputs = _plain(request.old_inputs) or _plain(request.properties)
-        with _reported(context):
-            cluster = self._connect()
-            if request.type == RELEASE:
-                helm.uninstall(cluster, inputs)
-                return empty_pb2.Empty()
-            manifest = _manifest(inputs)
-            cluster.delete(manifest)
-            if problem := objects.await_gone(cluster, manifest, request.timeout or WAIT_SECONDS):
-                raise ValueError(problem)
-        return empty_pb2.Empty()
+    @reported
+    def Delete(self, request: proto.DeleteRequest, context: Context) -> Empty:
+        """Delete a resource."""
+        inputs = properties.read(request.old_inputs)
+        self._of(request.type).delete(inputs, request.timeout or WAIT_SECONDS)
+        return Empty()
 
-    def Cancel(self, request: Any, context: Any) -> Any:
-        return empty_pb2.Empty()
+    def Cancel(self, request: Empty, context: Context) -> Empty:
+        """End what waits: the user has interrupted the update."""
+        stopping.set()
+        return Empty()
 
-    def _connect(self) -> Cluster:
-        if self._cluster is None:
-            self._cluster = Cluster(self._options.get("kubeconfig"), self._options.get("context"))
-        return self._cluster
+    def _of(self, kind: str) -> Objects | Releases:
+        return self._releases if kind == RELEASE else self._objects
 
 
-class _reported:  # noqa: N801  # read as a verb: with _reported(context)
-    """Ends the call with one plain sentence for every error that a user can meet."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, EXPECTED):
-            self._context.abort(grpc.StatusCode.UNKNOWN, str(error))
+@contextmanager
+def _kept(like: Struct) -> Iterator[None]:
+    try:
+        yield
+    except PartialError as error:
+        error.describe(like)
+        raise
 
 
-def _difference(changed: list[str], replaces: list[str]) -> Any:
-    kind = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
-    detail = provider_pb2.PropertyDiff
-    return provider_pb2.DiffResponse(
-        changes=kind,
-        diffs=sorted({path.partition(".")[0] for path in changed}),
+def _diff(request: proto.DiffRequest, immutable: tuple[str, ...], *, blocks: bool) -> proto.DiffResponse:
+    found = list(properties.changes(properties.read(request.old_inputs), properties.read(request.news)))
+    replaces = [each.path for each in found if any(_below(each, path) for path in immutable)]
+    names = {each: f"{each.kind}_REPLACE" if each.path in replaces else each.kind for each in found}
+    detail = proto.PropertyDiff
+    return proto.DiffResponse(
+        changes=proto.DiffResponse.DIFF_SOME if found else proto.DiffResponse.DIFF_NONE,
+        diffs=sorted({each.path.partition(".")[0] for each in found}),
         replaces=replaces,
-        deleteBeforeReplace=bool(replaces),
+        deleteBeforeReplace=bool(replaces) and blocks,
         hasDetailedDiff=True,
-        detailedDiff={path: detail(kind=detail.UPDATE, inputDiff=True) for path in changed}
-        | {path: detail(kind=detail.UPDATE_REPLACE, inputDiff=True) for path in replaces},
+        detailedDiff={each.path: detail(kind=detail.Kind.Value(name), inputDiff=True) for each, name in names.items()},
     )
 
 
-def _served(cluster: Cluster, manifest: Object) -> bool:
-    try:
-        return bool(cluster.path_of(manifest))
-    except NoSuchKindError:
-        return False
-
-
-def _id(manifest: Object) -> str:
-    metadata = manifest["metadata"]
-    return f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else str(metadata["name"])
-
-
-def _title(manifest: Object) -> str:
-    return f"{manifest['kind']} {_id(manifest)}"
+def _below(change: Change, path: str) -> bool:
+    return change.path == path or change.path.startswith((f"{path}.", f"{path}["))
 
 
 def main() -> None:
     """Start the plugin."""
-    register: Callable[[grpc.Server], None] = lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(  # noqa: E731
-        Provider(), server
-    )
+
+    def register(server: Server) -> None:
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
+
     serve(register)
 
 

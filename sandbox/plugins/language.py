@@ -3,74 +3,94 @@
 import os
 import runpy
 import sys
+import traceback
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pulumi
+from google.protobuf.empty_pb2 import Empty
+from grpc import Server
+from grpc import ServicerContext as Context
 from pulumi.automation._server import LanguageServer
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+from pulumi.runtime.proto import language_pb2 as proto
+from pulumi.runtime.proto import language_pb2_grpc, plugin_pb2
 
 from sandbox.plugins.server import serve
 
-# The engine's "the program has told the user already" (official host: exit code 32).
-ALREADY_REPORTED = language_pb2.RunResponse(bail=True)
-
 
 class Host(LanguageServer):
-    """Pulumi's inline-program server, given the project's program."""
+    """Pulumi's inline-program server, given a project's program; method names are the protocol's.
+
+    Parameters
+    ----------
+    engine
+        Address of the engine, `host:port`.
+    """
 
     def __init__(self, engine: str) -> None:
         super().__init__(lambda: None)
         self._engine = engine
 
-    def Handshake(self, request: Any, context: Any) -> Any:
+    def Handshake(self, request: proto.LanguageHandshakeRequest, context: Context) -> proto.LanguageHandshakeResponse:
         """Accept the engine."""
-        return language_pb2.LanguageHandshakeResponse()
+        return proto.LanguageHandshakeResponse()
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:
-        """Say which version of the SDK runs."""
-        return plugin_pb2.PluginInfo(version=_sdk_version())
+    def GetPluginInfo(self, request: Empty, context: Context) -> plugin_pb2.PluginInfo:
+        """Return the version of the SDK."""
+        return plugin_pb2.PluginInfo(version=version("pulumi"))
 
-    def GetProgramDependencies(self, request: Any, context: Any) -> Any:
-        """Report none: only `pulumi about` asks."""
-        return language_pb2.GetProgramDependenciesResponse()
+    def GetProgramDependencies(
+        self, request: proto.GetProgramDependenciesRequest, context: Context
+    ) -> proto.GetProgramDependenciesResponse:
+        """Return none: only `pulumi about` asks."""
+        return proto.GetProgramDependenciesResponse()
 
-    def RuntimeOptionsPrompts(self, request: Any, context: Any) -> Any:
-        """Report none: only `pulumi new` asks."""
-        return language_pb2.RuntimeOptionsResponse()
+    def RuntimeOptionsPrompts(
+        self, request: proto.RuntimeOptionsRequest, context: Context
+    ) -> proto.RuntimeOptionsResponse:
+        """Return none: only `pulumi new` asks."""
+        return proto.RuntimeOptionsResponse()
 
-    def Run(self, request: Any, context: Any) -> Any:
-        """Run the program; its exit by `SystemExit` means that it has printed why."""
+    def Run(self, request: proto.RunRequest, context: Context) -> proto.RunResponse:
+        """Run the program once; what is wrong with it is logged once."""
         folder = Path(request.info.program_directory or request.pwd)
         os.chdir(folder)
         sys.path.insert(0, str(folder))
-        stopped: list[SystemExit] = []
-
-        def program() -> None:
-            try:
-                runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
-            except SystemExit as stop:
-                if stop.code:
-                    stopped.append(stop)
-                    raise pulumi.RunError("the program stopped") from stop
-
-        self.program = program
-        request.args.insert(0, self._engine)
-        result: Any = super().Run(request, context)  # type: ignore[no-untyped-call]  # as Pulumi ships it
-        return ALREADY_REPORTED if stopped else result
+        self.program = lambda: _run(folder)
+        request.args.insert(0, self._engine)  # where the SDK's server looks for it
+        result: proto.RunResponse = super().Run(request, context)  # type: ignore[no-untyped-call]  # as Pulumi ships it
+        # The SDK has logged the error; the engine would print it a second time.
+        return proto.RunResponse(bail=True) if result.error else result
 
 
-def _sdk_version() -> str:
-    from importlib.metadata import version
+def _run(folder: Path) -> None:
+    """Run the program.
 
-    return version("pulumi")
+    Raises
+    ------
+    pulumi.RunError
+        The program failed; the text is what a user should read.
+    """
+    try:
+        runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
+    except pulumi.RunError:
+        raise  # its author has said it in words
+    except SystemExit as stop:
+        if stop.code:
+            text = stop.code if isinstance(stop.code, str) else f"the program ended with exit code {stop.code}"
+            raise pulumi.RunError(text) from stop
+    except Exception as error:
+        frames = error.__traceback__
+        while frames and frames.tb_next and not frames.tb_frame.f_code.co_filename.startswith(str(folder)):
+            frames = frames.tb_next
+        trace = "".join(traceback.format_exception(type(error), error, frames))
+        raise pulumi.RunError(f"the program failed:\n{trace}") from error
 
 
 def main() -> None:
     """Start the plugin; the engine's address is the last argument."""
 
-    def register(server: grpc.Server) -> None:
+    def register(server: Server) -> None:
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(sys.argv[-1]), server)
 
     serve(register)

@@ -1,110 +1,167 @@
-"""What the provider knows of kinds: what cannot change in place, and when an object is ready."""
+"""Objects of the Kubernetes API as resources, by server-side apply.
 
-import base64
-from typing import Any, Final
+State holds what was declared, never what the server added, so that a refresh
+shows drift of our fields and nothing else.
+"""
 
-from sandbox.plugins.cluster import Cluster, Object, wait
+import secrets
+from typing import Final
 
-# Paths whose change replaces the object, as the API server would refuse it.
-IMMUTABLE: Final = {
-    "": ("metadata.name", "metadata.namespace", "apiVersion", "kind"),
-    "Deployment": ("spec.selector",),
-    "Job": ("spec.completionMode", "spec.completions", "spec.selector", "spec.template"),
-    "PersistentVolumeClaim": ("spec.accessModes", "spec.storageClassName", "spec.volumeName"),
-    "Secret": ("type",),
-    "Service": ("spec.clusterIP",),
-    "StatefulSet": ("spec.selector", "spec.serviceName", "spec.volumeClaimTemplates"),
-}
-SKIP: Final = "pulumi.com/skipAwait"
+from sandbox.plugins import kinds
+from sandbox.plugins.cluster import ApiError, Cluster, NoSuchKindError
+from sandbox.plugins.properties import UNKNOWN, Object, as_declared, at, has_unknown, pruned
+from sandbox.plugins.resource import PartialError, Resource
+from sandbox.plugins.server import PluginError, wait
 
-
-def at(value: Any, path: str) -> Any:
-    """Return what stands at a dotted path, or None."""
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+AUTONAMED: Final = "pulumi.com/autonamed"
+PATCH_FORCE: Final = "pulumi.com/patchForce"
+PROPAGATION: Final = "pulumi.com/deletionPropagationPolicy"
+# A CRD that the step before has just brought is served a moment later.
+KIND_SECONDS: Final = 30.0
+# What the API server adds to every object; an import leaves it out.
+SERVER_SET: Final = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 
 
-def changes(old: Object, new: Object) -> list[str]:
-    """Return the paths, two levels deep, at which two objects differ."""
-    found = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if before == after:
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += [
-                f"{key}.{each}" for each in sorted(before.keys() | after.keys()) if before.get(each) != after.get(each)
-            ]
+class Objects:
+    """Every resource type but Helm releases.
+
+    Parameters
+    ----------
+    cluster
+        Where they live.
+    options
+        Names of the provider's options that are true.
+    namespace
+        The provider's default namespace; otherwise the context's is used.
+    """
+
+    def __init__(self, cluster: Cluster, options: frozenset[str], namespace: str | None) -> None:
+        self._cluster, self._options = cluster, options
+        self._namespace = namespace or cluster.access.namespace
+
+    def check(self, name: str, old: Object, new: Object) -> Object:
+        """Return a manifest with the name and namespace that it will have."""
+        new = pruned(new)
+        metadata = new.setdefault("metadata", {})
+        if metadata == UNKNOWN:
+            return new
+        if metadata.get("generateName"):
+            raise PluginError(f"{name}: metadata.generateName cannot be applied; leave the name out, or give one")
+        if not metadata.get("name"):
+            metadata["name"] = at(old, "metadata.name") or f"{name}-{secrets.token_hex(4)}"
+            metadata["annotations"] = {**(metadata.get("annotations") or {}), AUTONAMED: "true"}
+        if not metadata.get("namespace") and self._cluster.is_namespaced(new):
+            metadata["namespace"] = self._namespace
+        return kinds.normalised(new)
+
+    def immutable(self, new: Object) -> tuple[str, ...]:
+        """Return the paths whose change replaces the object."""
+        return kinds.immutable(new, self._options)
+
+    def blocks(self, old: Object, new: Object) -> bool:
+        """Tell whether the old object must be gone before a new one can be there."""
+        return _id(old) == _id(new) and kinds.annotation(new, AUTONAMED) != "true"
+
+    def create(self, inputs: Object, seconds: float, *, preview: bool) -> Resource:
+        """Create an object that is not there yet, and wait until it is usable."""
+        cluster = self._cluster
+        if preview:
+            self._rehearse(inputs)
+            return Resource("", inputs, inputs)
+        if wait(lambda: cluster.is_served(inputs), KIND_SECONDS):
+            raise NoSuchKindError(inputs)
+        live = cluster.get(inputs)
+        if live is not None and "upsertExistingObjects" not in self._options:
+            if at(live, "metadata.deletionTimestamp"):
+                raise PluginError(f"{_title(inputs)} is still being deleted: try again when it is gone")
+            raise PluginError(f"{_title(inputs)} already exists, not of this stack: delete it or `pulumi import` it")
+        self._apply(inputs)
+        return self._awaited(inputs, seconds)
+
+    def read(self, kind: str, name: str, inputs: Object) -> Resource | None:
+        """Return an object's live state, None when it is gone; without inputs it is an import."""
+        manifest = inputs or _named(kind, name, self._namespace)
+        live = self._cluster.get(manifest)
+        if live is None:
+            return None
+        if not inputs:
+            metadata = {key: value for key, value in live["metadata"].items() if key not in SERVER_SET}
+            seen = {key: value for key, value in live.items() if key != "status"} | {"metadata": metadata}
         else:
-            found.append(key)
-    return found
+            seen = as_declared(live, inputs, self._applied(inputs))
+        return Resource(_id(seen), seen, seen)
+
+    def update(self, inputs: Object, seconds: float, *, preview: bool) -> Resource:
+        """Change an object in place, and wait until it is usable again."""
+        if not preview:
+            self._apply(inputs)
+            return self._awaited(inputs, seconds)
+        if not has_unknown(inputs) and self._cluster.is_served(inputs):
+            self._apply(inputs, dry_run=True)
+        return Resource(_id(inputs), inputs, inputs)
+
+    def delete(self, inputs: Object, seconds: float) -> None:
+        """Delete an object, its dependents first, and wait until it is gone."""
+        cluster = self._cluster
+        cluster.delete(inputs, (kinds.annotation(inputs, PROPAGATION) or "foreground").capitalize())
+        if kinds.annotation(inputs, kinds.SKIP_AWAIT) == "true" and inputs["kind"] in kinds.SKIPS_DELETION:
+            return
+        if late := wait(lambda: cluster.get(inputs) is None, seconds):
+            live = cluster.get(inputs) or {}
+            holders = (at(live, "metadata.finalizers") or []) + (at(live, "spec.finalizers") or [])
+            conditions = at(live, "status.conditions") or []
+            told = [each["message"] for each in conditions if each.get("status") == "True" and each.get("message")]
+            held = "; ".join([f"finalizers {', '.join(holders) or 'none'}", *told])
+            raise PluginError(f"{_title(inputs)} was not gone {late}: {held}")
+
+    def _apply(self, inputs: Object, *, dry_run: bool = False) -> None:
+        force = "enablePatchForce" in self._options or kinds.annotation(inputs, PATCH_FORCE) == "true"
+        try:
+            self._cluster.apply(inputs, dry_run=dry_run, force=force)
+        except ApiError as error:
+            if error.code != 409 or force:
+                raise
+            cure = f"To take the fields over, set the annotation {PATCH_FORCE} or the provider's enable_patch_force."
+            raise PluginError(f"{_title(inputs)} is also changed by others. {error} {cure}") from None
+
+    def _rehearse(self, inputs: Object) -> None:
+        """Let the API server judge a new object; what the same update brings first may be missing."""
+        if has_unknown(inputs) or not self._cluster.is_served(inputs) or self._cluster.get(inputs) is not None:
+            return
+        try:
+            self._cluster.apply(inputs, dry_run=True)
+        except ApiError as error:
+            if error.code != 404:  # its namespace
+                raise
+
+    def _applied(self, inputs: Object) -> Object:
+        try:
+            return self._cluster.apply(inputs, dry_run=True, force=True)
+        except ApiError:
+            return inputs  # drift in a field that cannot change in place
+
+    def _awaited(self, inputs: Object, seconds: float) -> Resource:
+        done = Resource(_id(inputs), inputs, inputs)
+        if late := wait(lambda: kinds.is_ready(inputs, self._cluster.get(inputs) or {}), seconds):
+            live = self._cluster.get(inputs) or {}
+            found = self._cluster.around(inputs, at(live, "spec.selector.matchLabels") or {})
+            why = "; ".join(dict.fromkeys(kinds.reasons(live, *found))) or "no controller has reported on it"
+            raise PartialError(f"{_title(inputs)} was not available {late}: {why}", done)
+        return done
 
 
-def replaced(kind: str, old: Object, new: Object) -> list[str]:
-    """Return the immutable paths that differ."""
-    paths = IMMUTABLE[""] + IMMUTABLE.get(kind, ())
-    return [path for path in paths if at(old, path) != at(new, path)]
+def _named(kind: str, name: str, namespace: str) -> Object:
+    """Return what identifies an object that is imported: its type as `kubernetes:apps/v1:Deployment`, its id."""
+    _, version, title = kind.split(":")
+    space, _, plain = name.rpartition("/")
+    metadata = {"name": plain, "namespace": space or namespace}
+    return {"apiVersion": version.removeprefix("core/"), "kind": title, "metadata": metadata}
 
 
-def as_declared(live: Any, declared: Any) -> Any:
-    """Return the live value of everything that was declared, and nothing that a server or another owner added."""
-    if declared is None:
-        return None  # not declared: a default that the server chose is no drift
-    if isinstance(live, dict) and isinstance(declared, dict):
-        return {key: as_declared(live[key], declared[key]) for key in declared if key in live}
-    if isinstance(live, list) and isinstance(declared, list) and len(live) == len(declared):
-        return [as_declared(*pair) for pair in zip(live, declared, strict=True)]
-    return declared if _equal(live, declared) else live
+def _id(manifest: Object) -> str:
+    namespace, name = at(manifest, "metadata.namespace"), at(manifest, "metadata.name")
+    return f"{namespace}/{name}" if namespace else str(name)
 
 
-def _equal(live: Any, declared: Any) -> bool:
-    # The API server writes quantities in its own form, 1000m as 1; YAML and gRPC make 1 of 1.0.
-    return live == declared or (isinstance(live, str | int | float) and str(live) == str(declared))
-
-
-def live_inputs(live: Object, declared: Object) -> Object:
-    """Like `as_declared` for a whole object; a Secret's `stringData` is read back from `data`."""
-    seen = as_declared(live, declared)
-    if declared.get("kind") == "Secret" and "stringData" in declared:
-        data = live.get("data") or {}
-        texts = {
-            key: base64.b64decode(data[key]).decode(errors="replace") for key in declared["stringData"] if key in data
-        }
-        seen["stringData"] = texts
-    return dict(seen)
-
-
-def await_ready(cluster: Cluster, manifest: Object, seconds: float) -> str | None:
-    """Wait until a workload is available; return what is wrong with it when it is not in time."""
-    annotations = manifest["metadata"].get("annotations") or {}
-    if annotations.get(SKIP) == "true" or manifest["kind"] not in ("Deployment", "StatefulSet"):
-        return None
-    if wait(lambda: _available(cluster.get(manifest) or {}), seconds):
-        return None
-    events = "; ".join(cluster.events(manifest)) or "no warning event"
-    name = manifest["metadata"]["name"]
-    return f"{manifest['kind']} {name} was not available within {seconds:.0f} s ({events})"
-
-
-def await_gone(cluster: Cluster, manifest: Object, seconds: float) -> str | None:
-    """Wait until an object is gone; return what holds it when it is not in time."""
-    if wait(lambda: cluster.get(manifest) is None, seconds):
-        return None
-    live = cluster.get(manifest) or {}
-    holders = (at(live, "metadata.finalizers") or []) + (at(live, "spec.finalizers") or [])
-    conditions = [
-        each.get("message", "") for each in at(live, "status.conditions") or [] if each.get("status") == "True"
-    ]
-    name = manifest["metadata"]["name"]
-    return (
-        f"{manifest['kind']} {name} was not gone within {seconds:.0f} s; finalizers: {holders}; {' '.join(conditions)}"
-    )
-
-
-def _available(live: Object) -> bool:
-    status, wanted = live.get("status", {}), at(live, "spec.replicas")
-    if status.get("observedGeneration") != at(live, "metadata.generation"):
-        return False
-    ready = status.get("availableReplicas", 0)
-    return bool(ready >= wanted and status.get("updatedReplicas", 0) >= wanted)
+def _title(manifest: Object) -> str:
+    return f"{manifest['kind']} {_id(manifest)}"
