@@ -16,6 +16,8 @@ def provider(cluster: Cluster, stack: str) -> k8s.Provider:
         # Otherwise a new dashboard is a deletion and a creation, and Grafana loses it for a moment.
         enable_config_map_mutable=True,
         enable_secret_mutable=True,
+        # Drift that another field manager made is repaired, not reported as a conflict.
+        enable_patch_force=True,
         upsert_existing_objects=True if cluster.adopt else None,
         opts=pulumi.ResourceOptions(),
     )

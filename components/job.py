@@ -70,5 +70,5 @@ def load(stack_patches: Sequence[patches.Manifest], namespace: str) -> patches.M
     metadata = manifest["metadata"]
     metadata["labels"] = {**metadata["labels"], labels.MANAGED_BY: "pulumi"}
     # `up` starts an evaluation and does not wait for its hours.
-    metadata["annotations"] = {**metadata["annotations"], "pulumi.com/skipAwait": "true"}
+    metadata["annotations"] = {**metadata["annotations"], "pulumi.com/waitFor": "jsonpath={.kind}=Job"}
     return manifest

@@ -63,7 +63,7 @@ def test_pulumis_job_waits_until_argocd_has_let_go_of_it() -> None:
     job = stack.one("Job")
     assert stack.one("Application").urn in job.dependencies
     assert job.delete_before_replace
-    assert job.metadata["annotations"]["pulumi.com/skipAwait"] == "true"
+    assert job.metadata["annotations"]["pulumi.com/waitFor"] == "jsonpath={.kind}=Job"
     assert job.metadata["labels"]["app.kubernetes.io/managed-by"] == "pulumi"
 
 
@@ -84,7 +84,8 @@ def test_a_hundred_models_are_as_many_resources_as_one() -> None:
 def test_other_ways_to_a_cluster(cluster: dict[str, object], expected: dict[str, str]) -> None:
     stack = program.run({**program.stack_file("prod"), "cluster": cluster})
     (provider,) = [each for each in stack.resources.values() if each.type == "pulumi:providers:kubernetes"]
-    always = {"clusterIdentifier": "test", "enableConfigMapMutable": "true", "enableSecretMutable": "true"}
+    mutable = {"enableConfigMapMutable": "true", "enableSecretMutable": "true"}
+    always = {"clusterIdentifier": "test", "enablePatchForce": "true", **mutable}
     assert provider.inputs == {**always, **expected}
 
 
