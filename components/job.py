@@ -69,6 +69,6 @@ def load(stack_patches: Sequence[patches.Manifest], namespace: str) -> patches.M
     manifest = patches.apply(yaml.safe_load(MANIFEST.read_text()), stack_patches, namespace)
     metadata = manifest["metadata"]
     metadata["labels"] = {**metadata["labels"], labels.MANAGED_BY: "pulumi"}
-    # `up` starts an evaluation and does not wait for its hours.
+    # `up` starts an evaluation and does not wait for its hours; skipAwait would also skip the wait at its deletion.
     metadata["annotations"] = {**metadata["annotations"], "pulumi.com/waitFor": "jsonpath={.kind}=Job"}
     return manifest
