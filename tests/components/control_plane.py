@@ -1,4 +1,4 @@
-"""A real control plane on loopback, without a node: etcd, API server, controllers.
+"""A real control plane on loopback, without a node, in which Deployments become available nevertheless.
 
 Two threads stand in for what is not there. `Node` reports every pod as running and ready, so that Deployments become
 available. `ArgoCD` does the one thing that the stack's order rests on: it finishes an Application's deletion as long as
@@ -6,9 +6,7 @@ its own workload exists. The real Argo CD's behaviour is the end-to-end suite's.
 """
 
 import json
-import secrets
 import ssl
-import subprocess
 import threading
 import time
 import urllib.error
@@ -22,9 +20,10 @@ from typing import Any, Final
 import yaml
 
 from sandbox.tools import module_source
-from tests.support.ports import free_port
+from tests.support.apiserver import CONTEXT, running_apiserver
 
-CONTEXT: Final = "loopback"
+__all__ = ["CONTEXT", "ControlPlane", "control_plane", "wait_for"]
+
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 APPLICATIONS: Final = "/apis/argoproj.io/v1alpha1/applications"
@@ -167,84 +166,20 @@ class ControlPlane:
 @contextmanager
 def control_plane(folder: Path) -> Iterator[ControlPlane]:
     """Start everything below `folder` and stop it at the end."""
-    with ExitStack() as stack:
-        port, etcd, peer = free_port(), free_port(), free_port()
-        token = secrets.token_hex(16)
-        (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
-        key = folder / "account.key"
-        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-        client = f"http://127.0.0.1:{etcd}"
-        etcd_options = {
-            "data-dir": folder / "etcd",
-            "listen-client-urls": client,
-            "advertise-client-urls": client,
-            "listen-peer-urls": f"http://127.0.0.1:{peer}",
-            "log-level": "error",
-        }
-        _start(stack, folder, "etcd", "--unsafe-no-fsync", **etcd_options)
-        server_options = {
-            "etcd-servers": client,
-            "cert-dir": folder / "pki",
-            "bind-address": "127.0.0.1",
-            "secure-port": port,
-            "service-cluster-ip-range": "10.96.0.0/16",
-            "token-auth-file": folder / "tokens.csv",
-            "authorization-mode": "RBAC",
-            "service-account-issuer": "https://kubernetes.default.svc",
-            "service-account-key-file": key,
-            "service-account-signing-key-file": key,
-            "endpoint-reconciler-type": "none",
-        }
-        _start(stack, folder, "kube-apiserver", **server_options)
-        api = Api(f"https://127.0.0.1:{port}", token, folder / "pki/apiserver.crt")
-        kubeconfig, own = _kubeconfig(folder, api), _kubeconfig(folder, api, current=CONTEXT)
-        wait_for(
-            "the API server", lambda: (folder / "pki/apiserver.crt").exists() and api.get("/api/v1/namespaces/default")
-        )
-        controller_options = {
-            "kubeconfig": own,
-            "leader-elect": "false",
-            "service-account-private-key-file": key,
-            "root-ca-file": folder / "pki/apiserver.crt",
-            "secure-port": 0,
-            "namespace-sync-period": "5s",
-        }
-        _start(stack, folder, "kube-controller-manager", **controller_options)
+    with running_apiserver(folder, controllers=True) as server, ExitStack() as stack:
+        api = Api(server.url, server.token, server.authority)
         _install_crds(api)
         argocd = ArgoCD(api)
         stack.enter_context(_Worker(Node(api).step))
         stack.enter_context(_Worker(argocd.step))
-        yield ControlPlane(api, kubeconfig, argocd)
+        yield ControlPlane(api, _without_current_context(server.kubeconfig), argocd)
 
 
-def _start(stack: ExitStack, folder: Path, *words: str, **options: object) -> None:
-    log = stack.enter_context((folder / f"{words[0]}.log").open("w"))
-    command = [*words, *(f"--{name}={value}" for name, value in options.items())]
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    stack.callback(_stop, process)
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _kubeconfig(folder: Path, api: Api, current: str = "") -> Path:
-    """Write a kubeconfig; the stack's has no current context, which it must not need."""
-    cluster = {"server": api.url, "certificate-authority": str(folder / "pki/apiserver.crt")}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": current,
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "contexts": [{"name": CONTEXT, "context": {"cluster": "c", "user": "admin"}}],
-        "users": [{"name": "admin", "user": {"token": api.token}}],
-    }
-    path = folder / f"kubeconfig{'-' if current else ''}{current}"
+def _without_current_context(kubeconfig: Path) -> Path:
+    """Return a copy that has no current context: a stack must not need one."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    del config["current-context"]
+    path = kubeconfig.with_name("kubeconfig-of-the-stack")
     path.write_text(yaml.safe_dump(config))
     return path
 
