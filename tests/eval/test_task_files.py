@@ -39,6 +39,15 @@ def test_a_limit_bounds_what_is_expected(workspace: Workspace) -> None:
     assert load(workspace, limit=30).expected == 7
 
 
+def test_a_line_separator_inside_an_item_is_no_end_of_a_line(workspace: Workspace) -> None:
+    workspace.add_task("task", 1)
+    file = workspace.root / "data" / "task.jsonl"
+    item = json.loads(file.read_text())
+    item["note"] = "one\u2028two\u0085three"
+    file.write_text(json.dumps(item, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert load(workspace).expected == 1
+
+
 def test_the_hash_is_stable_and_does_not_know_where_the_files_are(workspace: Workspace, tmp_path: Path) -> None:
     workspace.add_task("task", 7)
     elsewhere = Workspace(tmp_path / "elsewhere")

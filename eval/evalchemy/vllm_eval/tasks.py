@@ -178,7 +178,8 @@ def _count_items(path: Path, config: Mapping[str, Any], data_files: Mapping[str,
         return None
     count = 0
     for file in data_files[split]:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        # Not splitlines: JSON strings may hold U+2028 and its like, which end no line of a JSONL file.
+        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
             if not line.strip():
                 continue
             try:
