@@ -72,7 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     chosen = parser.parse_args().command
-    # What starts inside must not stop when the terminal of `make up` closes.
+    # Pods run as users of their own and read what is written here, whatever the caller's umask.
     os.umask(0o022)
     try:
         return COMMANDS[chosen](Layout.of_this_clone())

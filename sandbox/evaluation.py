@@ -45,8 +45,7 @@ def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
     """
     if git.image_is_current(namespace) and images.exists(namespace, f"{IMAGE}:latest"):
         return
-    bare = namespace.layout.state / "git" / git.NAME
-    commit = run(["git", f"--git-dir={bare}", "rev-parse", "main"]).strip()
+    commit = git.tip(namespace)
     dockerfile = sources / "docker/evalchemy.Dockerfile"
     digest = images.build(namespace, f"{IMAGE}:latest", context=sources, dockerfile=dockerfile, target="runner")
     write_back(namespace, commit, digest)
@@ -55,7 +54,7 @@ def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
 def write_back(namespace: Namespace, commit: str, digest: str) -> None:
     """Record commit and digest in the Job's manifest by the very script that the workflow runs."""
     checkout = namespace.layout.state / "checkout"
-    bare = namespace.layout.state / "git" / git.NAME
+    bare = git.repository(namespace)
     if not checkout.exists():
         run(["git", "clone", "--quiet", bare, checkout])
     script: list[str | Path] = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]

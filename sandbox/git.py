@@ -12,7 +12,6 @@ from sandbox.namespace import Namespace
 from sandbox.shell import run
 
 NAME: Final = "vllm-eval.git"
-URL: Final = f"http://{NODE_ADDRESS}:{GIT_PORT}/{NAME}"
 JOB: Final = "k8s/evalchemy-job.yaml"
 COMMIT_PATH: Final = '.spec.template.metadata.annotations."git-commit"'
 IMAGE_PATH: Final = '(.spec.template.spec.containers[] | select(.name == "evalchemy") | .image)'
@@ -27,13 +26,17 @@ BACKEND: Final = "/usr/lib/git-core/git-http-backend"
 
 def start(namespace: Namespace) -> None:
     """Serve the repositories below the sandbox's state by smart HTTP, the only kind that Argo CD reads."""
-    root = namespace.layout.state / "git"
-    bare = root / NAME
+    bare = repository(namespace)
     if not bare.exists():
         run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare])
         run(["git", "-C", bare, "config", "http.receivepack", "true"])
     environment = {"PYTHONPATH": str(REPOSITORY)}
-    namespace.daemon("git", [sys.executable, "-m", "sandbox.git", root], env=environment)
+    namespace.daemon("git", [sys.executable, "-m", "sandbox.git", bare.parent], env=environment)
+
+
+def repository(namespace: Namespace) -> Path:
+    """Return the bare repository that is served."""
+    return namespace.layout.state / "git" / NAME
 
 
 def publish(namespace: Namespace) -> str:
@@ -47,8 +50,8 @@ def publish(namespace: Namespace) -> str:
     str
         The commit at the branch's tip.
     """
-    bare = namespace.layout.state / "git" / NAME
-    head = _tip(bare)
+    bare = repository(namespace)
+    head = tip(namespace)
     # An index of its own leaves the user's, and what is staged in it, untouched.
     env = {**os.environ, **IDENTITY, "GIT_INDEX_FILE": str(namespace.layout.state / "git-index")}
     git = ["git", f"--git-dir={bare}", f"--work-tree={REPOSITORY}"]
@@ -73,21 +76,20 @@ def publish(namespace: Namespace) -> str:
 
 def recorded_commit(namespace: Namespace) -> str:
     """Return the commit whose image the Job's manifest on `main` names, or `UNKNOWN`."""
-    bare = namespace.layout.state / "git" / NAME
-    manifest = run(["git", f"--git-dir={bare}", "show", f"main:{JOB}"])
+    manifest = run(["git", f"--git-dir={repository(namespace)}", "show", f"main:{JOB}"])
     return run([namespace.layout.bin / "yq", COMMIT_PATH], stdin=manifest).strip()
 
 
 def image_is_current(namespace: Namespace) -> bool:
     """Tell whether what the image is built from is unchanged since the recorded commit."""
     recorded = recorded_commit(namespace)
-    bare = namespace.layout.state / "git" / NAME
-    command = ["git", f"--git-dir={bare}", "diff", "--quiet", recorded, "main", "--", "eval", "docker"]
+    command = ["git", f"--git-dir={repository(namespace)}", "diff", "--quiet", recorded, "main", "--", "eval", "docker"]
     return recorded != UNKNOWN and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _tip(bare: Path) -> str:
-    command = ["git", f"--git-dir={bare}", "rev-parse", "--verify", "--quiet", "main"]
+def tip(namespace: Namespace) -> str:
+    """Return the commit at the tip of `main`, empty before the first."""
+    command = ["git", f"--git-dir={repository(namespace)}", "rev-parse", "--verify", "--quiet", "main"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 

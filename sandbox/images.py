@@ -12,10 +12,11 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from sandbox.layout import REGISTRY
+from sandbox.layout import REGISTRY, Layout
 from sandbox.namespace import Namespace
 from sandbox.shell import run, say, wait_for
 from sandbox.tools import module_source
@@ -40,32 +41,24 @@ PROGRAMS: Final = ("argocd", "helm", "kustomize", "operator", "prometheus", "pro
 MODEL: Final = "vllm-eval/sandbox-model:latest"
 
 
-def store(cache: Path, state: Path) -> Path:
+def store(layout: Layout) -> Path:
     """Return the folder for images: the cache's, or the sandbox's own while another sandbox has that one."""
-    chosen = state / "images.path"
+    chosen = layout.state / "images.path"
     if chosen.exists():
         return Path(chosen.read_text())
-    folder = cache / "images"
+    folder = layout.cache / "images"
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        holder = Path(owner.read_text()) if owner.exists() else state
-        if holder != state and _runs(holder):
+        holder = Path(owner.read_text()).name if owner.exists() else layout.name
+        if holder != layout.name and Namespace(replace(layout, name=holder)).pid() is not None:
             say("  another sandbox uses the image cache: this one builds its images anew")
-            folder = state / "images"
+            folder = layout.state / "images"
         else:
-            owner.write_text(str(state))
+            owner.write_text(layout.name)
     chosen.write_text(str(folder))
     return folder
-
-
-def _runs(state: Path) -> bool:
-    try:
-        pid = (state / "init.pid").read_text().split()[0]
-    except OSError:
-        return False
-    return Path(f"/proc/{pid}").exists()
 
 
 def start(namespace: Namespace) -> None:
@@ -175,7 +168,7 @@ def buildctl(namespace: Namespace, *words: str, log: Path | None = None) -> str:
 def _push_rootfs(namespace: Namespace, folder: Path, name: str, *config: str) -> None:
     layer = folder.with_suffix(".tar")
     with tarfile.open(layer, "w") as archive:
-        archive.add(folder, arcname=".", filter=_without_sockets)
+        archive.add(folder, arcname=".", filter=_without_devices)
     try:
         crane(namespace, "append", f"--new_layer={layer}", f"--new_tag={REGISTRY}/{name}")
         crane(
@@ -191,9 +184,9 @@ def _push_rootfs(namespace: Namespace, folder: Path, name: str, *config: str) ->
         layer.unlink()
 
 
-def _without_sockets(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def _without_devices(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     # Devices belong to the runtime; a device node in a layer needs privileges to unpack.
-    return None if member.isdev() and not member.isfile() else member
+    return None if member.isdev() else member
 
 
 def _debian_release() -> tuple[str, str]:

@@ -42,7 +42,7 @@ class Namespace:
         return int(pid) if alive else None
 
     def start(self) -> None:
-        """Create the namespaces, mounts and uplink, unless they are there."""
+        """Create the namespaces and their mounts, unless they are there."""
         if self.pid() is not None:
             return
         self.layout.logs.mkdir(parents=True, exist_ok=True)

@@ -28,11 +28,10 @@ def env(namespace: Namespace) -> dict[str, str]:
         "TMPDIR": f"{state}/tmp",
         "VLLM_EVAL_PYTHON": str(REPOSITORY / ".venv/bin/python"),
     }
-    if official() is None:
+    theirs = official()
+    if theirs is None:
         ours["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
-        ours["PATH"] = f"{PLUGINS}:{namespace.env()['PATH']}"
-    else:
-        ours["PATH"] = f"{official()}:{namespace.env()['PATH']}"
+    ours["PATH"] = f"{theirs or PLUGINS}:{namespace.env()['PATH']}"
     return ours
 
 
@@ -44,7 +43,8 @@ def official() -> Path | None:
 
 def up(namespace: Namespace) -> None:
     """Create or update the stack."""
-    kind = f"the official plugins of {official()}" if official() else "the sandbox's stand-ins (sandbox/plugins)"
+    theirs = official()
+    kind = f"the official plugins of {theirs}" if theirs else "the sandbox's stand-ins (sandbox/plugins)"
     say(f"  Pulumi plugins: {kind}")
     (namespace.layout.state / "pulumi").mkdir(exist_ok=True)
     pulumi(namespace, "stack", "select", "--create", NAME)
@@ -55,15 +55,11 @@ def up(namespace: Namespace) -> None:
 def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:
     """Write the sandbox's own copy of the stack file: `Pulumi.local.yaml` with `changes` laid over its groups."""
     settings = yaml.safe_load((REPOSITORY / f"Pulumi.{NAME}.yaml").read_text())
-    copy = _copy(namespace)
-    if copy.exists():
-        # The salt of the stack's secrets provider, which pulumi put there.
-        settings.update({k: v for k, v in yaml.safe_load(copy.read_text()).items() if k != "config"})
     for group, values in changes.items():
         key = f"{PROJECT}:{group}"
         old = settings["config"].get(key)
         settings["config"][key] = {**old, **values} if isinstance(old, dict) else values
-    copy.write_text(yaml.safe_dump(settings, allow_unicode=True))
+    _copy(namespace).write_text(yaml.safe_dump(settings, allow_unicode=True))
 
 
 def overrides(namespace: Namespace, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -26,8 +26,7 @@ def start_cluster(namespace: Namespace) -> None:
     """Bring up the namespaces and a node that is Ready."""
     namespace.start()
     namespace.connect()
-    store = images.store(namespace.layout.cache, namespace.layout.state)
-    cluster.write_config(namespace, store)
+    cluster.write_config(namespace, images.store(namespace.layout))
     cluster.start_control_plane(namespace)
     images.start(namespace)
     images.provide_pause(namespace)

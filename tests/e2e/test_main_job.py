@@ -164,7 +164,7 @@ def _finished(sandbox: Namespace, name: str) -> str:
 
 def _commit(sandbox: Namespace, path: str, text: str) -> str:
     """Append a text to a file on `main` by a clone, as a developer would, and return the commit."""
-    clone, bare = sandbox.layout.state / "checkout", sandbox.layout.state / "git" / git.NAME
+    clone, bare = sandbox.layout.state / "checkout", git.repository(sandbox)
     if clone.exists():
         shutil.rmtree(clone)
     run(["git", "clone", "--quiet", bare, clone])
