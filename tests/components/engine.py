@@ -1,9 +1,6 @@
 """The real Pulumi engine on the program, with the sandbox's plugins, in a folder of its own."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +9,10 @@ from typing import Any, Final
 import yaml
 
 from tests.components.program import ROOT
+from tests.support.engine import Done, Engine
 
-PLUGINS: Final = ROOT / "sandbox" / "plugins"
 # `pulumi stack init` writes into the folder's stack file: the project's own is only linked to.
 LINKED: Final = ("__main__.py", "components", "monitoring", "eval", "k8s", "docker")
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
 
 
 @dataclass(frozen=True)
@@ -34,31 +23,18 @@ class Step:
     title: str
 
 
-class Project:
+class Project(Engine):
     """One stack in a backend of its own."""
 
     def __init__(self, folder: Path, stack: str, groups: Mapping[str, Any], kubeconfig: Path | None) -> None:
-        self.folder, self.stack = folder, stack
-        self.printed: list[str] = []
+        super().__init__(folder, kubeconfig, timeout=300)
+        self.stack = stack
         for name in LINKED:
             (folder / name).symlink_to(ROOT / name)
         described = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
         del described["runtime"]["options"]  # the virtual environment is the one that the tests run in
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(described))
         (folder / "state").mkdir()
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "KUBECONFIG"))},
-            "PATH": f"{PLUGINS}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(folder),
-            "PULUMI_HOME": str(folder / "home"),
-            "PULUMI_BACKEND_URL": f"file://{folder}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "test",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "VLLM_EVAL_PYTHON": sys.executable,
-        }
-        if kubeconfig is not None:
-            self.environment["KUBECONFIG"] = str(kubeconfig)
         self.pulumi("stack", "init", stack)
         self.write(groups)
 
@@ -74,10 +50,10 @@ class Project:
         self.file.write_text(yaml.safe_dump({**old, "config": {**config, **kept}}))
 
     def secret(self, key: str, value: str) -> None:
-        self._run(["pulumi", "config", "set", "--secret", f"vllm-eval:{key}"], check=True, stdin=value)
+        self.run(["pulumi", "config", "set", "--secret", f"vllm-eval:{key}"], check=True, stdin=value)
 
     def pulumi(self, *words: str, check: bool = True) -> Done:
-        return self._run(["pulumi", "--non-interactive", "--color=never", *words], check=check)
+        return self.run(["pulumi", "--non-interactive", "--color=never", *words], check=check)
 
     def up(self, *words: str, check: bool = True) -> Done:
         return self.pulumi("up", "--yes", "--skip-preview", *words, check=check)
@@ -97,24 +73,7 @@ class Project:
 
     def state(self) -> str:
         """Return the state file's text."""
-        files = [each for each in (self.folder / "state").rglob("*") if each.is_file()]
-        return "\n".join(each.read_text(errors="replace") for each in files)
-
-    def _run(self, command: list[str], *, check: bool, stdin: str | None = None) -> Done:
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        self.printed.append(done.stdout)
-        assert not check or done.returncode == 0, done.stdout
-        return Done(done.returncode, done.stdout)
+        return self.text_of("state")
 
 
 def _title(urn: str) -> str:

@@ -1,17 +1,17 @@
 """The real Pulumi engine on a small program, with the stand-in plugins, in a folder of its own."""
 
 import json
-import os
+import signal
 import subprocess
-import sys
 import textwrap
-from dataclasses import dataclass
+import time
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-PLUGINS: Final = Path(__file__).resolve().parents[2] / "sandbox" / "plugins"
+from tests.support.engine import Done, Engine
+
 CANARY: Final = "c4n4ry-9b1e"
 """What no output and no state may show."""
 
@@ -24,32 +24,11 @@ opts = pulumi.ResourceOptions(provider=provider)
 """
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command ended, and what it printed on both streams."""
-
-    code: int
-    out: str
-
-
-class Stack:
+class Stack(Engine):
     """One stack in a backend of its own."""
 
     def __init__(self, folder: Path, kubeconfig: Path) -> None:
-        self.folder = folder
-        self.printed: list[str] = []
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")},
-            "PATH": f"{PLUGINS}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(folder),
-            "KUBECONFIG": str(kubeconfig),
-            "PULUMI_HOME": str(folder / "home"),
-            "PULUMI_BACKEND_URL": f"file://{folder}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "test",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "VLLM_EVAL_PYTHON": sys.executable,
-        }
+        super().__init__(folder, kubeconfig, timeout=120)
 
     def create(self) -> None:
         """Create the stack; its folder may be copied."""
@@ -65,6 +44,25 @@ class Stack:
 
     def up(self, *words: str, check: bool = True) -> Done:
         return self.pulumi("up", "--yes", "--skip-preview", *words, check=check)
+
+    def interrupted_up(self, mark: str, *, pause: float = 0.0, within: float) -> str:
+        """Press Ctrl-C in an update, `pause` seconds after a line with `mark`; return what it says until its end."""
+        process = subprocess.Popen(
+            self.command("up", "--yes", "--skip-preview"),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout
+        for line in process.stdout:
+            if mark in line:
+                break
+        time.sleep(pause)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=within)
+        return rest
 
     def destroy(self, *, check: bool = True) -> Done:
         return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
@@ -86,24 +84,11 @@ class Stack:
 
     def state(self) -> str:
         """Return the text of everything in the backend and in Pulumi's home."""
-        files = [each for where in ("state", "home") for each in (self.folder / where).rglob("*") if each.is_file()]
-        return "\n".join(each.read_text(errors="replace") for each in files)
+        return self.text_of("state", "home")
 
     def command(self, *words: str) -> list[str]:
         return ["pulumi", "--non-interactive", "--color=never", "--stack=test", *words]
 
     def pulumi(self, *words: str, check: bool = True) -> Done:
         command = self.command(*words) if words[:2] != ("stack", "init") else ["pulumi", "--non-interactive", *words]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        self.printed.append(done.stdout)
-        assert not check or done.returncode == 0, done.stdout
-        return Done(done.returncode, done.stdout)
+        return self.run(command, check=check)

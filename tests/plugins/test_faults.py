@@ -1,7 +1,5 @@
 """What a user reads when something is wrong, and what the state holds after it."""
 
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -39,17 +37,7 @@ def test_a_workload_that_never_runs_is_kept_and_gone_on_with(stack: Stack, serve
     assert stack.resources()["workload"]["id"] == "default/faults"
 
     # Ctrl-C ends the wait of up to 300 s at once, and the state is whole.
-    process = subprocess.Popen(
-        stack.command("up", "--yes", "--skip-preview"),
-        cwd=stack.folder, env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout
-    for line in process.stdout:
-        if "workload updating" in line:
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
+    rest = stack.interrupted_up("workload updating", pause=0.5, within=20)
     assert f"{UNREADY} when the update was interrupted" in rest
     assert "Traceback" not in rest
 

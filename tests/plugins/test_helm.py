@@ -1,6 +1,5 @@
 """Helm releases under the real engine, by the real helm, on a real API server."""
 
-import signal
 import subprocess
 from pathlib import Path
 
@@ -96,16 +95,7 @@ def test_a_release_that_fails_is_kept_and_gone_on_with(stack: Stack, server: Api
 
     # Ctrl-C reaches helm, which would wait five minutes.
     stack.program(PROGRAM.replace("timeout=20", "timeout=300"))
-    process = subprocess.Popen(
-        stack.command("up", "--yes", "--skip-preview"),
-        cwd=stack.folder, env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout
-    for line in process.stdout:
-        if "release updating" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest = stack.interrupted_up("release updating", within=30)
     assert "helm upgrade default/tiny: " in rest
     assert stack.resources()["release"]["initErrors"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.engine import PLUGINS
+from tests.support.engine import PLUGINS
 
 ENVIRONMENT = {**os.environ, "VLLM_EVAL_PYTHON": sys.executable}
 NAMES = ["pulumi-language-python", "pulumi-resource-kubernetes"]
