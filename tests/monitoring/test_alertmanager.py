@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.monitoring.support.prometheus import free_port, start
+from tests.monitoring.support.prometheus import start
+from tests.support.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "monitoring" / "alertmanager-slack.yaml"
 # Debian's build reads its default templates from here, and nowhere else.

@@ -14,7 +14,8 @@ import yaml
 import monitoring
 from monitoring.alerts import ALERTS
 from tests.monitoring.support.contract import Run
-from tests.monitoring.support.prometheus import free_port, start
+from tests.monitoring.support.prometheus import start
+from tests.support.ports import free_port
 from vllm_eval import metrics
 
 ROOT = Path(__file__).parents[2]

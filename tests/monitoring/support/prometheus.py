@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.monitoring.support import promtool
+from tests.support.ports import free_port
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -96,6 +96,7 @@ def serve(
         ),
         encoding="utf-8",
     )
+    # Prometheus logs the address that it was given, not the one that it got, so port 0 would hide it.
     address = f"127.0.0.1:{free_port()}"
     command = [
         "prometheus",
@@ -138,15 +139,6 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    # Prometheus logs the address that it was given, not the one that it got, so port 0 would hide it.
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 Sample = tuple[str, float, float]
