@@ -10,10 +10,10 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs shell test test-unit test-e2e check lint fmt lock tools clean venv bench-runner bench-preview
+.PHONY: help up down status logs shell test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: venv  ## deploy everything on a cluster on this machine and print the scores
 	@$(SANDBOX) up
@@ -41,6 +41,9 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 bench-runner: venv tools  ## measure the runner against a raw load generator and lm_eval itself
 	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_runner
 
+bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false alarms and drops found
+	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_statistics --years 20
+
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
 	@$(PYTHON) -m pytest -q -s -m bench tests/components/test_bench_preview.py
 
@@ -55,6 +58,10 @@ lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
 fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix-only --quiet .
+
+docs: venv  ## re-make the settings' JSON schema and docs/settings.md from the models
+	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.schema
+	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.reference
 
 tools: venv  ## build the pinned tools into the cache
 	@$(SANDBOX) tools

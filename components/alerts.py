@@ -45,6 +45,7 @@ class Alerts(pulumi.ComponentResource):
             stack=stack,
             models=[model.name for model in models],
             day=settings.day,
+            stale=settings.stale,
             **{key: url for key, url in links.items() if url is not None},
         )
         k8s.apiextensions.CustomResource(

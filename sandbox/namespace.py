@@ -105,7 +105,8 @@ class Namespace:
         """Return the environment of every process inside."""
         path = f"{self.layout.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "KUBE"))}
-        return {**kept, "PATH": path, "KUBECONFIG": str(self.layout.kubeconfig)}
+        kube = {"KUBECONFIG": str(self.layout.kubeconfig), "KUBECACHEDIR": str(self.layout.state / "kube-cache")}
+        return {**kept, **kube, "PATH": path}
 
     def daemon(self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> None:
         """Keep a process running inside: start it unless its last one lives."""

@@ -1,6 +1,9 @@
 """What every test gets: a clean environment, and the pinned tools on PATH."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,10 +12,15 @@ from sandbox.layout import cache_dir
 
 PREFIXES = ("AWS_", "HF_", "MODEL_", "OPENAI_", "PULUMI_", "VLLM_EVAL_")
 NAMES = ("KUBECONFIG", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "MODEL")
-KEPT = ("VLLM_EVAL_CACHE",)
+KEPT = ("VLLM_EVAL_CACHE", "HF_HOME")
 
 # At import: session fixtures of other folders start tools before any fixture of this file would run.
 os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+# Libraries and kubectl read these at import and at start; without them they would fill the developer's home.
+_caches = tempfile.mkdtemp(prefix="vllm-eval-tests-")
+atexit.register(shutil.rmtree, _caches, ignore_errors=True)
+os.environ |= {"HF_HOME": f"{_caches}/huggingface", "KUBECACHEDIR": f"{_caches}/kube"}
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -214,6 +214,9 @@ class Monitoring(Group):
     day: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
         "24h", description="Length of the alerts' day before; anything else is for drills."
     )
+    stale: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
+        "36h", description="Age of the last run at which one is missed: 1.5 times the distance between runs."
+    )
     folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
     dashboard_url: Url | None = Field(
         None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]

@@ -1,4 +1,4 @@
-"""The table of all settings in the docs, made from the models: `python -m components.settings.reference` writes it."""
+"""The table of all settings in the docs, made from the models: `make docs` writes it."""
 
 import json
 import typing
@@ -19,7 +19,7 @@ FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 HEAD: Final = """\
 # Settings of a stack
 
-Made from `components/settings/model.py` by `python -m components.settings.reference`. A stack file needs only what
+Made from `components/settings/model.py` by `make docs`. A stack file needs only what
 differs from the defaults; how to set what is in `operations.md`.
 """
 

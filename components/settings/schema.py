@@ -1,4 +1,4 @@
-"""The JSON schema of the stack files, made from the models: `python -m components.settings.schema` writes it."""
+"""The JSON schema of the stack files, made from the models: `make docs` writes it."""
 
 import json
 from pathlib import Path

@@ -25,11 +25,11 @@ def stack_file(name: str) -> dict[str, Any]:
 
 
 def test_the_committed_schema_is_the_models() -> None:
-    assert schema.FILE.read_text() == schema.text(), "run python -m components.settings.schema"
+    assert schema.FILE.read_text() == schema.text(), "run make docs"
 
 
 def test_the_committed_table_is_the_models() -> None:
-    assert reference.FILE.read_text() == reference.text(), "run python -m components.settings.reference"
+    assert reference.FILE.read_text() == reference.text(), "run make docs"
 
 
 @pytest.mark.parametrize("name", STACKS)

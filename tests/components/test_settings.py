@@ -69,7 +69,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_cure() -> Non
     groups = {
         "git": {"repo": "https://x.example/r.git", "repository": "ftp://x", "revision": 1},
         "evaluation": {"parallelism": 4, "time_zone": "Mars/Olympus", "owner": "both"},
-        "monitoring": {"day": "3d"},
+        "monitoring": {"day": "3d", "stale": "5h"},
         "cluster": {},
         "models": [
             {"name": "m", "tag": "t", "endpoint": "http://h/v1", "network": {"port": 1}},
@@ -79,7 +79,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_cure() -> Non
     }
     text = refused(groups)
     lines = text.splitlines()
-    assert lines[0] == "The settings of stack 'test' have 11 problems:"
+    assert lines[0] == "The settings of stack 'test' have 12 problems:"
     keys = [line.split(" = ")[0].split(": ")[0].strip() for line in lines[1::2]]
     assert sorted(keys) == sorted(
         [
@@ -94,6 +94,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_cure() -> Non
             "vllm-eval:models[1].tag",
             "vllm-eval:modles",
             "vllm-eval:monitoring.day",
+            "vllm-eval:monitoring.stale",
         ]
     )
     assert all(line.startswith("      cure: ") for line in lines[2::2])

@@ -293,6 +293,18 @@ def test_monitoring_is_found_by_the_configured_label() -> None:
     assert dashboard.metadata["labels"]["grafana_dashboard"] == "1"
 
 
+def test_a_weekly_schedule_is_not_called_stale_all_week() -> None:
+    def stale(groups: dict[str, Any]) -> str:
+        rules = program.run(groups).one("PrometheusRule").inputs["spec"]["groups"]
+        (rule,) = [each for group in rules for each in group["rules"] if each.get("alert") == "EvaluationStale"]
+        return str(rule["expr"])
+
+    assert "> 129600)" in stale(program.stack_file("prod"))
+    weekly = stale({**program.stack_file("prod"), "monitoring": {"stale": "252h"}})
+    assert "> 907200)" in weekly
+    assert "> 129600)" not in weekly
+
+
 def test_pushgateway_survives_a_restart() -> None:
     found = program.run(program.stack_file("prod"))
     (container,) = found.one("Deployment").inputs["spec"]["template"]["spec"]["containers"]
