@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs shell test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview
+.PHONY: help up down status logs doctor preview shell test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,19 @@ down:  ## end the sandbox and remove all that it left on this machine but the ca
 
 status: venv  ## print the sandbox's processes, pods and scores
 	@$(SANDBOX) status
+
+logs: venv  ## print the evaluation's last lines, and where the sandbox's processes write theirs
+	@$(SANDBOX) logs
+
+doctor: venv  ## tell whether this machine can run the sandbox; changes nothing
+	@$(SANDBOX) doctor
+
+preview: venv  ## show what an update would change: STACK=local is the sandbox's, any other one is yours
+	@case "$(STACK)" in \
+	  "") echo 'error: STACK is not set: make preview STACK=dev' >&2; exit 2 ;; \
+	  local) $(SANDBOX) preview ;; \
+	  *) pulumi preview --diff --stack '$(STACK)' ;; \
+	esac
 
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(SANDBOX) shell
@@ -85,4 +98,5 @@ lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
 	@$(COMPILE) -o requirements.txt requirements.in
 	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
+	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
 	@$(COMPILE) -o sandbox/images/model/requirements.txt sandbox/images/model/requirements.in

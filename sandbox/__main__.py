@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from sandbox import report, stack, steps, tools
+from sandbox import doctor, report, stack, steps, tools
 from sandbox.cluster import kubectl
 from sandbox.layout import Layout
 from sandbox.namespace import Namespace
@@ -32,6 +32,28 @@ def status(layout: Layout) -> int:
     namespace = Namespace(layout)
     say(kubectl(namespace, "get", "applications.argoproj.io,jobs,pods", "-A"))
     say(report.table(report.scores(namespace, stack.NAME)))
+    return 0
+
+
+def logs(layout: Layout) -> int:
+    """Print the evaluation's last lines, and where every process of the sandbox writes."""
+    pods = ["--selector=batch.kubernetes.io/job-name", "--prefix", "--tail=100", "--ignore-errors"]
+    say(kubectl(Namespace(layout), "-n", "vllm-eval", "logs", *pods) or "no evaluation has run yet")
+    say(f"processes and builds, a file each: {layout.logs}")
+    return 0
+
+
+def preview(layout: Layout) -> int:
+    """Print what `pulumi up` would change on the sandbox's cluster."""
+    namespace = Namespace(layout)
+    say(stack.pulumi(namespace, "preview", "--diff", *stack.config_file(namespace)))
+    return 0
+
+
+def check(layout: Layout) -> int:
+    """Tell whether this machine can run the sandbox; change nothing."""
+    doctor.check(layout)
+    say("this machine has all that `make up` needs")
     return 0
 
 
@@ -61,6 +83,9 @@ COMMANDS = {
     "up": up,
     "down": down,
     "status": status,
+    "logs": logs,
+    "preview": preview,
+    "doctor": check,
     "shell": shell,
     "tools": build_tools,
     "clean": clean,

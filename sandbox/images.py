@@ -39,6 +39,8 @@ SERVICES: Final = {
 # Programs of `tools/` that the service image carries beside Debian's.
 PROGRAMS: Final = ("argocd", "helm", "kustomize", "operator", "prometheus", "prometheus-config-reloader")
 MODEL: Final = "vllm-eval/sandbox-model:latest"
+# Every evaluation image ever built stays in the registry; past this it is begun anew, which costs some two minutes.
+REGISTRY_BYTES: Final = 10 * 10**9
 
 
 def store(layout: Layout) -> Path:
@@ -57,8 +59,17 @@ def store(layout: Layout) -> Path:
             folder = layout.state / "images"
         else:
             owner.write_text(layout.name)
+            drop_if_large(folder / "registry", REGISTRY_BYTES)
     chosen.write_text(str(folder))
     return folder
+
+
+def drop_if_large(folder: Path, limit: int) -> None:
+    """Remove a folder that holds more than `limit` bytes; no process may use it."""
+    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if used > limit:
+        say(f"  the cached images take {used / 1e9:.0f} GB: they are removed and built anew")
+        shutil.rmtree(folder)
 
 
 def start(namespace: Namespace) -> None:

@@ -9,6 +9,8 @@ from sandbox.namespace import Namespace
 NEXT = """
 Next:
   make status                    processes, pods, scores
+  make logs                      the evaluation's last lines
+  make preview STACK=local       what `pulumi up` would change
   make shell                     then e.g. `kubectl -n vllm-eval get jobs,pods` or `pulumi preview`
   edit eval/ and `make up`       builds the image, and Argo CD runs the Job again
   make down                      ends the sandbox and leaves the machine as it was"""
