@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import yaml
 
+from sandbox import requests
 from sandbox.layout import REPOSITORY
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, say
+from sandbox.shell import say
 
 NAME: Final = "local"
 PLUGINS: Final = REPOSITORY / "sandbox/plugins"
@@ -63,20 +64,8 @@ def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:
 
 
 def overrides(namespace: Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what only this run knows: where the chart is, and the caller's own model."""
-    changes: dict[str, Any] = {"argocd": {"chart": str(namespace.layout.state / "argo-cd")}}
-    endpoint, model = environment.get("MODEL_ENDPOINT"), environment.get("MODEL")
-    if bool(endpoint) != bool(model):
-        raise SandboxError(
-            "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
-        )
-    if limit := environment.get("LIMIT"):
-        if not limit.isdigit() or int(limit) < 1:
-            raise SandboxError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
-        changes["evaluation"] = {"limit": int(limit)}
-    if endpoint and model:
-        changes["models"] = [{"name": model, "tag": environment.get("MODEL_TAG", "v1"), "endpoint": endpoint}]
-    return changes
+    """Return what only this run knows: where the chart is, and what the caller asked for."""
+    return {"argocd": {"chart": str(namespace.layout.state / "argo-cd")}, **requests.settings(environment)}
 
 
 def config_file(namespace: Namespace) -> tuple[str, str]:

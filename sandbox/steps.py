@@ -1,9 +1,10 @@
 """What `make up` does, in order; each step is idempotent, so a broken `up` is run again."""
 
+import os
 from collections.abc import Callable
 from typing import Final
 
-from sandbox import chart, cluster, doctor, evaluation, git, images, monitoring, stack, tools
+from sandbox import chart, cluster, doctor, evaluation, git, images, monitoring, requests, stack, tools
 from sandbox.cluster import MANIFESTS, kubectl
 from sandbox.layout import Layout
 from sandbox.namespace import Namespace
@@ -13,8 +14,9 @@ Step = Callable[[Namespace], None]
 
 
 def check(namespace: Namespace) -> None:
-    """Refuse a machine that lacks something, before anything is changed."""
+    """Refuse a machine that lacks something and a request that cannot be met, before anything is changed."""
     doctor.check(namespace.layout)
+    requests.check(os.environ)
 
 
 def build_tools(namespace: Namespace) -> None:

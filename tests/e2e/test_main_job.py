@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from sandbox import evaluation, git, images, report, stack
+from sandbox.__main__ import COMMANDS
 from sandbox.cluster import kubectl
 from sandbox.layout import REPOSITORY
 from sandbox.monitoring import query
@@ -74,6 +75,25 @@ def test_the_pod_ran_the_image_that_the_write_back_recorded(sandbox: Namespace) 
     pulled = kubectl(sandbox, "-n", "vllm-eval", "get", "pods", selector, "-o", path).split()
     assert pulled
     assert all(each.endswith(digest) for each in pulled)
+
+
+def test_a_job_made_from_the_nightly_runs_the_same_pod(sandbox: Namespace) -> None:
+    job = json.loads(kubectl(sandbox, *evaluation.JOB))["spec"]
+    words = ("create", "job", "by-hand", "--from=cronjob/evalchemy-nightly", "--dry-run=server", "-o", "json")
+    made = json.loads(kubectl(sandbox, "-n", "vllm-eval", *words))["spec"]
+    assert made["template"]["spec"] == job["template"]["spec"]
+    assert made["template"]["metadata"]["annotations"] == job["template"]["metadata"]["annotations"]
+    for field in ("completions", "parallelism", "completionMode", "backoffLimitPerIndex", "podFailurePolicy"):
+        assert made[field] == job[field], field
+
+
+def test_logs_and_preview_say_what_they_promise(sandbox: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert COMMANDS["logs"](sandbox.layout) == 0
+    said = capsys.readouterr().out
+    assert f"{MODEL}" in said
+    assert str(sandbox.layout.logs) in said
+    assert COMMANDS["preview"](sandbox.layout) == 0
+    assert re.search(r"\d+ unchanged", capsys.readouterr().out)
 
 
 def test_a_commit_beside_the_job_runs_nothing(sandbox: Namespace) -> None:

@@ -1,12 +1,14 @@
 """Bad situations get one clear error before anything is changed."""
 
 import dataclasses
+import shutil
+import urllib.error
 from pathlib import Path
 
 import pytest
 
-from sandbox import doctor, stack
-from sandbox.layout import Layout
+from sandbox import doctor, requests, stack
+from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
 from sandbox.shell import SandboxError
 
@@ -50,13 +52,40 @@ def test_down_without_a_sandbox_is_no_error(layout: Layout) -> None:
         ({"MODEL_ENDPOINT": "http://h:8000/v1"}, "MODEL_ENDPOINT and MODEL go together"),
         ({"LIMIT": "few"}, "LIMIT is 'few': give a number"),
         ({"LIMIT": "0"}, "LIMIT is '0': give a number"),
+        ({"MODEL": "m", "MODEL_ENDPOINT": "vllm:8000"}, "MODEL_ENDPOINT is 'vllm:8000': write an address such as"),
+        ({"MODEL": "m", "MODEL_ENDPOINT": "http://localhost:8000/v1"}, "the pods have a loopback of their own"),
     ],
 )
-def test_a_wrong_variable_is_named_with_its_value_and_the_cure(
-    layout: Layout, environment: dict[str, str], said: str
-) -> None:
+def test_a_wrong_variable_is_named_with_its_value_and_the_cure(environment: dict[str, str], said: str) -> None:
     with pytest.raises(SandboxError, match=said):
-        stack.overrides(Namespace(layout), environment)
+        requests.check(environment)
+
+
+def test_an_endpoint_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(url: str, timeout: float) -> None:
+        raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+
+    monkeypatch.setattr("urllib.request.urlopen", refused)
+    with pytest.raises(SandboxError, match=r"'http://vllm:8000/v1', and it does not answer: .*Connection refused"):
+        requests.check({"MODEL": "m", "MODEL_ENDPOINT": "http://vllm:8000/v1"})
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('{"custom_task_1": {"enabled": tru}}', "not JSON"),
+        ('{"custom_task_9": {"enabled": true}}', "custom_task_9"),
+        ('{"custom_task_1": {"enabled": false}}', "no task is enabled"),
+    ],
+)
+def test_the_runners_refusal_of_the_evaluation_files_comes_first(
+    config: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(REPOSITORY / "eval", tmp_path / "eval", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "eval/evalchemy/configs/eval_config.json").write_text(config)
+    monkeypatch.setattr(requests, "REPOSITORY", tmp_path)
+    with pytest.raises(SandboxError, match=said):
+        requests.check({})
 
 
 def test_a_callers_own_model_replaces_the_stacks(layout: Layout) -> None:

@@ -1,0 +1,33 @@
+"""The commands that people are told to type exist."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+TARGETS: Final = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TEXTS: Final = [
+    *ROOT.glob("README*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / ".github").rglob("*.yml"),
+    *(ROOT / "sandbox").glob("*.py"),
+]
+
+
+def test_every_make_command_in_docs_workflows_and_messages_is_a_target() -> None:
+    for path in TEXTS:
+        told = re.findall(r"(?:`|^ *|run: |\$ )make ([a-z][a-z-]+)\b(?=[`\s;]|$)", path.read_text(), re.MULTILINE)
+        assert set(told) <= TARGETS, path
+
+
+def test_every_described_target_is_phony_or_a_file() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split())  # type: ignore[index] # it is there
+    assert set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)) <= phony
+
+
+def test_a_preview_without_a_stack_says_how_to_name_one() -> None:
+    done = subprocess.run(["make", "preview"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "make preview STACK=dev" in done.stderr
