@@ -29,10 +29,16 @@ def snapshot(layout: Layout) -> Traces:
         mounts=frozenset(line.split(" ", 2)[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         firewall=frozenset(_firewall(layout)),
-        cgroups=frozenset(str(path) for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir()),
+        cgroups=frozenset(_cgroups(layout)),
         files=frozenset(str(path) for folder in FOLDERS for path in Path(folder).iterdir())
         | ({str(layout.state)} if layout.state.exists() else set()),
     )
+
+
+def _cgroups(layout: Layout) -> list[str]:
+    # Sandboxes of other clones come and go beside this one.
+    found = (path for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir())
+    return [str(path) for path in found if path.name == layout.name or not path.name.startswith("vllm-eval-")]
 
 
 def _processes(layout: Layout) -> list[str]:
