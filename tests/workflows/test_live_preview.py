@@ -115,6 +115,7 @@ def test_first_preview_of_the_dev_stack_says_what_it_will_run(tmp_path: Path, pr
         **os.environ,
         "HOME": str(tmp_path),
         "PATH": f"{program / 'sandbox/plugins'}{os.pathsep}{os.environ['PATH']}",
+        "PULUMI_HOME": str(tmp_path / "pulumi"),
         "PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE": "x",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
