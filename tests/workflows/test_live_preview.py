@@ -4,7 +4,6 @@ The records in `data/` are of one day; this notices when the program no longer s
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,11 +15,12 @@ from typing import Final
 import pytest
 import yaml
 
+from tests.support.engine import environment
 from tests.workflows.git_world import REPOSITORY, World
 from tests.workflows.github_server import github_server
 from tests.workflows.pull_request import SCRIPTS, PullRequest
 
-PROGRAM: Final = ("__main__.py", "components", "monitoring", "k8s", "eval", "sandbox", "Pulumi.yaml", "Pulumi.dev.yaml")
+PROGRAM: Final = ("__main__.py", "components", "monitoring", "k8s", "eval", "Pulumi.yaml", "Pulumi.dev.yaml")
 # Prints kubectl's arguments, then holds the server until its standard input ends.
 SERVE: Final = (
     "import json, pathlib, sys\n"
@@ -111,19 +111,8 @@ def test_first_preview_of_the_dev_stack_says_what_it_will_run(tmp_path: Path, pr
     context = settings["config"]["vllm-eval:cluster"]["context"]
     (tmp_path / "state").mkdir()
     (tmp_path / "server").mkdir()
-    env = {
-        **os.environ,
-        "HOME": str(tmp_path),
-        "PATH": f"{program / 'sandbox/plugins'}{os.pathsep}{os.environ['PATH']}",
-        "PULUMI_HOME": str(tmp_path / "pulumi"),
-        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}",
-        "PULUMI_CONFIG_PASSPHRASE": "x",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "VLLM_EVAL_PYTHON": sys.executable,
-    }
     with github_server() as github, cluster(tmp_path / "server", context) as kubeconfig:
-        env["KUBECONFIG"] = str(kubeconfig)
+        env = environment(tmp_path, kubeconfig)
         subprocess.run(["pulumi", "stack", "init", "dev"], cwd=program, env=env, check=True, capture_output=True)
         request = PullRequest(World(tmp_path), github)
         command = [sys.executable, str(SCRIPTS / "pulumi_stack.py"), "preview", "--stack", "dev"]
