@@ -163,6 +163,7 @@ def _environment(stack: str, evaluation: Evaluation, pushgateway: str, *, huggin
         "VLLM_EVAL_STACK": stack,
         "VLLM_EVAL_PUSHGATEWAY": pushgateway,
         "VLLM_EVAL_DEADLINE_SECONDS": str(evaluation.deadline_seconds),
+        "VLLM_EVAL_ENDPOINT_WAIT_SECONDS": str(evaluation.endpoint_wait_seconds),
         "VLLM_EVAL_ANSWER_MAX_AGE_SECONDS": str(evaluation.answer_max_age_seconds),
     }
     if evaluation.results.url is not None:

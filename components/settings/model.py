@@ -155,6 +155,9 @@ class Evaluation(Group):
     parallelism: int = Field(1, ge=1, le=100, description="How many models are evaluated at once.")
     limit: int | None = Field(None, ge=1, description="At most so many items a task (null: all).", examples=[100])
     deadline_seconds: int = Field(14400, ge=60, description="The run of one model may take so long.")
+    endpoint_wait_seconds: int = Field(
+        300, ge=0, description="How long a run waits for a model that does not answer yet, or any more."
+    )
     answer_max_age_seconds: int = Field(
         21600, ge=0, description="Finished answers of a killed run are taken over when younger than this."
     )

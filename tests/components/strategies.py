@@ -76,6 +76,7 @@ def evaluations(draw: st.DrawFn) -> Groups:
         "time_zone": st.sampled_from(["Etc/UTC", "Asia/Seoul"]),
         "limit": st.integers(1, 500),
         "deadline_seconds": st.integers(60, 100_000),
+        "endpoint_wait_seconds": st.integers(0, 3600),
         "answer_max_age_seconds": st.integers(0, 100_000),
         "resources": st.sampled_from(
             [{"requests": {"cpu": "100m", "memory": "512Mi"}}, {"limits": {"cpu": "2", "nvidia.com/gpu": "1"}}]

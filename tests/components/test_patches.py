@@ -92,7 +92,7 @@ def test_applying_leaves_manifest_and_patches_alone() -> None:
 
 def test_what_a_stack_sets_on_the_job() -> None:
     groups = program.stack_file("prod")
-    groups["evaluation"] = {"deadline_seconds": 1000, "answer_max_age_seconds": 60, "limit": 7}
+    groups["evaluation"] = {"deadline_seconds": 1000, "endpoint_wait_seconds": 30, "answer_max_age_seconds": 60, "limit": 7}
     loaded = program.load(groups, {"huggingface-token": "x"}, "prod")
     job = patches.apply(yaml.safe_load(JOB.read_text()), patches.of(loaded), "elsewhere")
     assert job["metadata"]["namespace"] == "elsewhere"
@@ -109,6 +109,7 @@ def test_what_a_stack_sets_on_the_job() -> None:
         "VLLM_EVAL_STACK": "prod",
         "VLLM_EVAL_PUSHGATEWAY": "http://vllm-eval-pushgateway:9091",
         "VLLM_EVAL_DEADLINE_SECONDS": "1000",
+        "VLLM_EVAL_ENDPOINT_WAIT_SECONDS": "30",
         "VLLM_EVAL_ANSWER_MAX_AGE_SECONDS": "60",
         "VLLM_EVAL_LIMIT": "7",
         "VLLM_EVAL_RESULTS": "/results",
