@@ -160,6 +160,11 @@ def application_spec(git: Git, namespace: str, stack_patches: Sequence[patches.M
             "automated": {"prune": True, "selfHeal": True},
             # ApplyOutOfSyncOnly: otherwise each sync, of any commit, would force-replace the Job and re-run it.
             "syncOptions": ["CreateNamespace=true", "ApplyOutOfSyncOnly=true"],
-            "retry": {"limit": 5, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "3m"}},
+            # refresh: a retry takes the newest commit, so that a bad one is healed by the next, not retried to its end.
+            "retry": {
+                "limit": 5,
+                "refresh": True,
+                "backoff": {"duration": "10s", "factor": 2, "maxDuration": "3m"},
+            },
         },
     }
