@@ -51,17 +51,27 @@ def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
     write_back(namespace, commit, digest)
 
 
-def write_back(namespace: Namespace, commit: str, digest: str) -> None:
-    """Record commit and digest in the Job's manifest by the very script that the workflow runs."""
+def write_back(namespace: Namespace, commit: str, digest: str, *, validate: bool = False) -> None:
+    """Record commit and digest in the Job's manifest by the very script that the workflow runs.
+
+    Parameters
+    ----------
+    namespace
+        A sandbox with git server.
+    commit, digest
+        What the image was built from, and what the push of it returned.
+    validate
+        Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
+    """
     checkout = namespace.layout.state / "checkout"
     bare = git.repository(namespace)
     if not checkout.exists():
         run(["git", "clone", "--quiet", bare, checkout])
     script: list[str | Path] = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
-    image = f"{REGISTRY_OF_IMAGE}/{IMAGE}"
-    said = run(
-        [*script, "--remote", bare, "--image", image, "--digest", digest, "--commit", commit], env=namespace.env()
-    )
+    script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
+    if validate:
+        script += ["--validate", f"{sys.executable} {REPOSITORY / '.github/scripts/server_dry_run.py'}"]
+    said = run(script, env=namespace.env())
     say(f"  {said.strip()}")
 
 

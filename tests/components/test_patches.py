@@ -92,7 +92,12 @@ def test_applying_leaves_manifest_and_patches_alone() -> None:
 
 def test_what_a_stack_sets_on_the_job() -> None:
     groups = program.stack_file("prod")
-    groups["evaluation"] = {"deadline_seconds": 1000, "endpoint_wait_seconds": 30, "answer_max_age_seconds": 60, "limit": 7}
+    groups["evaluation"] = {
+        "deadline_seconds": 1000,
+        "endpoint_wait_seconds": 30,
+        "answer_max_age_seconds": 60,
+        "limit": 7,
+    }
     loaded = program.load(groups, {"huggingface-token": "x"}, "prod")
     job = patches.apply(yaml.safe_load(JOB.read_text()), patches.of(loaded), "elsewhere")
     assert job["metadata"]["namespace"] == "elsewhere"

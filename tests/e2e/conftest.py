@@ -27,16 +27,26 @@ def layout() -> Layout:
 def sandbox(layout: Layout) -> Iterator[Namespace]:
     """A sandbox on which `make up` has run."""
     namespace = Namespace(layout)
-    namespace.stop()  # a suite that was killed left its own
+    kept = os.environ.get("KEEP_SANDBOX") == "1"
+    if not kept:
+        namespace.stop()  # a suite that was killed left its own
     os.environ["LIMIT"] = LIMIT
     try:
-        steps.up(layout)
+        if namespace.pid() is None:
+            steps.up(layout)
         yield namespace
     except BaseException:
         keep(namespace)
         raise
     finally:
-        namespace.stop()
+        if not kept:
+            namespace.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the main job first, as `make up` has just left it, and the end of the sandbox last."""
+    order = ["test_main_job", "test_gitops", "test_drill", "test_zz_down"]
+    items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,96 @@
+"""Served models whose right answers are known, each a Deployment beside the real model."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox.cluster import apply, kubectl, rollout
+from sandbox.namespace import Namespace
+
+SERVER: Final = Path(__file__).parents[1] / "support" / "openai_server.py"
+NAMESPACE: Final = "serving"
+PORT: Final = 8000
+# The evaluation image has all that the server needs: aiohttp, and the tasks' answers.
+IMAGE: Final = "ghcr.io/vllm-eval/vllm-eval-evalchemy:latest"
+DATA: Final = "/opt/vllm-eval/data"
+
+
+class Endpoint:
+    """One such model, named as its Service; see ``tests/support/openai_server.py`` for its plan.
+
+    Parameters
+    ----------
+    sandbox
+        A sandbox whose registry has the evaluation image.
+    name
+        Of Deployment and Service, and the id of the served model.
+    """
+
+    def __init__(self, sandbox: Namespace, name: str) -> None:
+        self._sandbox = sandbox
+        self.name = name
+        self._admin = f"/api/v1/namespaces/{NAMESPACE}/services/{name}:{PORT}/proxy/admin"
+
+    def start(self) -> None:
+        """Create its objects and wait until it answers."""
+        apply(self._sandbox, _objects(self.name))
+        rollout(self._sandbox, f"-n {NAMESPACE} deployment/{self.name}")
+
+    def settings(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- settings are of any type
+        """Return its entry in the stack's list of models."""
+        network = {"namespace": NAMESPACE, "labels": _labels(self.name), "port": PORT}
+        url = f"http://{self.name}.{NAMESPACE}.svc.cluster.local:{PORT}/v1"
+        return {"name": self.name, "tag": f"{self.name}-v1", "endpoint": url, "network": network, **more}
+
+    def plan(self, **changes: Any) -> None:  # noqa: ANN401 -- a plan's values are of any type
+        """Change how it answers from now on."""
+        kubectl(self._sandbox, "replace", f"--raw={self._admin}", "-f", "-", stdin=json.dumps(changes))
+
+    def asked(self) -> int:
+        """Return how many completions it was asked for since the last `forget`."""
+        return int(json.loads(kubectl(self._sandbox, "get", f"--raw={self._admin}"))["requests"])
+
+    def forget(self) -> None:
+        """Count from zero again."""
+        kubectl(self._sandbox, "delete", f"--raw={self._admin}")
+
+
+def _labels(name: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": name}
+
+
+def _objects(name: str) -> list[dict[str, object]]:
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": _labels(name)}
+    container = {
+        "name": "server",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "/server/server.py", "--host=0.0.0.0", f"--port={PORT}", f"--model={name}"],
+        "args": [f"--data={DATA}/custom_task_{number}.jsonl" for number in (1, 2)],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [{"name": "server", "mountPath": "/server"}],
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        "volumes": [{"name": "server", "configMap": {"name": name}}],
+    }
+    template = {"metadata": {"labels": _labels(name)}, "spec": pod}
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"server.py": SERVER.read_text()}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {"selector": {"matchLabels": _labels(name)}, "template": template},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": _labels(name), "ports": [{"name": "http", "port": PORT, "targetPort": "http"}]},
+        },
+    ]

@@ -1,0 +1,195 @@
+"""What people and CI do to a running stack, and what Argo CD makes of it."""
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox import evaluation, git, images, stack
+from sandbox.cluster import kubectl
+from sandbox.namespace import Namespace
+from sandbox.shell import run, wait_for
+
+JOBS: Final = "evalchemy"
+REFRESH: Final = "argocd.argoproj.io/refresh"
+EDIT: Final = "eval/evalchemy/tasks/utils.py"
+
+
+@dataclass(frozen=True)
+class Application:
+    """What Argo CD says of the Application; empty strings where it says nothing yet."""
+
+    sync: str
+    health: str
+    revision: str
+    phase: str
+    message: str
+    conditions: str
+
+
+def application(sandbox: Namespace) -> Application:
+    """Read the Application."""
+    status = json.loads(kubectl(sandbox, *evaluation.APPLICATION)).get("status", {})
+    operation = status.get("operationState", {})
+    return Application(
+        sync=status.get("sync", {}).get("status", ""),
+        health=status.get("health", {}).get("status", ""),
+        revision=status.get("sync", {}).get("revision", ""),
+        phase=operation.get("phase", ""),
+        message=operation.get("message", ""),
+        conditions="; ".join(f"{each['type']}: {each['message']}" for each in status.get("conditions", [])),
+    )
+
+
+def job(sandbox: Namespace) -> evaluation.Job:
+    """Return the Job, which must exist."""
+    found = evaluation.job(sandbox)
+    assert found is not None, "there is no evaluation Job"
+    return found
+
+
+def deploy(sandbox: Namespace, **groups: Any) -> str:  # noqa: ANN401 -- settings are of any type
+    """Run `pulumi up` with groups of settings laid over the local stack's, and return what it printed."""
+    stack.configure(sandbox, {**stack.overrides(sandbox, {}), **groups})
+    return stack.pulumi(sandbox, "up", "--yes", "--skip-preview", *stack.config_file(sandbox))
+
+
+def refresh(sandbox: Namespace, *, hard: bool = False) -> None:
+    """Let Argo CD look at Git now, as a webhook does, and wait until it has."""
+    application_of = ("-n", "argocd", "annotate", "application", "vllm-evalchemy-job", "--overwrite")
+    kubectl(sandbox, *application_of, f"{REFRESH}={'hard' if hard else 'normal'}")
+
+    def looked() -> bool:
+        seen = json.loads(kubectl(sandbox, *evaluation.APPLICATION))
+        return REFRESH not in seen["metadata"].get("annotations", {})
+
+    wait_for("Argo CD to look at Git", looked, seconds=60)
+
+
+def commit(sandbox: Namespace, path: str, change: Callable[[str], str], message: str = "") -> str:
+    """Change a file on `main` by a fresh clone, as a developer would, and return the commit."""
+    clone = sandbox.layout.state / "checkout"
+    if clone.exists():
+        shutil.rmtree(clone)
+    run(["git", "clone", "--quiet", git.repository(sandbox), clone])
+    file = clone / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(change(file.read_text() if file.exists() else ""))
+    environment = {**sandbox.env(), **git.IDENTITY}
+    run(["git", "-C", clone, "add", "--all"])
+    run(["git", "-C", clone, "commit", "--quiet", "--message", message or f"Edit {path}"], env=environment)
+    run(["git", "-C", clone, "push", "--quiet", "origin", "main"])
+    return run(["git", "-C", clone, "rev-parse", "HEAD"]).strip()
+
+
+def push_evaluation(sandbox: Namespace, *, look: bool = True) -> str:
+    """Push a commit of evaluation code and let CI's script record it, with the image that the registry has.
+
+    Building is left out: one test does it, and here the image would be the same.
+    """
+    pushed = commit(sandbox, EDIT, lambda text: f"{text}\n# Edited at {time.time()}.\n")
+    evaluation.write_back(sandbox, pushed, images.digest(sandbox, f"{evaluation.IMAGE}:latest"))
+    if look:
+        refresh(sandbox)
+    return pushed
+
+
+def next_run(sandbox: Namespace, before: str, *, seconds: float = 180) -> evaluation.Job:
+    """Wait until a Job other than the one with the UID `before` has ended and Prometheus has what it pushed."""
+
+    def ended() -> evaluation.Job | None:
+        found = evaluation.job(sandbox)
+        return found if found and found.uid != before and found.finished else None
+
+    found = wait_for("the next evaluation to end", ended, seconds=seconds)
+    assert found.finished is not None
+    finished = found.finished
+    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=60)
+    return found
+
+
+def run_of(sandbox: Namespace, commit_: str, *, seconds: float = 180) -> evaluation.Job:
+    """Wait until the run of a commit has ended and Prometheus has what it pushed."""
+
+    def ended() -> evaluation.Job | None:
+        found = evaluation.job(sandbox)
+        return found if found and found.git_commit == commit_ and found.finished else None
+
+    found = wait_for(f"the evaluation of {commit_[:12]}", ended, seconds=seconds)
+    assert found.finished is not None
+    finished = found.finished
+    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=60)
+    return found
+
+
+@dataclass
+class Seen:
+    """Evaluation Jobs that appeared while somebody watched, by UID in order, and the most at one time."""
+
+    created: list[str] = field(default_factory=list)
+    most: int = 0
+
+
+@contextmanager
+def watched(sandbox: Namespace) -> Iterator[Seen]:
+    """Watch the namespace's evaluation Jobs by the API server's own events, so that none is missed."""
+    there = kubectl(sandbox, "-n", "vllm-eval", "get", "job", JOBS, "--ignore-not-found", "-o", "name")
+    known = {job(sandbox).uid} if there else set()
+    events = r'jsonpath={.type} {.object.metadata.name} {.object.metadata.uid}{"\n"}'
+    words = ["kubectl", "-n", "vllm-eval", "get", "jobs", "--watch", "--output-watch-events", "-o", events]
+    # nsenter hands no signal on: the shell inside ends kubectl when its standard input closes.
+    script = '"$@" & child=$!; read -r _; kill $child'
+    command = sandbox.command(["sh", "-c", script, "sh", *words])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    seen, alive = Seen(), set(known)
+    begun = threading.Event()
+    with subprocess.Popen(command, env=sandbox.env(), text=True, **pipes) as process:  # type: ignore[call-overload]
+
+        def read() -> None:
+            for line in process.stdout:
+                kind, name, uid = line.split()
+                begun.set()
+                if name != JOBS:
+                    continue
+                if kind == "DELETED":
+                    alive.discard(uid)
+                elif uid not in alive:
+                    alive.add(uid)
+                    if uid not in known:
+                        known.add(uid)
+                        seen.created.append(uid)
+                seen.most = max(seen.most, len(alive))
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            # A watch begins by listing what is there; of an empty list it says nothing.
+            begun.wait(timeout=30 if known else 2)
+            yield seen
+        finally:
+            # One more event's time, so that what has just happened is seen.
+            time.sleep(1)
+            process.stdin.close()
+            reader.join(timeout=10)
+
+
+def runs(sandbox: Namespace, model: str) -> Mapping[str, dict[str, Any]]:
+    """Return the records of a model's runs on the results claim, by run id."""
+    files = (sandbox.layout.state / "volumes").glob(f"*/runs/{stack.NAME}/{model}/*/result.json")
+    return {file.parent.name: json.loads(file.read_text()) for file in files}
+
+
+def last_lines(sandbox: Namespace, lines: int = 20) -> str:
+    """Return what the evaluation's pods said last."""
+    return kubectl(sandbox, "-n", "vllm-eval", "logs", f"job/{JOBS}", f"--tail={lines}")
+
+
+def checkout(sandbox: Namespace) -> Path:
+    """Return the clone that `commit` made last."""
+    return sandbox.layout.state / "checkout"

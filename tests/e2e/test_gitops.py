@@ -1,0 +1,383 @@
+"""A push evaluates again, nothing else does, and what goes wrong on the way heals or says why.
+
+All of it with the real Argo CD on the sandbox's cluster. The model is one whose
+answers are known, so that a run takes seconds.
+"""
+
+import json
+import secrets
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox import evaluation, git, images, report, stack
+from sandbox.cluster import kubectl
+from sandbox.layout import REPOSITORY
+from sandbox.monitoring import query
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError, run, wait_for
+from tests.e2e import gitops
+from tests.e2e.conftest import LIMIT
+from tests.e2e.endpoints import IMAGE, Endpoint
+
+pytestmark = pytest.mark.e2e
+
+GEMMA = "gemma-3-270m"
+TASKS = 2
+ITEMS = TASKS * int(LIMIT)
+JOB_FILE = "k8s/evalchemy-job.yaml"
+QUIET_SECONDS = 20.0  # two looks of Argo CD at Git
+GATEWAY = "http://vllm-eval-pushgateway.vllm-eval:9091"
+
+
+@pytest.fixture(scope="module")
+def steady(sandbox: Namespace) -> Iterator[Endpoint]:
+    """A model of known answers, which becomes the stack's only one; at the end the stack is as `make up` left it."""
+    # A name of its own: in a sandbox that is kept from an earlier test, an old one has runs.
+    endpoint = Endpoint(sandbox, f"steady-{secrets.token_hex(2)}")
+    endpoint.start()
+    endpoint.plan(accuracy=0.8)
+    yield endpoint
+    before = gitops.job(sandbox).uid
+    deploy(sandbox, local_models())
+    gitops.next_run(sandbox, before, seconds=300)
+
+
+@pytest.fixture
+def alone(sandbox: Namespace, steady: Endpoint) -> Endpoint:
+    """The model as the stack's only one, with its Job finished."""
+    before = gitops.job(sandbox)
+    annotations = "jsonpath={.spec.template.metadata.annotations}"
+    listed = kubectl(sandbox, "-n", "vllm-eval", "get", "job", "evalchemy", "-o", annotations)
+    if steady.name not in listed or GEMMA in listed:
+        deploy(sandbox, [steady.settings()])
+        gitops.next_run(sandbox, before.uid)
+    return steady
+
+
+@pytest.fixture
+def quick(alone: Endpoint) -> Iterator[Endpoint]:
+    """The only model, answering at once again after the test, whatever it did."""
+    yield alone
+    alone.plan(accuracy=0.8, latency=0.0, models=[alone.name], faults=[])
+
+
+def local_models() -> list[dict[str, Any]]:
+    """Return the models of the local stack."""
+    settings: dict[str, Any] = yaml.safe_load((REPOSITORY / "Pulumi.local.yaml").read_text())["config"]
+    models: list[dict[str, Any]] = settings["vllm-eval:models"]
+    return models
+
+
+def deploy(sandbox: Namespace, models: list[dict[str, Any]], **values: Any) -> str:  # noqa: ANN401 -- settings
+    """Run `pulumi up` with these models, and values of the group `evaluation`."""
+    return gitops.deploy(sandbox, models=models, evaluation={"limit": int(LIMIT), **values})
+
+
+def models_in_prometheus(sandbox: Namespace, name: str) -> set[str]:
+    """Return the models that have a score in a stack."""
+    return {labels["model"] for labels, _ in query(sandbox, f'vllm_eval_exact_match{{stack="{name}"}}')}
+
+
+def test_a_new_model_is_evaluated_alone(sandbox: Namespace, steady: Endpoint) -> None:
+    before, ran = gitops.job(sandbox), set(gitops.runs(sandbox, GEMMA))
+    deploy(sandbox, [*local_models(), steady.settings()])
+    after = gitops.next_run(sandbox, before.uid)
+    assert after.failed is None
+    assert after.git_commit == before.git_commit
+    assert steady.asked() == ITEMS
+    assert list(gitops.runs(sandbox, steady.name)) == [after.uid]
+    assert set(gitops.runs(sandbox, GEMMA)) == ran, "the other model was evaluated, too"
+    assert models_in_prometheus(sandbox, stack.NAME) == {GEMMA, steady.name}
+
+
+def test_the_series_of_a_retired_model_vanish_and_those_of_another_stack_stay(
+    sandbox: Namespace, steady: Endpoint
+) -> None:
+    pushed = '# TYPE vllm_eval_exact_match gauge\nvllm_eval_exact_match{task="custom_task_1",model_tag="x"} 0.5\n'
+    at_gateway(sandbox, steady, f"replace('theirs', {GEMMA!r}, {pushed!r})")
+    wait_for("the other stack's score", lambda: models_in_prometheus(sandbox, "theirs"), seconds=30)
+    before = gitops.job(sandbox)
+    deploy(sandbox, [steady.settings()])
+    after = gitops.next_run(sandbox, before.uid)
+    assert after.failed is None
+    wait_for("the retired model's end", lambda: models_in_prometheus(sandbox, stack.NAME) == {steady.name}, seconds=30)
+    assert models_in_prometheus(sandbox, "theirs") == {GEMMA}
+    assert list(gitops.runs(sandbox, steady.name)) == [before.uid], "a model that stayed was evaluated again"
+    at_gateway(sandbox, steady, f"delete('theirs', {GEMMA!r})")
+
+
+def at_gateway(sandbox: Namespace, endpoint: Endpoint, call: str) -> None:
+    """Call the runner's own client of the Pushgateway, in a pod that has it."""
+    script = f"from vllm_eval.gateway import Gateway; Gateway({GATEWAY!r}, wait=5).{call}"
+    kubectl(sandbox, "-n", "serving", "exec", f"deployment/{endpoint.name}", "--", "python", "-c", script)
+
+
+def test_a_finished_job_survives_ten_looks_a_sync_by_hand_and_a_new_controller(
+    sandbox: Namespace, alone: Endpoint
+) -> None:
+    before = gitops.job(sandbox)
+    controller = "argocd-application-controller-0"
+    with gitops.watched(sandbox) as seen:
+        for _ in range(10):
+            gitops.refresh(sandbox, hard=True)
+        by_hand = {
+            "operation": {"initiatedBy": {"username": "somebody"}, "sync": {"syncOptions": sync_options(sandbox)}}
+        }
+        application = ("-n", "argocd", "patch", "application", "vllm-evalchemy-job")
+        kubectl(sandbox, *application, "--type=merge", "-p", json.dumps(by_hand))
+        wait_for("the sync", lambda: gitops.application(sandbox).phase == "Succeeded", seconds=60)
+        kubectl(sandbox, "-n", "argocd", "delete", "pod", controller)
+        kubectl(sandbox, "-n", "argocd", "wait", "--for=condition=Ready", f"pod/{controller}", "--timeout=120s")
+        gitops.refresh(sandbox, hard=True)
+        time.sleep(QUIET_SECONDS)
+    assert seen.created == []
+    assert gitops.job(sandbox) == before
+
+
+def sync_options(sandbox: Namespace) -> list[str]:
+    """Return the Application's own options, which the UI and the CLI hand on."""
+    spec = json.loads(kubectl(sandbox, *evaluation.APPLICATION))["spec"]
+    options: list[str] = spec["syncPolicy"]["syncOptions"]
+    return options
+
+
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        ("delete", "job", "evalchemy"),
+        ("patch", "job", "evalchemy", "--type=merge", "-p", '{"spec": {"parallelism": 3}}'),
+    ],
+    ids=["deleted", "edited"],
+)
+def test_what_somebody_does_to_the_job_is_put_right_by_one_run(
+    sandbox: Namespace, alone: Endpoint, by_hand: tuple[str, ...]
+) -> None:
+    before = gitops.job(sandbox)
+    with gitops.watched(sandbox) as seen:
+        kubectl(sandbox, "-n", "vllm-eval", *by_hand)
+        after = gitops.next_run(sandbox, before.uid)
+        time.sleep(QUIET_SECONDS)
+    assert after.failed is None
+    assert (seen.created, seen.most) == ([after.uid], 1)
+    assert kubectl(sandbox, "-n", "vllm-eval", "get", "job", "evalchemy", "-o", "jsonpath={.spec.parallelism}") == "1"
+
+
+def test_a_failed_run_degrades_the_application_and_the_next_commit_recovers(
+    sandbox: Namespace, quick: Endpoint
+) -> None:
+    scores = report.scores(sandbox, stack.NAME)
+    quick.plan(models=["another-model"])
+    failed = gitops.run_of(sandbox, gitops.push_evaluation(sandbox))
+    assert failed.failed
+    wait_for("a degraded Application", lambda: gitops.application(sandbox).health == "Degraded", seconds=30)
+    assert "another-model" in gitops.last_lines(sandbox)
+    assert report.scores(sandbox, stack.NAME) == scores
+
+    quick.plan(models=[quick.name])
+    assert gitops.run_of(sandbox, gitops.push_evaluation(sandbox)).failed is None
+    wait_for("a healthy Application", lambda: gitops.application(sandbox).health == "Healthy", seconds=30)
+
+
+def test_a_manifest_that_kustomize_refuses_leaves_the_running_evaluation_alone(
+    sandbox: Namespace, quick: Endpoint
+) -> None:
+    quick.plan(latency=2.0)
+    pushed = gitops.push_evaluation(sandbox)
+    wait_for("the evaluation to ask", lambda: evaluating(sandbox, pushed), seconds=60)
+    kustomization = "k8s/kustomization.yaml"
+    broken = "resources: [there-is-no-such-file.yaml]\n"
+    with gitops.watched(sandbox) as seen:
+        gitops.commit(sandbox, kustomization, lambda text: f"{text}\n{broken}")
+        gitops.refresh(sandbox)
+        told = wait_for("the reason", lambda: gitops.application(sandbox).conditions, seconds=30)
+        assert "kustomize build" in told
+        assert gitops.run_of(sandbox, pushed).failed is None
+        gitops.commit(sandbox, kustomization, lambda text: text.removesuffix(f"\n{broken}"))
+        gitops.refresh(sandbox)
+        wait_for("a good Application", lambda: not gitops.application(sandbox).conditions, seconds=30)
+        wait_for("a synced Application", lambda: gitops.application(sandbox).sync == "Synced", seconds=60)
+    assert seen.created == []
+
+
+def evaluating(sandbox: Namespace, commit: str) -> bool:
+    """Tell whether the run of a commit has begun to ask its model."""
+    found = evaluation.job(sandbox)
+    return bool(found and found.git_commit == commit and "answers" in evaluation.progress(sandbox))
+
+
+def test_a_manifest_that_the_api_server_refuses_is_caught_before_the_push_and_healed_by_the_next_commit(
+    sandbox: Namespace, quick: Endpoint
+) -> None:
+    before = gitops.job(sandbox)
+    bad = gitops.commit(
+        sandbox, JOB_FILE, lambda text: text.replace("restartPolicy: Never", "restartPolicy: Sometimes")
+    )
+    # CI's script, with the check that the workflow gives it.
+    with pytest.raises(SandboxError, match="Sometimes.*supported values|Unsupported value.*Sometimes"):
+        evaluation.write_back(sandbox, bad, images.digest(sandbox, f"{evaluation.IMAGE}:latest"), validate=True)
+    assert git.tip(sandbox) == bad, "the write-back pushed a manifest that no server takes"
+
+    gitops.refresh(sandbox)
+    refused = wait_for("the refusal", lambda: refusal(sandbox), seconds=60)
+    assert "Sometimes" in refused
+    good = gitops.commit(
+        sandbox, JOB_FILE, lambda text: text.replace("restartPolicy: Sometimes", "restartPolicy: Never")
+    )
+    started = time.monotonic()
+    gitops.refresh(sandbox)
+    wait_for("the good commit", lambda: healthy_at(sandbox, good), seconds=240)
+    print(f"\n  healed {time.monotonic() - started:.0f} s after the good commit")
+    # Force+Replace has deleted the Job by the time the server refuses its successor: then the good commit is a run.
+    assert gitops.job(sandbox).failed is None
+    assert gitops.job(sandbox).git_commit == before.git_commit
+
+
+def refusal(sandbox: Namespace) -> str:
+    """Return why the last sync did not succeed, empty if it did."""
+    seen = gitops.application(sandbox)
+    return seen.message if seen.phase in ("Running", "Failed", "Error") and "Sometimes" in seen.message else ""
+
+
+def healthy_at(sandbox: Namespace, commit: str) -> bool:
+    """Tell whether a commit is synced and its Job is over."""
+    seen, found = gitops.application(sandbox), evaluation.job(sandbox)
+    return (seen.sync, seen.health, seen.revision) == ("Synced", "Healthy", commit) and bool(found and found.finished)
+
+
+def test_five_pushes_during_a_run_still_end_in_a_score(sandbox: Namespace, quick: Endpoint) -> None:
+    # All items would take a minute: none of the runs ends before it is killed.
+    quick.plan(latency=5.0)
+    quick.forget()
+    pushed = gitops.push_evaluation(sandbox)
+    wait_for("the evaluation to ask", lambda: evaluating(sandbox, pushed), seconds=60)
+    for _ in range(5):
+        time.sleep(5)
+        pushed = gitops.push_evaluation(sandbox)
+    quick.plan(latency=0.0)
+    last = gitops.run_of(sandbox, pushed)
+    assert last.failed is None
+    concurrency = 8
+    asked = quick.asked()
+    print(f"\n  {asked} requests for {ITEMS} items")
+    # A kill costs at most the requests in flight.
+    assert ITEMS <= asked <= ITEMS + 5 * concurrency
+    record = gitops.runs(sandbox, quick.name)[last.uid]
+    assert record["taken_over"] > 0
+    assert {name: task["samples"] for name, task in record["tasks"].items()} == dict.fromkeys(
+        record["tasks"], int(LIMIT)
+    )
+
+
+def test_the_job_changes_hands_with_one_run_each_way(sandbox: Namespace, alone: Endpoint) -> None:
+    models = [alone.settings()]
+    with pytest.raises(SandboxError, match=r"evaluation\.owner cannot change from argocd to pulumi"):
+        deploy(sandbox, models, owner="pulumi")
+    with gitops.watched(sandbox) as seen:
+        before = gitops.job(sandbox).uid
+        deploy(sandbox, models, owner="none")
+        wait_for("the end of Argo CD's Job", lambda: evaluation.job(sandbox) is None, seconds=60)
+        deploy(sandbox, models, owner="pulumi")
+        theirs = gitops.next_run(sandbox, before)
+        assert theirs.failed is None
+        gitops.refresh(sandbox, hard=True)
+        time.sleep(QUIET_SECONDS)
+        assert gitops.job(sandbox) == theirs, "Argo CD touched Pulumi's Job"
+        deploy(sandbox, models, owner="none")
+        wait_for("the end of Pulumi's Job", lambda: evaluation.job(sandbox) is None, seconds=60)
+        deploy(sandbox, models, owner="argocd")
+        ours = gitops.next_run(sandbox, theirs.uid)
+        assert ours.failed is None
+        time.sleep(QUIET_SECONDS)
+    assert (seen.created, seen.most) == ([theirs.uid, ours.uid], 1)
+
+
+def test_a_push_starts_the_job_as_soon_as_a_bare_application_would(sandbox: Namespace, alone: Endpoint) -> None:
+    bare_start(sandbox)
+    ours, bare = [], []
+    for _ in range(5):
+        commit = gitops.commit(sandbox, BARE_FILE, lambda text: text.replace('round: "', 'round: "1'))
+        evaluation.write_back(sandbox, commit, images.digest(sandbox, f"{evaluation.IMAGE}:latest"))
+        before = uids(sandbox)
+        pushed = time.monotonic()
+        # A webhook would tell both at once.
+        both = ("application", "bare", "vllm-evalchemy-job")
+        kubectl(sandbox, "-n", "argocd", "annotate", *both, f"{gitops.REFRESH}=normal", "--overwrite")
+        started: dict[str, float] = {}
+
+        def both_started() -> bool:
+            for name, uid in uids(sandbox).items():
+                if name not in started and uid != before[name]:
+                    started[name] = time.monotonic() - pushed
+            return len(started) == 2
+
+        wait_for("both Jobs", both_started, seconds=60, interval=0.05)
+        ours.append(started["evalchemy"])
+        bare.append(started["bare"])
+        gitops.run_of(sandbox, commit)
+    ratio = statistics.median(ours) / statistics.median(bare)
+    print(f"\n  push to Job: {statistics.median(ours):.1f} s, bare {statistics.median(bare):.1f} s, ratio {ratio:.2f}")
+    kubectl(sandbox, "-n", "argocd", "delete", "application", "bare")
+    kubectl(sandbox, "delete", "namespace", "bare")
+    assert ratio <= 1.5
+
+
+BARE_FILE = "bare/job.yaml"
+BARE_JOB = f"""\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: bare
+  annotations: {{argocd.argoproj.io/sync-options: "Force=true,Replace=true"}}
+spec:
+  template:
+    metadata:
+      annotations: {{round: "1"}}
+    spec:
+      restartPolicy: Never
+      containers: [{{name: bare, image: {IMAGE}, command: ["true"]}}]
+"""
+
+
+def bare_start(sandbox: Namespace) -> None:
+    """Commit a bare Job and let a bare Application, without our patches and options, sync it."""
+    gitops.commit(sandbox, BARE_FILE, lambda _: BARE_JOB)
+    application = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "bare", "namespace": "argocd"},
+        "spec": {
+            "project": "default",
+            "source": {"repoURL": "http://git.sandbox:3000/vllm-eval.git", "targetRevision": "main", "path": "bare"},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "bare"},
+            "syncPolicy": {"automated": {"prune": True, "selfHeal": True}, "syncOptions": ["CreateNamespace=true"]},
+        },
+    }
+    kubectl(sandbox, "apply", "-f", "-", stdin=json.dumps(application))
+    wait_for("the bare Job", lambda: "bare" in uids(sandbox), seconds=90)
+
+
+def uids(sandbox: Namespace) -> dict[str, str]:
+    """Return the UIDs of the Jobs whose pods have started, by name."""
+    path = r'jsonpath={range .items[?(@.status.startTime)]}{.metadata.name} {.metadata.uid}{"\n"}{end}'
+    listed = kubectl(sandbox, "get", "jobs", "-A", "--field-selector=metadata.namespace!=kube-system", "-o", path)
+    return dict(line.split() for line in listed.splitlines())
+
+
+def test_a_destroy_in_the_middle_of_a_sync_ends_cleanly(sandbox: Namespace, alone: Endpoint) -> None:
+    alone.plan(latency=2.0)
+    gitops.push_evaluation(sandbox, look=False)
+    kubectl(sandbox, "-n", "argocd", "annotate", "application", "vllm-evalchemy-job", f"{gitops.REFRESH}=normal")
+    wait_for("a sync", lambda: gitops.application(sandbox).phase == "Running", seconds=30, interval=0.05)
+    stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
+    left = kubectl(sandbox, "get", "namespaces", "-o", "name").split()
+    assert {"namespace/argocd", "namespace/vllm-eval"}.isdisjoint(left)
+    kinds = "applications.argoproj.io,appprojects.argoproj.io,jobs,cronjobs,prometheusrules,servicemonitors"
+    assert kubectl(sandbox, "get", kinds, "-A", "-o", "name") == ""
+    alone.plan(latency=0.0)
+    deploy(sandbox, [alone.settings()])
+    assert gitops.next_run(sandbox, "").failed is None
