@@ -68,7 +68,7 @@ def run(
     return done.stdout
 
 
-def wait_for(what: str, probe: Callable[[], T], *, seconds: float, interval: float = 0.5) -> T:
+def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float, interval: float = 0.5) -> T:
     """Call `probe` until it returns something true.
 
     Raises

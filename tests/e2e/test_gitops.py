@@ -19,7 +19,7 @@ from sandbox.cluster import kubectl
 from sandbox.layout import REPOSITORY
 from sandbox.monitoring import query
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, run, wait_for
+from sandbox.shell import SandboxError, wait_for
 from tests.e2e import gitops
 from tests.e2e.conftest import LIMIT
 from tests.e2e.endpoints import IMAGE, Endpoint
@@ -218,7 +218,7 @@ def test_a_manifest_that_the_api_server_refuses_is_caught_before_the_push_and_he
         sandbox, JOB_FILE, lambda text: text.replace("restartPolicy: Never", "restartPolicy: Sometimes")
     )
     # CI's script, with the check that the workflow gives it.
-    with pytest.raises(SandboxError, match="Sometimes.*supported values|Unsupported value.*Sometimes"):
+    with pytest.raises(SandboxError, match=r"Unsupported value: \"Sometimes\""):
         evaluation.write_back(sandbox, bad, images.digest(sandbox, f"{evaluation.IMAGE}:latest"), validate=True)
     assert git.tip(sandbox) == bad, "the write-back pushed a manifest that no server takes"
 
@@ -298,32 +298,34 @@ def test_the_job_changes_hands_with_one_run_each_way(sandbox: Namespace, alone: 
 
 def test_a_push_starts_the_job_as_soon_as_a_bare_application_would(sandbox: Namespace, alone: Endpoint) -> None:
     bare_start(sandbox)
-    ours, bare = [], []
+    rounds = []
     for _ in range(5):
+        before = uids(sandbox)
         commit = gitops.commit(sandbox, BARE_FILE, lambda text: text.replace('round: "', 'round: "1'))
         evaluation.write_back(sandbox, commit, images.digest(sandbox, f"{evaluation.IMAGE}:latest"))
-        before = uids(sandbox)
-        pushed = time.monotonic()
-        # A webhook would tell both at once.
-        both = ("application", "bare", "vllm-evalchemy-job")
-        kubectl(sandbox, "-n", "argocd", "annotate", *both, f"{gitops.REFRESH}=normal", "--overwrite")
-        started: dict[str, float] = {}
-
-        def both_started() -> bool:
-            for name, uid in uids(sandbox).items():
-                if name not in started and uid != before[name]:
-                    started[name] = time.monotonic() - pushed
-            return len(started) == 2
-
-        wait_for("both Jobs", both_started, seconds=60, interval=0.05)
-        ours.append(started["evalchemy"])
-        bare.append(started["bare"])
+        rounds.append(seconds_to_start(sandbox, before))
         gitops.run_of(sandbox, commit)
-    ratio = statistics.median(ours) / statistics.median(bare)
-    print(f"\n  push to Job: {statistics.median(ours):.1f} s, bare {statistics.median(bare):.1f} s, ratio {ratio:.2f}")
+    ours, bare = (statistics.median(each[name] for each in rounds) for name in ("evalchemy", "bare"))
+    print(f"\n  push to Job: {ours:.1f} s, bare {bare:.1f} s, ratio {ours / bare:.2f}; all: {rounds}")
     kubectl(sandbox, "-n", "argocd", "delete", "application", "bare")
     kubectl(sandbox, "delete", "namespace", "bare")
-    assert ratio <= 1.5
+    assert ours / bare <= 1.5
+
+
+def seconds_to_start(sandbox: Namespace, before: dict[str, str]) -> dict[str, float]:
+    """Tell both Applications of a push, as a webhook does, and return when each one's next Job had started."""
+    told = time.monotonic()
+    both = ("application", "bare", "vllm-evalchemy-job")
+    kubectl(sandbox, "-n", "argocd", "annotate", *both, f"{gitops.REFRESH}=normal", "--overwrite")
+    started: dict[str, float] = {}
+
+    def both_started() -> bool:
+        now = uids(sandbox).items() - before.items()
+        started.update({name: time.monotonic() - told for name, _ in now if name not in started})
+        return len(started) == len(before)
+
+    wait_for("both Jobs", both_started, seconds=60, interval=0.05)
+    return started
 
 
 BARE_FILE = "bare/job.yaml"
