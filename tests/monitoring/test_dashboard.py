@@ -12,6 +12,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 import monitoring
 from tests.monitoring.support import board as reading
+from tests.monitoring.support import queries
 from vllm_eval import metrics
 
 BOARD = reading.load()
@@ -200,3 +201,23 @@ def test_the_table_renames_columns_that_exist() -> None:
     shown = set(organize["renameByName"].values())
     for override in panel["fieldConfig"]["overrides"]:
         assert override["matcher"]["options"] in shown
+
+
+def test_the_list_of_queries_leaves_out_none() -> None:
+    listed = queries.panel_queries("prod")
+    assert {query.promql for query in (*listed, queries.firing_query("prod"))} >= {
+        reading.fill(expr, interval="1d") for _, expr, _ in QUERIES
+    }
+    repeated = queries.panel_queries("prod", models=["a", "b"], tasks=["t", "u"])
+    history = next(panel for panel in PANELS if panel.get("repeat") == "model")
+    assert len(repeated) == len(listed) + 3 * len(history["targets"])
+    assert {"a t", "b t", "a u", "b u"} <= {query.name for query in repeated}
+
+
+def test_names_are_chosen_as_grafana_does() -> None:
+    expr = 'x{stack="$stack", model=~"$model", task=~"$task"}[$__interval]'
+    assert reading.fill(expr) == 'x{stack="prod", model=~".+", task=~".+"}[5m]'
+    chosen = reading.fill(expr, stack='a"b', models=["google/gemma-3.1", "q"], tasks=["t"], interval="1d")
+    assert chosen == r'x{stack="a\"b", model=~"(google/gemma-3\\.1|q)", task=~"t"}[1d]'
+    with pytest.raises(AssertionError, match=r"variables that the dashboard lacks: \['\$pod'\]"):
+        reading.fill('x{pod="$pod"}')

@@ -1,6 +1,5 @@
 """Every query of the rules and the dashboard, on a real Prometheus with two runs of two models behind it."""
 
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from monitoring.recording import BASELINE, SCORE, SPEED
 from tests.monitoring.support import board, promtool
 from tests.monitoring.support.contract import Run
 from tests.monitoring.support.prometheus import Prometheus, Sample, gateway, serve, wait_for, write_history
+from tests.monitoring.support.queries import alert_queries, panel_queries, rule_queries
 from vllm_eval.metrics import EXPECTED
 
 DAY = 86_400
@@ -86,22 +86,14 @@ def test_every_rule_is_evaluated_without_error(server: Prometheus) -> None:
         assert not rule.get("lastError"), rule
 
 
-def test_every_recorded_series_has_data(server: Prometheus) -> None:
-    for group in monitoring.rule_groups(stack="prod", models=MODELS):
-        for rule in group["rules"]:
-            if "record" in rule:
-                assert server.query(rule["record"]), f"{rule['record']} has no data"
-                assert server.query(rule["expr"]), f"{rule['expr']} gives no data"
+@pytest.mark.parametrize(("name", "expr"), rule_queries("prod", models=MODELS), ids=lambda value: str(value)[:60])
+def test_what_rules_ask_and_keep_has_data(server: Prometheus, name: str, expr: str) -> None:
+    assert server.query(expr), f"{name}: no data for {expr}"
 
 
-@pytest.mark.parametrize("alert", [alert.name for alert in ALERTS])
-def test_every_alert_finds_its_cause(server: Prometheus, alert: str) -> None:
-    rules = {
-        rule.get("alert"): rule
-        for group in monitoring.rule_groups(stack="prod", models=MODELS)
-        for rule in group["rules"]
-    }
-    assert server.query(rules[alert]["expr"]), f"{alert}: no data"
+@pytest.mark.parametrize(("alert", "expr"), alert_queries("prod", models=MODELS), ids=lambda value: str(value)[:40])
+def test_every_alert_finds_its_cause(server: Prometheus, alert: str, expr: str) -> None:
+    assert server.query(expr), f"{alert}: no data"
     active = server.alerts()
     assert alert in active, f"{alert} is not active; active are {sorted(active)}"
     texts = active[alert]["annotations"]
@@ -127,6 +119,25 @@ def test_every_query_of_the_dashboard_returns_data(server: Prometheus, title: st
     assert answer["result"], f"{title}: no data for {asked}"
 
 
+@pytest.mark.parametrize(
+    ("models", "tasks"),
+    [([], []), (["google/gemma"], []), (["google/gemma", "qwen"], ["custom_task_1"])],
+    ids=["all", "one model", "two models and a task"],
+)
+def test_every_choice_of_the_dashboard_returns_data(server: Prometheus, models: list[str], tasks: list[str]) -> None:
+    for name, expr in panel_queries("prod", models=models, tasks=tasks):
+        assert server.query(expr), f"{name}: no data for {expr}"
+
+
+def test_a_choice_is_nothing_else(server: Prometheus) -> None:
+    for name, expr in panel_queries("prod", models=["google/gemm."], tasks=["custom_task_1"]):
+        if "count(" not in expr and name not in {"custom_task_1", "variable stack", "variable model"}:
+            assert not server.query(expr), f"{name}: {expr} finds what was not chosen"
+    for name, expr in panel_queries("dev"):
+        if "count(" not in expr and name not in {"custom_task_1", "variable stack"}:
+            assert not server.query(expr), f"{name}: {expr} looks at another stack"
+
+
 def test_the_dashboard_counts_what_is_wrong(server: Prometheus) -> None:
     counted: dict[str, Any] = {
         title: server.value(board.fill(expr)) for title, expr, instant in QUERIES if instant and "count(" in expr
@@ -146,11 +157,8 @@ def test_marks_stand_where_tag_or_commit_changed(server: Prometheus) -> None:
 
 
 def test_the_dashboards_variables_have_values(server: Prometheus) -> None:
-    values = {}
-    for variable in board.load()["templating"]["list"][1:]:
-        found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
-        assert found
-        values[found[2]] = sorted({sample["metric"][found[2]] for sample in server.query(board.fill(found[1]))})
+    lists = {name.split()[1]: expr for name, expr in panel_queries("prod") if name.startswith("variable ")}
+    values = {name: sorted(sample["metric"][name] for sample in server.query(expr)) for name, expr in lists.items()}
     assert values == {
         "stack": ["prod"],
         "model": ["google/gemma", "qwen"],

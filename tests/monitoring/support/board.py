@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import monitoring
 
-# What Grafana puts in for the variables, for "all" models and tasks.
-VARIABLES = {"$stack": "prod", "$model": ".+", "$task": ".+", "$__interval": "5m"}
+ALL = ".+"
+"""What the dashboard gives for "All" models or tasks."""
 
 
 def load() -> dict[str, Any]:
@@ -34,10 +34,24 @@ def queries(board: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
         yield annotation["name"], annotation["expr"], False
 
 
-def fill(expr: str) -> str:
-    """Return `expr` as Grafana sends it."""
-    for name, value in VARIABLES.items():
+def fill(
+    expr: str, *, stack: str = "prod", models: Sequence[str] = (), tasks: Sequence[str] = (), interval: str = "5m"
+) -> str:
+    """Return `expr` as Grafana sends it; no models and no tasks are all of them."""
+    values = {
+        "$stack": json.dumps(stack, ensure_ascii=False)[1:-1],
+        "$model": _choice(models),
+        "$task": _choice(tasks),
+        "$__interval": interval,
+    }
+    for name, value in values.items():
         expr = expr.replace(name, value)
     left = re.findall(r"\$\w+", expr)
     assert not left, f"{expr} has variables that the dashboard lacks: {left}"
     return expr
+
+
+def _choice(values: Sequence[str]) -> str:
+    # A pattern inside a string of PromQL: what is escaped for the one is escaped again for the other.
+    chosen = "|".join(re.sub(r"[\\^$*+?.()|\[\]{}]", r"\\\g<0>", value) for value in values)
+    return json.dumps(f"({chosen})" if len(values) > 1 else chosen or ALL, ensure_ascii=False)[1:-1]
