@@ -46,6 +46,7 @@ class Alerts(pulumi.ComponentResource):
             models=[model.name for model in models],
             day=settings.day,
             stale=settings.stale,
+            scrape=settings.scrape_interval_seconds,
             **{key: url for key, url in links.items() if url is not None},
         )
         k8s.apiextensions.CustomResource(

@@ -31,6 +31,7 @@ def rule_groups(
     models: Sequence[str],
     day: str = DAY,
     stale: str = STALE,
+    scrape: int = 5,
     runbook_url: str = RUNBOOK_URL,
     dashboard_url: str = DASHBOARD_PATH,
 ) -> list[dict[str, Any]]:
@@ -50,6 +51,8 @@ def rule_groups(
     stale
         Age of the last run at which the next one is missed: one and a half times what lies between two runs.
         It shrinks with `day` like all others.
+    scrape
+        Seconds between two scrapes of the gateway.
     runbook_url
         Address of the runbook, without a fragment.
     dashboard_url
@@ -68,7 +71,7 @@ def rule_groups(
         raise ValueError(
             f"models lists {', '.join(twice)} more than once: a model has one series by name; remove the second"
         )
-    windows = Windows.scaled(day, stale)
+    windows = Windows.scaled(day, stale, scrape)
     interval = duration(windows.interval)
     expected = [
         {"record": EXPECTED.name, "expr": "vector(1)", "labels": {"stack": stack, "model": model}} for model in models

@@ -85,11 +85,12 @@ class Windows:
     usual: int = 604_800
 
     @classmethod
-    def scaled(cls, day: str = DAY, stale: str = STALE) -> "Windows":
+    def scaled(cls, day: str = DAY, stale: str = STALE, scrape: int = 5) -> "Windows":
         """Return the windows for a day of another length, all in proportion.
 
-        The rules' interval does not go below 5 s, nor the lookback below 15 s,
-        since they must span a few evaluations.
+        The rules' interval does not go below 5 s, nor the lookback below three
+        evaluations and three scrapes: a failed scrape ends every raw series, and
+        must change no alert, on a short day no more than on a long one.
 
         Parameters
         ----------
@@ -97,6 +98,8 @@ class Windows:
             Length of the day. Anything but ``24h`` is for drills.
         stale
             When a run is missed, on days of 24 h.
+        scrape
+            Seconds between two scrapes of the gateway.
 
         Raises
         ------
@@ -116,13 +119,16 @@ class Windows:
         def scale(length: int, least: int = 1) -> int:
             return max(least, round(length * seconds / _FULL_DAY))
 
+        interval = min(usual.interval, scale(usual.interval, 5))
+        lookback = scale(usual.lookback, 3 * max(interval, scrape))
         return cls(
             day=seconds,
-            interval=min(usual.interval, scale(usual.interval, 5)),
-            lookback=scale(usual.lookback, 15),
+            interval=interval,
+            lookback=lookback,
             hold=scale(usual.hold),
             stale=scale(usual.stale),
-            grace=scale(usual.grace),
+            # Shorter than the lookback, it would call a model lost that is still in sight.
+            grace=scale(usual.grace, lookback),
             unsettled=scale(usual.unsettled),
             usual=scale(usual.usual),
         )

@@ -305,6 +305,13 @@ def test_a_weekly_schedule_is_not_called_stale_all_week() -> None:
     assert "> 129600)" not in weekly
 
 
+def test_short_days_still_span_the_scrapes_of_the_gateway() -> None:
+    drill = {**program.stack_file("prod"), "monitoring": {"day": "5m", "scrape_interval_seconds": 60}}
+    groups = program.run(drill).one("PrometheusRule").inputs["spec"]["groups"]
+    (failed,) = [each for group in groups for each in group["rules"] if each.get("alert") == "EvaluationFailed"]
+    assert "[3m])" in failed["expr"]
+
+
 def test_pushgateway_survives_a_restart() -> None:
     found = program.run(program.stack_file("prod"))
     (container,) = found.one("Deployment").inputs["spec"]["template"]["spec"]["containers"]

@@ -31,12 +31,12 @@ def test_a_run_may_take_hours() -> None:
         Windows.scaled(stale="5h")
 
 
-@given(st.integers(60, 86_400))
-def test_no_window_of_any_day_is_too_short_for_the_rules_to_see(seconds: int) -> None:
-    windows = Windows.scaled(duration(seconds))
+@given(st.integers(60, 86_400), st.integers(1, 120))
+def test_no_window_of_any_day_is_too_short_for_the_rules_to_see(seconds: int, scrape: int) -> None:
+    windows = Windows.scaled(duration(seconds), scrape=scrape)
     assert windows.day == seconds
     assert windows.interval <= 60
-    assert windows.lookback >= 3 * windows.interval
+    assert windows.lookback >= 3 * max(windows.interval, scrape)
     assert windows.grace >= windows.lookback
     assert windows.stale > windows.day
     assert all(value >= 1 for value in dataclasses.astuple(windows))

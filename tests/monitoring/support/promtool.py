@@ -56,11 +56,13 @@ def ask(
     rules: Sequence[Path],
     series: Mapping[str, str],
     interval: str,
+    scrape: str | None = None,
     questions: Sequence[tuple[str, str]],
     timeout: float = 120.0,
 ) -> list[dict[tuple[tuple[str, str], ...], float]]:
     """Play `series` to `rules` and return the answers to `questions`, each an expression and a time.
 
+    `scrape` is what lies between two values of a series, `interval` unless given.
     promtool only compares; so each question expects what cannot be, and the
     answer is read from the complaint.
 
@@ -74,7 +76,7 @@ def ask(
         "evaluation_interval": interval,
         "tests": [
             {
-                "interval": interval,
+                "interval": scrape or interval,
                 "input_series": [{"series": name, "values": text} for name, text in series.items()],
                 "promql_expr_test": [
                     {"expr": expr, "eval_time": at, "exp_samples": [{"labels": '{no="such"}', "value": index}]}
