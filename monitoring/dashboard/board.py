@@ -9,6 +9,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from monitoring.dashboard import queries, rows
+from monitoring.dashboard.newer import renew
 from monitoring.dashboard.panels import DATASOURCE
 from monitoring.names import DASHBOARD_TITLE, DASHBOARD_UID, RUNBOOK_URL
 
@@ -22,6 +23,7 @@ def dashboard_json() -> str:
     # The SDK's annotation has no field for the text of a mark.
     for annotation in board["annotations"]["list"]:
         annotation.update(_MARK)
+    renew(board)
     return json.dumps(board, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
