@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs doctor preview shell test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview
+.PHONY: help up down status logs doctor preview shell test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false 
 
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
 	@$(PYTHON) -m pytest -q -s -m bench tests/components/test_bench_preview.py
+
+bench-alerts: venv tools  ## play years of noise and drops to the alert rules (a quarter of an hour), beside a plain rule
+	@$(PYTHON) -m pytest -q -s -m bench tests/monitoring/test_simulation.py
 
 lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .

@@ -1,28 +1,23 @@
 """What the documents say of alerts, series and commands is so."""
 
-import base64
-import contextlib
-import http.client
 import re
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+import pydantic
 import pytest
 import yaml
 
 import monitoring
+from components.settings.model import Evaluation, Monitoring
 from monitoring.alerts import ALERTS
-from tests.monitoring.support.contract import Run
-from tests.monitoring.support.prometheus import start
-from tests.support.ports import free_port
+from tests.monitoring.support import board
 from vllm_eval import metrics
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 COMPARED = (ROOT / "docs" / "alerts-compared.md").read_text(encoding="utf-8")
-SHELL = re.findall(r"```sh\n(.*?)```", RUNBOOK, re.DOTALL)
-GREPS = sorted(set(re.findall(r"^curl -s localhost:9091/metrics \|.*$", RUNBOOK, re.MULTILINE)))
+
+GROUPS: dict[str, type[pydantic.BaseModel]] = {"evaluation": Evaluation, "monitoring": Monitoring}
 
 
 def test_the_list_of_alerts_is_complete() -> None:
@@ -56,12 +51,6 @@ def test_links_lead_somewhere(text: str) -> None:
             assert anchor in headings, f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("script", SHELL)
-def test_commands_are_shell(script: str) -> None:
-    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=10, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def test_names_in_the_cluster_are_the_real_ones() -> None:
     manifests = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "k8s").glob("*.yaml")))
     table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -79,40 +68,25 @@ def test_names_in_the_cluster_are_the_real_ones() -> None:
     assert used == {"vllm-eval", "argocd"}
 
 
-@pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("pushgateway")
-    address = f"127.0.0.1:{free_port()}"
-    run = Run("google/gemma-3-270m", "v1", "custom_task_1", 0.8, 1.0)
-    text = "".join(f"{name} {value!r}\n" for name, value in run.series())
-    command = ["prometheus-pushgateway", f"--web.listen-address={address}"]
-    with (
-        start(command, folder / "log", ready=f"http://{address}/-/ready"),
-        contextlib.closing(http.client.HTTPConnection(address, timeout=10)) as connection,
-    ):
-        model = base64.urlsafe_b64encode(run.model.encode()).decode()
-        group = f"/metrics/job/{metrics.PUSH_JOB}/stack/prod/model@base64/{model}"
-        connection.request("PUT", group, text)
-        assert connection.getresponse().status == 200
-        yield address
+def test_panels_that_the_runbook_names_are_on_the_dashboard() -> None:
+    named = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", RUNBOOK.replace("\n", " ")))
+    elsewhere = {"Accept", "Targets"}  # a paragraph of the runbook, a page of Prometheus
+    shown = {title for title, _, _ in board.queries(board.load())}
+    assert elsewhere < named
+    assert named - elsewhere <= shown
 
 
-@pytest.mark.parametrize("command", GREPS)
-def test_a_command_on_the_gateway_finds_what_it_looks_for(pushed: str, command: str) -> None:
-    variables = SHELL[0].splitlines()[0]
-    script = f"{variables}\nset -o pipefail\n{command.replace('localhost:9091', pushed)}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20, check=False)
-    assert done.returncode == 0, done.stderr
-    names = {re.split(r"[{ ]", line)[0] for line in done.stdout.splitlines()}
-    [pattern] = re.findall(r"\^(\w+_?)\(([\w|]+)\)(_\w+)?|\^(vllm_eval_last_run_timestamp_seconds)", command)
-    start_of, parts, end_of, whole = pattern
-    assert names == ({whole} if whole else {f"{start_of}{part}{end_of}" for part in parts.split("|")})
-
-
-def test_the_setting_of_a_baseline_is_spelled_as_the_settings_do() -> None:
-    schema = (ROOT / "components" / "settings" / "model.py").read_text(encoding="utf-8")
-    assert "baseline: Baseline | None" in schema
-    assert "pulumi config set --path 'vllm-eval:models[0].baseline.run' RUN_ID" in RUNBOOK
+@pytest.mark.parametrize("text", [RUNBOOK, COMPARED], ids=["runbook", "alerts-compared"])
+def test_settings_are_spelled_as_the_program_does(text: str) -> None:
+    named = set(re.findall(r"`((?:evaluation|monitoring)\.[a-z_.]+)`", text))
+    assert named
+    for setting in named:
+        name, *keys = setting.split(".")
+        group: type[pydantic.BaseModel] = GROUPS[name]
+        for key in keys:
+            assert key in group.model_fields, setting
+            inner = group.model_fields[key].annotation
+            group = inner if isinstance(inner, type) and issubclass(inner, pydantic.BaseModel) else pydantic.BaseModel
 
 
 def test_the_runbook_is_where_alerts_say() -> None:
