@@ -1,6 +1,7 @@
 """The alert rules: each fires, waits, and is not misled; promtool decides."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ RULES = ROOT / "monitoring" / "alert-rules.yaml"
 CASES = Path(__file__).with_name("alerts")
 RUNBOOK = ROOT / "docs" / "runbook.md"
 NAMES = [alert.name for alert in ALERTS]
-SITUATIONS = ("fires", "near miss", "stray label", "new tag", "lost series", "restart", "two models at once")
 ANNOTATIONS = {"summary", "description", "runbook_url", "dashboard_url"}
 
 
@@ -55,12 +55,45 @@ def test_no_other_cases() -> None:
 @pytest.mark.parametrize("alert", NAMES)
 def test_every_situation_is_tried(alert: str) -> None:
     cases = _cases(alert)
-    for situation in SITUATIONS:
+    for situation in IS:
         tried = [case for case in cases if case["name"].startswith(f"{situation}:")]
         assert tried, f"{alert} has no case named {situation!r}"
     for case in cases:
         questions = [question["alertname"] for question in case["alert_rule_test"]]
         assert set(questions) == {alert}, f"{case['name']} asks about {questions}"
+
+
+def _labels(case: dict[str, Any]) -> list[dict[str, str]]:
+    return [dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', series["series"])) for series in case["input_series"]]
+
+
+def _answers(case: dict[str, Any]) -> list[int]:
+    return [len(question.get("exp_alerts", ())) for question in case["alert_rule_test"]]
+
+
+def _ends(case: dict[str, Any]) -> bool:
+    return any("stale" in str(series["values"]) or "_x" in str(series["values"]) for series in case["input_series"])
+
+
+KNOWN = {label for metric in (*metrics.METRICS, metrics.EXPECTED) for label in metric.labels}
+# What makes a case one of its situation, beside its name.
+IS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "fires": lambda case: max(_answers(case)) >= 1,
+    "near miss": lambda case: 0 in _answers(case),
+    "stray label": lambda case: any(set(labels) - KNOWN for labels in _labels(case)),
+    "new tag": lambda case: len({labels.get("model_tag") for labels in _labels(case)} - {None}) >= 2,
+    "lost series": _ends,
+    "restart": lambda case: any(re.search(r"\d _x\d+ \d", str(s["values"])) for s in case["input_series"]),
+    "two models at once": lambda case: max(_answers(case)) >= 2,
+}
+
+
+@pytest.mark.parametrize("alert", NAMES)
+def test_every_situation_is_what_its_name_says(alert: str) -> None:
+    for case in _cases(alert):
+        situation = case["name"].split(":")[0]
+        assert situation in IS or situation == "accepted", f"{alert}: {case['name']}"
+        assert situation not in IS or IS[situation](case), f"{alert}: {case['name']} is none"
 
 
 @pytest.mark.parametrize("alert", NAMES)
