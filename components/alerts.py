@@ -56,7 +56,7 @@ class Alerts(pulumi.ComponentResource):
             metadata={
                 "name": labels.PROJECT,
                 "namespace": namespace,
-                "labels": {**labels.standard(labels.PROJECT, stack), "release": settings.release},
+                "labels": {**settings.labels, **labels.standard(labels.PROJECT, stack), "release": settings.release},
             },
             spec={"groups": groups},
             opts=pulumi.ResourceOptions(parent=self),

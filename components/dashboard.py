@@ -46,8 +46,7 @@ class Dashboard(pulumi.ComponentResource):
             metadata={
                 "name": NAME,
                 "namespace": namespace,
-                # The sidecar compares with the text "1".
-                "labels": {**labels.standard(NAME, stack), "grafana_dashboard": "1"},
+                "labels": {**settings.dashboard_labels, **labels.standard(NAME, stack)},
                 "annotations": {"grafana_folder": settings.folder},
             },
             data={"vllm-eval.json": monitoring.dashboard_json()},

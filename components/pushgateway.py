@@ -84,7 +84,7 @@ class Pushgateway(pulumi.ComponentResource):
             "monitor",
             api_version="monitoring.coreos.com/v1",
             kind="ServiceMonitor",
-            metadata={**metadata, "labels": {**every, "release": settings.release}},
+            metadata={**metadata, "labels": {**settings.labels, **every, "release": settings.release}},
             spec=monitor_spec(settings),
             opts=child,
         )

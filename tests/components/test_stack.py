@@ -291,6 +291,21 @@ def test_monitoring_is_found_by_the_configured_label() -> None:
     assert expected == [model.name for model in found.settings.models]
     dashboard = found.one("ConfigMap")
     assert dashboard.metadata["labels"]["grafana_dashboard"] == "1"
+    assert dashboard.metadata["annotations"] == {"grafana_folder": "vLLM"}
+
+
+def test_labels_that_select_are_added_and_take_none_of_ours() -> None:
+    other = {"role": "alert-rules", "release": "theirs", "app.kubernetes.io/part-of": "theirs"}
+    groups = {"labels": other, "dashboard_labels": {**other, "dashboards": "yes"}, "folder": "Evaluation"}
+    found = program.run({**program.stack_file("prod"), "monitoring": groups})
+    for kind in ("PrometheusRule", "ServiceMonitor"):
+        have = found.one(kind).metadata["labels"]
+        assert have["role"] == "alert-rules"
+        assert (have["release"], have["app.kubernetes.io/part-of"]) == ("kube-prometheus-stack", "vllm-eval")
+    dashboard = found.one("ConfigMap").metadata
+    assert "grafana_dashboard" not in dashboard["labels"]
+    assert (dashboard["labels"]["dashboards"], dashboard["labels"]["app.kubernetes.io/part-of"]) == ("yes", "vllm-eval")
+    assert dashboard["annotations"] == {"grafana_folder": "Evaluation"}
 
 
 def test_a_weekly_schedule_is_not_called_stale_all_week() -> None:
