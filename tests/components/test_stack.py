@@ -119,6 +119,32 @@ def test_an_evaluation_pod_may_reach_models_gateway_and_dns_and_nothing_else(dra
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
+@pytest.mark.parametrize(
+    ("scraper", "namespaces", "pods"),
+    [
+        ({}, {}, {"app.kubernetes.io/name": "prometheus"}),
+        (
+            {"namespace": "watch", "labels": {"app": "prom"}},
+            {"matchLabels": {"kubernetes.io/metadata.name": "watch"}},
+            {"app": "prom"},
+        ),
+    ],
+    ids=["default", "set"],
+)
+def test_the_gateway_is_open_to_evaluations_and_prometheus_alone(
+    scraper: dict[str, Any], namespaces: dict[str, Any], pods: dict[str, str]
+) -> None:
+    found = program.run({**program.stack_file("prod"), "monitoring": {"prometheus": scraper}})
+    spec = found.one("NetworkPolicy", labels.PUSHGATEWAY).inputs["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    (rule,) = spec["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 9091}]
+    assert rule["from"] == [
+        {"podSelector": {"matchLabels": labels.selector(labels.EVALUATION)}},
+        {"namespaceSelector": namespaces, "podSelector": {"matchLabels": pods}},
+    ]
+
+
 @given(drawn=strategies.stacks(), owner=OWNER)
 @settings(strategies.RUNS_THE_PROGRAM, max_examples=30)
 def test_secrets_are_marked_and_nowhere_else(drawn: Drawn, owner: str) -> None:
