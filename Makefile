@@ -60,8 +60,8 @@ bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false 
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
 	@$(PYTHON) -m pytest -q -s -m bench tests/components/test_bench_preview.py
 
-bench-alerts: venv tools  ## play years of noise and drops to the alert rules (a quarter of an hour), beside a plain rule
-	@$(PYTHON) -m pytest -q -s -m bench tests/monitoring/test_simulation.py
+bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
+	@$(PYTHON) -m pytest -q -s -m bench tests/monitoring
 
 lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .
