@@ -213,11 +213,7 @@ class Monitoring(Group):
     release: Text = Field(
         "kube-prometheus-stack", description="Label `release` by which Prometheus selects rules and monitors."
     )
-    labels: LabelSet = Field(
-        default_factory=dict,
-        description="Further labels of rules and monitor, for a Prometheus that selects by others.",
-        examples=[{"role": "alert-rules"}],
-    )
+    labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
     scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
     day: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
         "24h", description="Length of the alerts' day before; anything else is for drills."
@@ -225,9 +221,7 @@ class Monitoring(Group):
     stale: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
         "36h", description="Age of the last run at which one is missed: 1.5 times the distance between runs."
     )
-    dashboard_labels: LabelSet = Field(
-        default={"grafana_dashboard": "1"}, description="Labels by which Grafana's sidecar selects dashboards."
-    )
+    dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
     folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
     dashboard_url: Url | None = Field(
         None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]
