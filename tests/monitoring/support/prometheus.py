@@ -145,12 +145,12 @@ Sample = tuple[str, float, float]
 """A series in PromQL's notation, its value, and its time (Unix time, seconds)."""
 
 
-def write_history(folder: Path, samples: Iterable[Sample]) -> None:
+def write_history(folder: Path, samples: Iterable[Sample], *, timeout: float = 120.0) -> None:
     """Write `samples` as blocks of the data that `serve` reads."""
     text = folder / "history.om"
     lines = [f"{series} {value!r} {at:.3f}" for series, value, at in sorted(samples)]
     text.write_text("\n".join([*lines, "# EOF", ""]), encoding="utf-8")
-    said = promtool.run("tsdb", "create-blocks-from", "openmetrics", text, folder / "data")
+    said = promtool.run("tsdb", "create-blocks-from", "openmetrics", text, folder / "data", timeout=timeout)
     assert said.status == 0, said.output
 
 
