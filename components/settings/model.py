@@ -210,9 +210,7 @@ class Monitoring(Group):
     """Pushgateway, alert rules and dashboard. Needs the Prometheus Operator's CRDs."""
 
     enabled: bool = Field(True, description="False on a cluster without the Prometheus Operator: nothing is published.")
-    release: Text = Field(
-        "kube-prometheus-stack", description="Label `release` by which Prometheus selects rules and monitors."
-    )
+    release: Text = Field("kube-prometheus-stack", description="Label `release` of rules and monitors, for Prometheus.")
     labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
     scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
     day: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
