@@ -52,7 +52,9 @@ VERDICT_CODE: Final = f"max by ({_BY_TASK}) (%s)" % " or ".join(
     for code, verdict in enumerate(metrics.VERDICTS, 1)
 )
 """1 for the first of `metrics.VERDICTS`, 2 for the second …, 0 where none holds."""
-OTHER_SCORES: Final = f"max by (model, task, metric, filter) ({metrics.SCORE.name}{{{TASK}}})"
+_SCORE_AS_METRIC: Final = f'label_replace({_of_task(metrics.EXACT_MATCH, _BY_TASK)}, "metric", "score", "", "")'
+ALL_SCORES: Final = f"max by (model, task, metric, filter) ({metrics.SCORE.name}{{{TASK}}}) or {_SCORE_AS_METRIC}"
+"""Every metric of the tasks; many a task has none but its score."""
 
 SAMPLES: Final = _of_task(metrics.SAMPLES)
 SAMPLES_SHARE: Final = _share(metrics.SAMPLES)

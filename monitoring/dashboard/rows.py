@@ -166,9 +166,9 @@ def outcomes() -> list[Panel]:
             unit=_SHARE,
         ).span(8),
         lines(
-            "Other scores",
-            "Every other metric that the tasks report.",
-            query(queries.OTHER_SCORES, f"{_TASK} · {{{{metric}}}} {{{{filter}}}}"),
+            "All scores",
+            "The score of each task, and every other metric that it reports.",
+            query(queries.ALL_SCORES, f"{_TASK} · {{{{metric}}}} {{{{filter}}}}"),
             unit="none",
         ).span(8),
     ]

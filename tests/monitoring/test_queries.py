@@ -145,6 +145,15 @@ def test_the_dashboard_counts_what_is_wrong(server: Prometheus) -> None:
     assert counted == {"Worse than baseline": 1.0, "Failed tasks": 1.0, "Models without a run": 1.0}
 
 
+def test_all_scores_are_shown_beside_each_other(server: Prometheus) -> None:
+    [expr] = [expr for title, expr, _ in QUERIES if title == "All scores"]
+    shown = [sample["metric"] for sample in server.query(board.fill(expr, models=["qwen"]))]
+    assert sorted((each["metric"], each.get("filter"), each["task"]) for each in shown) == [
+        ("f1", "none", "custom_task_1"),
+        ("score", None, "custom_task_1"),
+    ]
+
+
 def test_marks_stand_where_tag_or_commit_changed(server: Prometheus) -> None:
     [expr] = [expr for title, expr, _ in QUERIES if title == "New tag or commit"]
     end = time.time()

@@ -1,7 +1,8 @@
 """Every query that the dashboard and the rules of a stack ask, in one place, for any Prometheus.
 
-All are instant queries; on a Prometheus that has seen runs each returns data,
-but for `alert_queries`, which return data when there is something to tell.
+All are instant queries. On a Prometheus that has seen two good runs of a model,
+and scores for longer than the rules' day, each returns data, but for
+`alert_queries`, which return data when there is something to tell.
 """
 
 import re
