@@ -201,9 +201,13 @@ def test_results_on_a_remote_storage(
     assert len(samples) == 30
 
 
+@pytest.mark.parametrize("url", ["gs://bucket/path", "nosuch://bucket/path"])
 def test_a_storage_that_is_not_installed_is_the_users_fault(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], url: str
 ) -> None:
     workspace.add_task("task", 5)
     workspace.set_models(workspace.model("http://127.0.0.1:9/v1"))
-    assert workspace.run(monkeypatch, VLLM_EVAL_RESULTS="nosuch://bucket/path") == 2
+    assert workspace.run(monkeypatch, VLLM_EVAL_RESULTS=url) == 2
+    said = capfd.readouterr().err
+    assert f"VLLM_EVAL_RESULTS (--out) is '{url}'" in said
+    assert "add it to eval/evalchemy/requirements.in, run `make lock` and build the image" in said

@@ -9,11 +9,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from vllm_eval.errors import SettingsError, StorageError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+# Object stores have no folders. Asked to make one, s3fs makes the bucket if it
+# is missing, so that a misspelt name would become a new, empty store of results.
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"})
 
 
 class Storage(Protocol):
@@ -103,21 +108,36 @@ class LocalStorage:
 
 
 class RemoteStorage:
-    """Any fsspec URL; object stores replace an object atomically."""
+    """Any fsspec URL; object stores replace an object atomically.
+
+    Raises
+    ------
+    SettingsError
+        The URL's package is not installed, or the URL carries a password.
+    """
 
     def __init__(self, url: str) -> None:
         # Only here: most runs use a folder, and fsspec's back ends are slow to import.
         from fsspec.core import url_to_fs
 
+        if urlsplit(url).password is not None:
+            # Not shown: errors and logs name the URL.
+            raise SettingsError(
+                "VLLM_EVAL_RESULTS (--out) is a URL with a password, which would be in logs; "
+                "give the pod an identity, or set the variables that the storage's package reads"
+            )
         self.local: Path | None = None
         try:
             filesystem, root = url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise SettingsError(
-                f"VLLM_EVAL_RESULTS is {url!r}: {error}; install the fsspec package for it, or use a folder"
+                f"VLLM_EVAL_RESULTS (--out) is {url!r}: {error}; the image brings s3fs, another URL needs its own "
+                "fsspec package: add it to eval/evalchemy/requirements.in, run `make lock` and build the image"
             ) from None
         self._filesystem: AbstractFileSystem = filesystem
+        self._url = url.rstrip("/")
         self._root = str(root).rstrip("/")
+        self._has_folders = url.split("://", 1)[0] not in OBJECT_STORES
 
     def read(self, path: str) -> bytes | None:
         """Return the content of ``path``, None when it is not there."""
@@ -126,7 +146,7 @@ class RemoteStorage:
         except FileNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001 - each fsspec back end raises its own errors
-            raise _failed("read", path, error) from None
+            raise self._failed("read", path, error) from None
 
     def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
         """Read all at once; fsspec's asynchronous back ends do it in parallel."""
@@ -135,7 +155,7 @@ class RemoteStorage:
         try:
             found = self._filesystem.cat([f"{self._root}/{path}" for path in paths], on_error="return")
         except Exception as error:  # noqa: BLE001 - each fsspec back end raises its own errors
-            raise _failed("read", paths[0], error) from None
+            raise self._failed("read", paths[0], error) from None
         contents: dict[str, bytes] = {}
         # Back ends differ in what they put before the root, and whether a missing path is returned.
         root = f"{self._root.strip('/')}/"
@@ -144,16 +164,17 @@ class RemoteStorage:
             if isinstance(content, bytes):
                 contents[path] = content
             elif not isinstance(content, FileNotFoundError):
-                raise _failed("read", path, content)
+                raise self._failed("read", path, content)
         return contents
 
     def write(self, path: str, content: bytes) -> None:
         """Replace an object."""
         try:
-            self._filesystem.makedirs(f"{self._root}/{path}".rsplit("/", 1)[0], exist_ok=True)
+            if self._has_folders:
+                self._filesystem.makedirs(f"{self._root}/{path}".rsplit("/", 1)[0], exist_ok=True)
             self._filesystem.pipe_file(f"{self._root}/{path}", content)
         except Exception as error:  # noqa: BLE001 - each fsspec back end raises its own errors
-            raise _failed("write", path, error) from None
+            raise self._failed("write", path, error) from None
 
     def list(self, folder: str) -> list[str]:
         """Return the names directly in ``folder``."""
@@ -164,7 +185,7 @@ class RemoteStorage:
         except FileNotFoundError:
             return []
         except Exception as error:  # noqa: BLE001 - each fsspec back end raises its own errors
-            raise _failed("list", folder, error) from None
+            raise self._failed("list", folder, error) from None
         return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in names)
 
     def delete(self, path: str) -> None:
@@ -174,7 +195,10 @@ class RemoteStorage:
         except FileNotFoundError:
             return
         except Exception as error:  # noqa: BLE001 - each fsspec back end raises its own errors
-            raise _failed("delete", path, error) from None
+            raise self._failed("delete", path, error) from None
+
+    def _failed(self, verb: str, path: str, error: Exception) -> StorageError:
+        return _failed(verb, f"{self._url}/{path}", error)
 
 
 def open_storage(location: str) -> Storage:
