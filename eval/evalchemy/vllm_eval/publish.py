@@ -139,7 +139,7 @@ class Publisher:
             gateway.replace(self._stack, model, text)
         else:
             # Nothing good is known here, perhaps because the claim was lost or
-            # is an emptyDir: then a last good score in the gateway must stay.
+            # is an emptyDir: then a last good score in the gateway must stay (docs/adr/publish-post.md).
             gateway.add(self._stack, model, text)
 
     def retire(self) -> list[str]:
