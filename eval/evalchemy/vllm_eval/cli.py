@@ -20,7 +20,12 @@ _CODES = """exit codes:
   5    the deadline passed
   6    worse than the baseline (only with --gate)
   7    the Pushgateway took nothing; results are kept
+  130  stopped by Ctrl-C
   143  stopped by SIGTERM; the next attempt goes on from the recorded answers
+
+if tasks fail for several reasons, the first of 3, 5, 2, 4 wins, since a retry may heal 3;
+7 wins over 0, 4 and 6, so that publishing is tried again, and gives way to 3, 5 and 2;
+6 needs a score of every task. A list of models has one pod, and one exit code, for each.
 """
 
 
