@@ -11,6 +11,7 @@ from vllm_eval.compare import BASELINE_RUNS
 from vllm_eval.results import ResultStore, RunResult, Sample, TaskResult
 from vllm_eval.retention import apply_retention, needed_runs
 from vllm_eval.settings import INCREMENTAL_JOB, RunSettings
+from vllm_eval.stats import wilson_interval
 from vllm_eval.storage import LocalStorage
 
 FIRST = BaselineRule(accepted=None, series=1)
@@ -204,6 +205,8 @@ def test_the_report_shows_scores_and_wrong_answers(
     said = capsys.readouterr().out
     score = days.workspace.score("task", 0.5)
     assert f"{MODEL} v1 (run day-1" in said
+    low, high = wilson_interval(round(200 * score), 200)
+    assert f"{score:.3f} ± {(score * (1 - score) / 199) ** 0.5:.3f}  {low:.3f} .. {high:.3f}  200/200" in said
     assert f"task: {round(200 * (1 - score))} of 200 answers are wrong" in said
     assert "what is" in said
     assert days.workspace.run(monkeypatch, "report", "--run", "nope") == 2

@@ -1,19 +1,22 @@
 """Scores, comparisons and wrong answers as tables that a person reads."""
 
 from collections.abc import Sequence
+from math import isclose, sqrt
 
 from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
+from vllm_eval.stats import wilson_interval
 
 CELL = 40
 
 
 def summary(run: RunResult) -> str:
     """Return the table of one run, one line a task."""
-    rows = [("task", "exact_match", "samples", "verdict", "")]
+    rows = [("task", "exact_match", "95 % interval", "samples", "verdict", "")]
     for name, task in run.tasks.items():
         verdict = task.comparison.verdict if task.comparison else "-"
         note = "" if task.good else "FAILED: " + "; ".join(task.problems)
-        rows.append((name, _score(task), f"{task.samples}/{_known(task.expected)}", verdict, _line(note, 200)))
+        counts = f"{task.samples}/{_known(task.expected)}"
+        rows.append((name, _score(task), _interval(task), counts, verdict, _line(note, 200)))
     when = rfc3339(run.ended) if run.ended is not None else "unfinished"
     return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id}, {when})\n{_table(rows)}"
 
@@ -55,6 +58,23 @@ def _score(task: TaskResult) -> str:
     if task.score is None:
         return "-"
     return f"{task.score:.3f}" + (f" ± {task.stderr:.3f}" if task.stderr is not None else "")
+
+
+def _interval(task: TaskResult) -> str:
+    """Return Wilson's interval where the score is a share of independent items that are right or wrong, else a dash.
+
+    Elsewhere its width would be wrong: parts of a right answer, items that share a passage.
+    """
+    if task.score is None or task.samples < 2:
+        return "-"
+    right = round(task.score * task.samples)
+    if not isclose(right / task.samples, task.score, abs_tol=1e-9):
+        return "-"
+    binomial = sqrt(task.score * (1 - task.score) / (task.samples - 1))
+    if task.stderr is not None and not isclose(task.stderr, binomial, rel_tol=1e-6, abs_tol=1e-9):
+        return "-"
+    interval = wilson_interval(right, task.samples)
+    return f"{interval.low:.3f} .. {interval.high:.3f}"
 
 
 def _known(value: int | None) -> str:
