@@ -76,7 +76,7 @@ class Publisher:
                 return models
         return None
 
-    def publish(self, model: str, *, listed: bool) -> bool:
+    def publish(self, model: str, *, listed: bool, run_id: str | None = None) -> bool:
         """Publish one model's group.
 
         Parameters
@@ -84,6 +84,8 @@ class Publisher:
         listed
             Whether the caller was given the stack's list of models; then a
             model that a later list dropped is not published again.
+        run_id
+            The run that has just ended, None if none has.
 
         Returns
         -------
@@ -113,6 +115,11 @@ class Publisher:
             sent = runs
         if not sent:
             return False
+        if run_id is not None and sent[-1].run_id != run_id:
+            log.warning(
+                "run %s started later by its recorded clock than run %s and stays the published one",
+                sent[-1].run_id, run_id,
+            )  # fmt: skip
         self._store.storage.delete(self._retired(model))
         return True
 

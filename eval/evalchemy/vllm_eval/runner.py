@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from vllm_eval.attempt import Attempt, AttemptResult
 from vllm_eval.baseline import BaselineRule, accepted_run, compare_run
@@ -101,15 +100,15 @@ class Runner:
     def _begin(self) -> RunResult:
         settings = self._settings
         path = settings.git_commit_file
-        now = datetime.now(UTC)
+        now = time.time()
         return RunResult(
-            run_id=settings.run_id or f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+            run_id=settings.run_id or f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(3)}",
             stack=settings.stack,
             model=self._model.identity(),
             git_commit=path.read_text(encoding="utf-8").strip() if path.is_file() else "",
             job_name=settings.job_name,
             list_hash=self._selection.list_hash,
-            started=now.timestamp(),
+            started=now,
         )
 
     def _rule(self, tasks: int) -> BaselineRule:
@@ -211,7 +210,7 @@ class Runner:
     def _publish(self, run: RunResult, error: VllmEvalError | None) -> RunReport:
         listed = self._selection.listed is not None
         try:
-            self._publisher.publish(self._model.name, listed=listed)
+            self._publisher.publish(self._model.name, listed=listed, run_id=run.run_id)
             if listed:
                 self._publisher.retire()
         except PublishError as unpublished:
