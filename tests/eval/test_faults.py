@@ -5,6 +5,7 @@ give, or there is none. No durably recorded answer is asked again, once the
 fault is gone. The API key is in no output and no file.
 """
 
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,7 +138,9 @@ def test_fault(
     said += "".join(capfd.readouterr())
     assert KEY not in said
     assert not [
-        path for path in (workspace.root / "results").rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()
+        path
+        for path in (workspace.root / "results").rglob("*")
+        if path.is_file() and KEY.encode() in (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes())
     ]
 
 

@@ -1,112 +1,19 @@
-"""Faults beside the endpoint's answers: TLS, keys, disk, gateway, clock."""
+"""Faults beside the endpoint's answers: results that cannot be written, a gateway that is down or refuses."""
 
 import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.eval.workspace import MODEL, ROOT, Workspace
 from tests.support.openai_server import OpenAIServer, Plan, running
 from tests.support.pushgateway import Pushgateway, refusing_gateway
-from tests.support.tls import Authority, make_authority
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return make_authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.mark.parametrize("api", ["completions", "chat"])
-def test_a_private_authority_is_trusted_when_the_model_names_it(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, authority: Authority, api: str
-) -> None:
-    workspace.add_task("task", 10)
-    (workspace.root / "secrets" / "ca").write_text(authority.ca_pem)
-    (workspace.root / "secrets" / "key").write_text("sk-of-the-endpoint")
-    server = OpenAIServer(workspace.answers, Plan(api_key="sk-of-the-endpoint"))
-    with running(server, authority.server_context) as url:
-        workspace.set_models(workspace.model(url, ca="ca", api_key="key", api=api))
-        assert workspace.run(monkeypatch) == 0
-    assert {headers["Authorization"] for headers in server.headers_seen} == {"Bearer sk-of-the-endpoint"}
-
-
-def test_an_unknown_authority_is_an_endpoint_fault(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, authority: Authority, capfd: pytest.CaptureFixture[str]
-) -> None:
-    workspace.add_task("task", 10)
-    server = OpenAIServer(workspace.answers)
-    with running(server, authority.server_context) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 3
-    assert "certificate verify failed" in capfd.readouterr().err
-    assert server.requests == []
-
-
-def test_a_certificate_that_is_none_is_the_users_fault(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace.add_task("task", 10)
-    (workspace.root / "secrets" / "ca").write_text("not a certificate")
-    workspace.set_models(workspace.model("https://127.0.0.1:9/v1", ca="ca"))
-    assert workspace.run(monkeypatch) == 2
-
-
-@pytest.mark.parametrize("content", [None, "", "  \n"])
-def test_a_missing_or_empty_key_is_named_before_the_first_request(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], content: str | None
-) -> None:
-    workspace.add_task("task", 10)
-    if content is not None:
-        (workspace.root / "secrets" / "gemma-key").write_text(content)
-    server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api_key="gemma-key"))
-        assert workspace.run(monkeypatch) == 2
-    assert "gemma-key" in capfd.readouterr().err
-    assert server.requests == []
-
-
-def test_the_environments_key_goes_to_no_listed_endpoint(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace.add_task("task", 5)
-    server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, OPENAI_API_KEY="sk-of-somebody") == 0
-    assert all("Authorization" not in headers for headers in server.headers_seen)
-
-
-def test_the_environments_key_serves_the_one_model_of_the_command_line(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace.add_task("task", 5)
-    server = OpenAIServer(workspace.answers, Plan(api_key="sk-of-mine"))
-    with running(server) as url:
-        arguments = ("run", "--endpoint", url, "--model", "fake-model", "--tag", "v1")
-        assert workspace.run(monkeypatch, *arguments, OPENAI_API_KEY="sk-of-mine") == 0
-
-
-def test_the_key_is_in_no_process_list(workspace: Workspace) -> None:
-    workspace.add_task("task", 20)
-    (workspace.root / "secrets" / "key").write_text("sk-hidden-in-a-file")
-    with running(OpenAIServer(workspace.answers, Plan(api_key="sk-hidden-in-a-file", latency=0.1))) as url:
-        workspace.set_models(workspace.model(url, api_key="key"))
-        process = workspace.start()
-        seen = ""
-        while process.poll() is None:
-            for name in ("cmdline", "environ"):
-                try:
-                    seen += Path(f"/proc/{process.pid}/{name}").read_bytes().decode()
-                except OSError:
-                    break
-        process.communicate()
-    assert process.returncode == 0
-    assert "vllm_eval" in seen
-    assert "sk-hidden" not in seen
 
 
 def test_a_full_disk_ends_the_run_and_publishes_no_score(workspace: Workspace, pushgateway: Pushgateway) -> None:
-    """RLIMIT_FSIZE makes a write fail as a full disk does, without one."""
+    """RLIMIT_FSIZE makes a write fail as a full disk does; real ones are in test_faults_disk."""
     workspace.add_task("task", 200)
     server = OpenAIServer(workspace.answers)
     with running(server) as url:

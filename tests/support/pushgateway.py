@@ -1,5 +1,6 @@
 """A real Pushgateway for a test, and a strict stand-in that refuses on purpose."""
 
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -83,8 +84,8 @@ class RefusingGateway:
 
 
 @contextmanager
-def refusing_gateway(status: int) -> Iterator[RefusingGateway]:
-    """Start an HTTP server that answers ``status`` to everything."""
+def refusing_gateway(status: int, ssl_context: ssl.SSLContext | None = None) -> Iterator[RefusingGateway]:
+    """Start an HTTP server (with a context: HTTPS) that answers ``status`` to everything."""
     received: list[tuple[str, str, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -101,10 +102,14 @@ def refusing_gateway(status: int) -> Iterator[RefusingGateway]:
             """Keep the test's output quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    # A client that breaks off the handshake is what some tests want; it is no error worth a traceback.
+    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
+    if ssl_context is not None:
+        server.socket = ssl_context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield RefusingGateway(f"http://127.0.0.1:{server.server_address[1]}", received)
+        yield RefusingGateway(f"{'https' if ssl_context else 'http'}://127.0.0.1:{server.server_address[1]}", received)
     finally:
         server.shutdown()
         server.server_close()

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.session import get_session
 
 from tests.support.ports import free_port
+from tests.support.tls import Authority
 
 SECRET = "the-secret-half-of-an-access-key"
 
@@ -22,8 +23,8 @@ class S3Server:
     service is asked for one.
     """
 
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]", authority: Authority | None = None) -> None:
+        self.url = f"{'https' if authority else 'http'}://127.0.0.1:{port}"
         self._process = process
         self.environ = {
             "AWS_ENDPOINT_URL": self.url,
@@ -34,9 +35,14 @@ class S3Server:
         }
 
         self._client = get_session().create_client(
-            "s3", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="somebody",
-            aws_secret_access_key=SECRET, config=Config(retries={"total_max_attempts": 1}),
-        )  # fmt: skip
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="somebody",
+            aws_secret_access_key=SECRET,
+            verify=str(authority.folder / "ca.pem") if authority else None,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket, as its owner does."""
@@ -63,14 +69,16 @@ class S3Server:
 
 
 @contextmanager
-def running_s3() -> Iterator[S3Server]:
-    """Start the server on a free loopback port and stop it at the end."""
+def running_s3(authority: Authority | None = None) -> Iterator[S3Server]:
+    """Start the server on a free loopback port, with an authority over TLS, and stop it at the end."""
     port = free_port()
+    folder = authority.folder if authority else None
+    tls = ["-c", str(folder / "server.pem"), "-k", str(folder / "server.key")] if folder else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *tls],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    server = S3Server(port, process)
+    server = S3Server(port, process, authority)
     try:
         _await_ready(server, process)
         yield server

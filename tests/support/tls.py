@@ -10,10 +10,11 @@ _EXTENSIONS = "subjectAltName=IP:127.0.0.1,DNS:localhost"
 
 @dataclass(frozen=True)
 class Authority:
-    """PEM text of the authority, and the server side's context."""
+    """PEM text of the authority, the server side's context, and the folder of ca.pem, server.pem and server.key."""
 
     ca_pem: str
     server_context: ssl.SSLContext
+    folder: Path
 
 
 def make_authority(folder: Path) -> Authority:
@@ -28,7 +29,7 @@ def make_authority(folder: Path) -> Authority:
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
-    return Authority((folder / "ca.pem").read_text(), context)
+    return Authority((folder / "ca.pem").read_text(), context, folder)
 
 
 def _openssl(folder: Path, *arguments: str) -> None:
