@@ -9,6 +9,7 @@ import pytest
 
 from tests.eval.workspace import MODEL, Workspace
 from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.pushgateway import Pushgateway
 from vllm_eval.settings import INCREMENTAL_JOB
 
 ITEMS = 60
@@ -34,19 +35,20 @@ def killed_half_way(workspace: Workspace, server: OpenAIServer, number: signal.S
     return process.returncode
 
 
-def prepare(workspace: Workspace, url: str) -> None:
-    workspace.add_task("task", ITEMS)
+def prepare(workspace: Workspace, url: str, engine: str = "fake") -> None:
+    workspace.add_task("task", ITEMS, settings={"engine": engine})
     workspace.set_models(workspace.model(url, concurrency=CONCURRENCY))
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "10"
 
 
+@pytest.mark.parametrize("engine", ["fake", "lm_eval"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_after_a_kill_at_most_the_requests_in_flight_are_asked_again(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, engine: str
 ) -> None:
     server = OpenAIServer({}, SLOW)
     with running(server) as url:
-        prepare(workspace, url)
+        prepare(workspace, url, engine)
         server.set_answers(workspace.answers)
         assert killed_half_way(workspace, server, number, VLLM_EVAL_RUN_ID="first") == code
         recorded = workspace.recorded()
@@ -60,6 +62,35 @@ def test_after_a_kill_at_most_the_requests_in_flight_are_asked_again(
     assert (run.run_id, run.taken_over, run.asked) == ("second", recorded, ITEMS - recorded)
     assert run.tasks["task"].score == workspace.score("task", 0.7)
     assert workspace.recorded() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_kill_after_a_task_is_done_asks_nothing_of_it_again(
+    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Killed while the gateway is awaited: the score is stored, and the next attempt only publishes."""
+    server = OpenAIServer({})
+    with running(server) as url:
+        prepare(workspace, url)
+        server.set_answers(workspace.answers)
+        dead = {"VLLM_EVAL_PUSHGATEWAY": "http://127.0.0.1:9", "VLLM_EVAL_PUBLISH_WAIT_SECONDS": "60"}
+        settings = {"VLLM_EVAL_RUN_ID": "uid", "VLLM_EVAL_STACK": f"killed-{number.name}"}
+        process = workspace.start(**settings, **dead)
+        try:
+            limit = time.monotonic() + 30
+            while not any(run.ended for run in workspace.store.runs(settings["VLLM_EVAL_STACK"], MODEL)):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < limit
+                time.sleep(0.02)
+            process.send_signal(number)
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+            process.communicate()
+        assert process.returncode in {143, -signal.SIGKILL}
+        assert workspace.run(monkeypatch, **settings, VLLM_EVAL_PUSHGATEWAY=pushgateway.url) == 0
+    assert len(server.requests) == ITEMS
+    assert pushgateway.values(settings["VLLM_EVAL_STACK"], "vllm_eval_exact_match") == {"task": 1.0}
 
 
 @pytest.fixture
