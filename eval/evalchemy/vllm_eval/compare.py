@@ -37,7 +37,8 @@ is the hardest case, in which every item has the same chance in every run (the
 0.954 is of 20,000 runs, standard error 0.003). A true drop of just 10 % is
 called by four of ten runs of 500 items. 100 sampled answers cannot show 15 %;
 such a comparison says ``inconclusive``, and the cure is more items or greedy
-decoding.
+decoding. What a stricter level or a longer baseline would give and cost is in
+docs/adr/false-alarms.md.
 
 Ten drops of 2 %, each under a new tag, are called by the last (0.995 and more
 with 500 items). If they come under the baseline's own tag, day after day from
