@@ -6,6 +6,7 @@ fault is gone. The API key is in no output and no file.
 """
 
 import gzip
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from tests.support.openai_server import OpenAIServer, Plan, running
 from tests.support.pushgateway import Pushgateway
 
 ITEMS = 60
+CONCURRENCY = 8
 ACCURACY = 0.7
 KEY = "sk-a-secret-that-nobody-may-see"
 
@@ -114,7 +116,7 @@ def test_fault(
     healthy = Plan(accuracy=ACCURACY, api_key=KEY)
     server = OpenAIServer(workspace.answers, healthy.changed({"faults": row.faults, **row.plan}))
     with running(server) as url:
-        workspace.set_models(workspace.model(url, api_key="key"))
+        workspace.set_models(workspace.model(url, api_key="key", concurrency=CONCURRENCY))
         code = workspace.run(monkeypatch, **settings)
         said = "".join(capfd.readouterr())
         exact = workspace.score("task", ACCURACY)
@@ -124,6 +126,9 @@ def test_fault(
         assert pushgateway.values(stack, "vllm_eval_exact_match") == ({"task": exact} if row.scored else {})
         recorded = workspace.recorded()
         assert (recorded > 0) is row.kept
+        if row.kept and all(fault["kind"] in {"status", "reset", "redirect"} for fault in row.faults):
+            # Whole answers that the server sent: all but those on their way were recorded.
+            assert server.answered - recorded <= CONCURRENCY
         result = workspace.last(stack).tasks["task"]
         assert result.good is row.scored
         assert result.final is (row.scored or row.code == 4)
@@ -201,6 +206,36 @@ def test_retry_after_is_obeyed(workspace: Workspace, monkeypatch: pytest.MonkeyP
         assert workspace.run(monkeypatch) == 0
     (_, first_end), (second_start, _) = server.times
     assert second_start - first_end >= 0.3
+
+
+def test_retry_after_is_obeyed_within_the_deadline_only(
+    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that asks for an hour is not asked before, and does not hold the run beyond its own end."""
+    workspace.add_task("task", ITEMS)
+    fault = status(429, first=30, headers={"Retry-After": "3600"})
+    server = OpenAIServer(workspace.answers, Plan().changed({"faults": [fault]}))
+    settings = {"VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": "wait", "VLLM_EVAL_DEADLINE_SECONDS": "2"}
+    with running(server) as url:
+        workspace.set_models(workspace.model(url, concurrency=CONCURRENCY))
+        begun = time.monotonic()
+        assert workspace.run(monkeypatch, **settings) == 5
+    assert time.monotonic() - begun < 10
+    assert len(server.requests) <= 30 + CONCURRENCY, "each that was refused waits"
+    assert workspace.recorded() == 30
+    assert pushgateway.values("wait", "vllm_eval_exact_match") == {}
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_what_will_not_heal_is_asked_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    workspace.add_task("task", ITEMS)
+    server = OpenAIServer(workspace.answers, Plan().changed({"faults": [status(code, 0.2, sticky=True)]}))
+    with running(server) as url:
+        workspace.set_models(workspace.model(url, concurrency=1))
+        assert workspace.run(monkeypatch) == 3
+    assert workspace.last().retries == 0
+    prompts = [body["prompt"] for body in server.requests]
+    assert len(prompts) == len(set(prompts)) == workspace.recorded() + 1, "the rest of the task is not asked either"
 
 
 def test_the_deadline_ends_the_run_and_keeps_the_answers(
