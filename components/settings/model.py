@@ -269,7 +269,7 @@ class Model(Group):
         None, description="Names the secret `endpoint-<api_key>`.", examples=["gemma-key"]
     )
     ca: SecretKey | None = Field(None, description="Names the secret `endpoint-<ca>`: its CA bundle.", examples=["ca"])
-    baseline: Baseline | None = Field(None, description="Accepted baseline (default: the first complete run).")
+    baseline: Baseline | None = Field(None, description="Accepted baseline (default: from the first good run on).")
 
 
 @dataclass(frozen=True)
