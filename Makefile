@@ -51,7 +51,7 @@ test-unit: venv tools
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends
 	@$(PYTHON) -m pytest -m e2e tests/e2e
 
-bench-runner: venv tools  ## measure the runner against a raw load generator and lm_eval itself
+bench-runner: venv tools  ## measure the runner (half an hour) against a raw load generator and lm_eval itself
 	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_runner
 
 bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false alarms and drops found
