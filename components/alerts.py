@@ -56,7 +56,7 @@ class Alerts(pulumi.ComponentResource):
             metadata={
                 "name": labels.PROJECT,
                 "namespace": namespace,
-                "labels": {**settings.labels, **labels.standard(labels.PROJECT, stack), "release": settings.release},
+                "labels": labels.monitored(labels.PROJECT, stack, settings.release, settings.labels),
             },
             spec={"groups": groups},
             opts=pulumi.ResourceOptions(parent=self),

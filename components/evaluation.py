@@ -5,7 +5,6 @@ pulumi`, the Job is :mod:`components.job`'s.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -15,9 +14,6 @@ from components.settings.model import Evaluation as EvaluationSettings
 from components.settings.model import Model, Monitoring, Secrets
 
 __all__ = ["Evaluation"]
-
-# Pods that would run as root, write their image or gain privileges are refused by the API server.
-POD_SECURITY: Final = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 
 
 class Evaluation(pulumi.ComponentResource):
@@ -54,10 +50,7 @@ class Evaluation(pulumi.ComponentResource):
         )
         self.namespace = k8s.core.v1.Namespace(
             "namespace",
-            metadata={
-                "name": settings.namespace,
-                "labels": {**labels.standard(labels.PROJECT, stack), **POD_SECURITY},
-            },
+            metadata={"name": settings.namespace, "labels": labels.of_namespace(stack)},
             opts=keep,
         )
         self.ready: list[pulumi.Resource] = [self.namespace]

@@ -1,5 +1,6 @@
 """Labels and names that several objects must agree on."""
 
+from collections.abc import Mapping
 from typing import Final
 
 PROJECT: Final = "vllm-eval"
@@ -31,6 +32,20 @@ APPLICATION: Final = "vllm-evalchemy-job"
 def standard(name: str, stack: str) -> dict[str, str]:
     """Return the labels that every object of the stack carries."""
     return {NAME: name, PART_OF: PROJECT, INSTANCE: stack, MANAGED_BY: "pulumi"}
+
+
+def monitored(name: str, stack: str, release: str, more: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of what the Prometheus Operator reads; Prometheus objects usually select by `release`."""
+    return {**more, **standard(name, stack), "release": release}
+
+
+def of_namespace(stack: str) -> dict[str, str]:
+    """Return the labels of the evaluation's namespace.
+
+    Pods that would run as root, write their image or gain privileges are refused there by the API server.
+    """
+    security = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    return {**standard(PROJECT, stack), **security}
 
 
 def selector(name: str) -> dict[str, str]:

@@ -84,7 +84,10 @@ class Pushgateway(pulumi.ComponentResource):
             "monitor",
             api_version="monitoring.coreos.com/v1",
             kind="ServiceMonitor",
-            metadata={**metadata, "labels": {**settings.labels, **every, "release": settings.release}},
+            metadata={
+                **metadata,
+                "labels": labels.monitored(labels.PUSHGATEWAY, stack, settings.release, settings.labels),
+            },
             spec=monitor_spec(settings),
             opts=child,
         )

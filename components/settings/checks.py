@@ -138,7 +138,7 @@ def check_monitoring(monitoring: Monitoring) -> Found:
         yield problem(path, monitoring.stale, "must be 6h or more: a run may take hours", set_command(path, "36h"))
 
 
-def check_credentials(secrets: Mapping[str, str]) -> Found:
+def check_credentials(texts: Mapping[str, str]) -> Found:
     """Refuse secrets that are visibly not what their key asks for. Their values are never shown."""
     wanted = {
         keys.ARGOCD_ADMIN_HASH: (
@@ -148,7 +148,7 @@ def check_credentials(secrets: Mapping[str, str]) -> Found:
         keys.REGISTRY_CREDENTIALS: (r'\s*\{.*"auths"\s*:\s*\{.*\}\s*', "is no Docker config JSON with auths"),
         keys.GIT_SSH_KEY: (r".*-----BEGIN .*PRIVATE KEY-----.*", "is no private key in PEM form"),
     }
-    for key, text in secrets.items():
+    for key, text in texts.items():
         pattern, fault = wanted.get(key, (r".*", ""))
         if not text.strip():
             yield Problem(full_key([key]), "", "is empty", set_command([key], "", secret=True))
@@ -173,7 +173,8 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
 def run(known: Mapping[str, Any]) -> list[Problem]:
     """Run every check whose parameters are all in `known`.
 
-    A parameter is the name of a group, or `stack`, `models` or `secrets`.
+    A parameter is the name of a group, or `stack`, `models`, `secrets` or `texts`
+    (the secrets again, unless they are still encrypted).
     """
     problems: list[Problem] = []
     for check in CHECKS:

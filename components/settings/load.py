@@ -58,7 +58,7 @@ def load() -> Settings:
     return parse(pulumi.get_stack(), pulumi.Config(PROJECT), _configured_keys())
 
 
-def parse(stack: str, config: pulumi.Config, keys: Mapping[str, bool]) -> Settings:
+def parse(stack: str, config: pulumi.Config, keys: Mapping[str, bool], *, sealed: bool = False) -> Settings:
     """Return the settings in `config`.
 
     Parameters
@@ -69,12 +69,15 @@ def parse(stack: str, config: pulumi.Config, keys: Mapping[str, bool]) -> Settin
         Where the values are read.
     keys
         Every key of the project that is set, without namespace, and whether it is a secret.
+    sealed
+        The secrets are still encrypted: what they hold is not checked.
     """
     problems = list(_key_problems(keys))
     groups = {name: _group(name, model, config, keys, problems) for name, model in GROUPS.items()}
     models = _models(config, keys, problems)
     given = {key: config.get(key) or "" for key, secret in keys.items() if secret and is_secret(key)}
-    problems += checks.run({"stack": stack, "models": models, "secrets": given, **groups})
+    texts = None if sealed else given
+    problems += checks.run({"stack": stack, "models": models, "secrets": given, "texts": texts, **groups})
     if problems:
         raise SettingsError(stack, problems)
     return Settings(stack=stack, models=models or (), secrets=_secrets(config, given), **groups)  # type: ignore[arg-type] # a group that failed is a problem

@@ -1,0 +1,79 @@
+"""Checks a stack file without Pulumi, and prints as JSON what its stack asks of a cluster.
+
+Called as ``python -m components.settings STACK < Pulumi.STACK.yaml``, by whoever wants to know before an update.
+"""
+
+import json
+import math
+import sys
+from typing import Any
+
+import pulumi
+import yaml
+
+from components import labels
+from components.labels import PROJECT
+from components.settings import Settings, SettingsError
+from components.settings.load import parse
+
+
+def main() -> int:
+    """Print the needs; or every problem of the settings on standard error, and return 2."""
+    try:
+        settings = read(sys.argv[1], yaml.safe_load(sys.stdin))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(needs(settings)))
+    return 0
+
+
+def read(stack: str, file: dict[str, Any]) -> Settings:
+    """Return the settings of a stack file; its secrets stay encrypted.
+
+    Raises
+    ------
+    SettingsError
+    """
+    config = file.get("config") or {}
+    texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in config.items()}
+    secrets = [key for key, each in config.items() if _encrypted(each)]
+    pulumi.runtime.set_all_config(texts, secrets)
+    keys = {key.removeprefix(f"{PROJECT}:"): key in secrets for key in texts if key.startswith(f"{PROJECT}:")}
+    return parse(stack, pulumi.Config(PROJECT), keys, sealed=True)
+
+
+def needs(settings: Settings) -> dict[str, Any]:
+    """Return what the cluster must have, and what the stack will be called there."""
+    stack, evaluation, monitoring = settings.stack, settings.evaluation, settings.monitoring
+    classes = {}
+    if evaluation.results.url is None:
+        classes["evaluation.results.storage_class"] = evaluation.results.storage_class
+    if monitoring.enabled:
+        classes["monitoring.pushgateway.storage_class"] = monitoring.pushgateway.storage_class
+    rounds = math.ceil(len(settings.models) / evaluation.parallelism)
+    return {
+        "namespace": evaluation.namespace,
+        "namespace_labels": labels.of_namespace(stack),
+        "monitored": {
+            "PrometheusRule": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels),
+            "ServiceMonitor": labels.monitored(labels.PUSHGATEWAY, stack, monitoring.release, monitoring.labels),
+        }
+        if monitoring.enabled
+        else {},
+        "storage_classes": classes,
+        "owner": evaluation.owner.value,
+        "argocd": {"namespace": settings.argocd.namespace, "install": settings.argocd.install},
+        "seconds": rounds * evaluation.deadline_seconds,
+    }
+
+
+def _encrypted(value: object) -> bool:
+    """Return whether Pulumi takes a value for a secret: one encrypted value makes the whole key one."""
+    if isinstance(value, dict):
+        return (list(value) == ["secure"] and isinstance(value["secure"], str)) or any(map(_encrypted, value.values()))
+    return isinstance(value, list) and any(map(_encrypted, value))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""`python -m components.settings` judges a stack file as Pulumi would, and says what the stack asks of a cluster."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.components import program
+from tests.components.program import ROOT
+
+
+def ask(stack: str, file: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "components.settings", stack]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'eval/evalchemy'}"}
+    return subprocess.run(
+        command, cwd=ROOT, input=yaml.safe_dump(file), env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def committed(stack: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text()))
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_needs_are_those_of_the_declared_objects(stack: str) -> None:
+    needs = json.loads(ask(stack, committed(stack)).stdout)
+    declared = program.run(program.stack_file(stack), stack=stack)
+    assert needs["monitored"] == {
+        kind: declared.one(kind).metadata["labels"] for kind in ("PrometheusRule", "ServiceMonitor")
+    }
+    namespace = declared.one("Namespace", needs["namespace"])
+    assert needs["namespace_labels"] == namespace.metadata["labels"]
+    claims = [each for each in declared.kubernetes() if each.kind == "PersistentVolumeClaim"]
+    assert list(needs["storage_classes"].values()) == [each.inputs["spec"].get("storageClassName") for each in claims]
+    assert needs["owner"] == declared.settings.evaluation.owner.value
+
+
+def test_a_stack_that_keeps_nothing_in_the_cluster_needs_nothing_there() -> None:
+    file = committed("dev")
+    file["config"]["vllm-eval:evaluation"]["results"] = {"url": "s3://results"}
+    file["config"]["vllm-eval:monitoring"] = {"enabled": False}
+    needs = json.loads(ask("dev", file).stdout)
+    assert (needs["storage_classes"], needs["monitored"]) == ({}, {})
+
+
+def test_encrypted_secrets_are_secrets_and_what_they_hold_is_not_judged() -> None:
+    file = committed("dev")
+    file["config"] |= {
+        "vllm-eval:argocd-admin-hash": {"secure": "v1:abc:def"},
+        "vllm-eval:argocd": {"values": {"server": {"secure": True}}},  # no secret, only called so
+        "kubernetes:context": "somebody-else's",
+    }
+    done = ask("dev", file)
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_problems_are_printed_at_once() -> None:
+    file = committed("dev")
+    file["config"]["vllm-eval:git-password"] = "plain"
+    file["config"]["vllm-eval:typo"] = 3
+    file["config"]["vllm-eval:evaluation"]["limt"] = 50
+    file["config"]["vllm-eval:git"]["username"] = {"secure": "v1:abc:def"}
+    done = ask("dev", file)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for said in ("5 problems", "vllm-eval:typo: unknown key", "did you mean limit?", "in plain text", "has a secret"):
+        assert said in done.stderr, said
