@@ -52,7 +52,7 @@ def preview(layout: Layout) -> int:
 
 def check(layout: Layout) -> int:
     """Tell whether this machine can run the sandbox; change nothing."""
-    doctor.check(layout)
+    doctor.check(layout, os.environ)
     say("this machine has all that `make up` needs")
     return 0
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from sandbox.layout import NODE_ADDRESS, POD_SUBNET, REGISTRY, SERVICE_SUBNET, UPLINK_DNS
 from sandbox.namespace import Namespace
-from sandbox.shell import wait_for
+from sandbox.shell import Runner, wait_for
 
 CONFIG: Final = Path(__file__).parent / "config"
 MANIFESTS: Final = Path(__file__).parent / "manifests"
@@ -115,9 +115,9 @@ def provide_storage(namespace: Namespace) -> None:
     apply(namespace, [_volume(name, namespace.layout.state / "volumes" / name) for name in names])
 
 
-def kubectl(namespace: Namespace, *words: str, stdin: str | None = None, timeout: float = 120) -> str:
-    """Run kubectl inside and return what it printed."""
-    return namespace.run(["kubectl", *words], stdin=stdin, timeout=timeout)
+def kubectl(runner: Runner, *words: str, stdin: str | None = None, timeout: float = 120) -> str:
+    """Run kubectl on a cluster and return what it printed."""
+    return runner.run(["kubectl", *words], stdin=stdin, timeout=timeout)
 
 
 def apply(namespace: Namespace, objects: list[dict[str, object]]) -> None:
@@ -139,11 +139,12 @@ def rollout(namespace: Namespace, workload: str, *, seconds: int = 180) -> None:
     kubectl(namespace, "rollout", "status", f"--timeout={seconds}s", *workload.split(), timeout=seconds + 30)
 
 
-def service_proxy(namespace: Namespace, service: str, path: str, **query: str) -> str:
-    """Get a path of a Service, `namespace/name:port`, through the API server."""
-    where, _, name = service.partition("/")
+def service_proxy(runner: Runner, service: str, path: str, **query: str) -> str:
+    """Get a path of a Service, `namespace/name:port` and what its paths begin with, through the API server."""
+    where, name, *prefix = service.split("/", 2)
     arguments = f"?{urllib.parse.urlencode(query)}" if query else ""
-    return kubectl(namespace, "get", f"--raw=/api/v1/namespaces/{where}/services/{name}/proxy{path}{arguments}")
+    address = f"/api/v1/namespaces/{where}/services/{name}/proxy{''.join(f'/{each}' for each in prefix)}{path}"
+    return kubectl(runner, "get", f"--raw={address}{arguments}")
 
 
 def _ready(namespace: Namespace) -> bool:

@@ -3,9 +3,11 @@
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from sandbox import requests, stack
 from sandbox.layout import Layout
 from sandbox.shell import SandboxError
 from sandbox.tools import go_version
@@ -49,10 +51,16 @@ def problems(layout: Layout) -> list[str]:
     return found
 
 
-def check(layout: Layout) -> None:
-    """Raise one error that lists every missing prerequisite."""
-    if found := problems(layout):
-        raise SandboxError("this machine cannot run the sandbox:\n" + "\n".join(f"  - {each}" for each in found))
+def check(layout: Layout, environment: Mapping[str, str]) -> None:
+    """Raise one error that lists every missing prerequisite, and everything in the request that cannot be met."""
+    found = problems(layout)
+    try:
+        requests.check(environment)
+        stack.check(stack.NAME, requests.settings(environment))
+    except SandboxError as error:
+        found.append(str(error))
+    if found:
+        raise SandboxError("the sandbox cannot run here:\n" + "\n".join(f"  - {each}" for each in found))
 
 
 def _has_memory_cgroup() -> bool:

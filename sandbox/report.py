@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox.monitoring import query
-from sandbox.namespace import Namespace
+from sandbox.monitoring import PROMETHEUS, query
+from sandbox.shell import Runner
 
 NEXT = """
 Next:
@@ -29,11 +29,11 @@ class Score:
     expected: int
 
 
-def scores(namespace: Namespace, stack: str) -> list[Score]:
+def scores(runner: Runner, stack: str, prometheus: str = PROMETHEUS) -> list[Score]:
     """Read the stack's scores from Prometheus, ordered by model and task."""
 
     def values(metric: str) -> dict[tuple[str, str, str], float]:
-        series = query(namespace, f'{metric}{{stack="{stack}"}}')
+        series = query(runner, f'{metric}{{stack="{stack}"}}', prometheus)
         return {(labels["model"], labels["model_tag"], labels["task"]): value for labels, value in series}
 
     stderr = values("vllm_eval_exact_match_stderr")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -15,9 +15,36 @@ class SandboxError(Exception):
     """What went wrong and what to do about it; printed without a traceback."""
 
 
+class CommandError(SandboxError):
+    """A command that ended badly; `output` is all that it printed."""
+
+    def __init__(self, words: Sequence[str], code: int, output: str, log: Path | None) -> None:
+        self.output = output.strip()
+        tail = "\n".join(self.output.splitlines()[-15:])
+        where = f"\n(all of it: {log})" if log else ""
+        super().__init__(f"exit code {code} of: {' '.join(words)}\n{tail}{where}")
+
+
 def say(text: str) -> None:
     """Print one line of progress at once, also into a pipe."""
     print(text, flush=True)
+
+
+class Runner(Protocol):
+    """Where commands run: inside the sandbox, or against a cluster of the caller's own."""
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        timeout: float = 600,
+        log: Path | None = None,
+    ) -> str:
+        """Run a command there; see `run`."""
+        ...
 
 
 @contextmanager
@@ -46,8 +73,10 @@ def run(
 
     Raises
     ------
-    SandboxError
+    CommandError
         With the command, its exit code and the end of its output, when it fails.
+    SandboxError
+        When there is no such program, or it does not end.
     """
     words = [str(word) for word in command]
     try:
@@ -62,9 +91,7 @@ def run(
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        where = f"\n(all of it: {log})" if log else ""
-        raise SandboxError(f"exit code {done.returncode} of: {' '.join(words)}\n{tail}{where}")
+        raise CommandError(words, done.returncode, done.stdout + done.stderr, log)
     return done.stdout
 
 

@@ -1,7 +1,9 @@
 """Runs the Pulumi program on the sandbox's cluster, as a user would on theirs."""
 
+import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +13,7 @@ import yaml
 from sandbox import requests
 from sandbox.layout import REPOSITORY
 from sandbox.namespace import Namespace
-from sandbox.shell import say
+from sandbox.shell import CommandError, SandboxError, run, say
 
 NAME: Final = "local"
 PLUGINS: Final = REPOSITORY / "sandbox/plugins"
@@ -21,19 +23,21 @@ PROJECT: Final = "vllm-eval"
 def env(namespace: Namespace) -> dict[str, str]:
     """Return the environment of pulumi: its state below the sandbox's, the official plugins where they are."""
     state = namespace.layout.state
-    ours = {
+    return {
         "PULUMI_BACKEND_URL": f"file://{state}/pulumi",
         "PULUMI_HOME": f"{state}/pulumi-home",
         "PULUMI_CONFIG_PASSPHRASE": "sandbox",  # guards nothing: the state holds the sandbox's own secrets
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "TMPDIR": f"{state}/tmp",
-        "VLLM_EVAL_PYTHON": str(REPOSITORY / ".venv/bin/python"),
+        **plugins(namespace.env()["PATH"]),
     }
+
+
+def plugins(path: str) -> dict[str, str]:
+    """Return what lets pulumi find its plugins: the official ones where they are, else the stand-ins before `path`."""
     theirs = official()
-    if theirs is None:
-        ours["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
-    ours["PATH"] = f"{theirs or PLUGINS}:{namespace.env()['PATH']}"
-    return ours
+    ours = {"PATH": f"{theirs or PLUGINS}:{path}", "VLLM_EVAL_PYTHON": str(REPOSITORY / ".venv/bin/python")}
+    return ours if theirs else {**ours, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 
 
 def official() -> Path | None:
@@ -42,25 +46,70 @@ def official() -> Path | None:
     return Path(host).parent if host and Path(host).parent != PLUGINS else None
 
 
-def up(namespace: Namespace) -> None:
-    """Create or update the stack."""
+def say_plugins() -> None:
+    """Say which plugins pulumi will use."""
     theirs = official()
     kind = f"the official plugins of {theirs}" if theirs else "the sandbox's stand-ins (sandbox/plugins)"
     say(f"  Pulumi plugins: {kind}")
+
+
+def up(namespace: Namespace) -> None:
+    """Create or update the stack."""
+    say_plugins()
     (namespace.layout.state / "pulumi").mkdir(exist_ok=True)
     pulumi(namespace, "stack", "select", "--create", NAME)
     configure(namespace, overrides(namespace, os.environ))
     pulumi(namespace, "up", "--yes", "--skip-preview", *config_file(namespace))
 
 
-def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:
-    """Write the sandbox's own copy of the stack file: `Pulumi.local.yaml` with `changes` laid over its groups."""
-    settings = yaml.safe_load((REPOSITORY / f"Pulumi.{NAME}.yaml").read_text())
+def merged(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stack file of a stack with `changes` laid over its groups.
+
+    Raises
+    ------
+    SandboxError
+        When there is no such file, or it is no stack file at all.
+    """
+    file = REPOSITORY / f"Pulumi.{name}.yaml"
+    try:
+        settings = yaml.safe_load(file.read_text())
+        config: dict[str, Any] = settings["config"]
+        groups = set(config)
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(each.name.split(".")[1] for each in REPOSITORY.glob("Pulumi.*.yaml")))
+        raise SandboxError(
+            f"STACK is {name!r}, but there is no {file.name}: write it, or name one of {known}"
+        ) from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise SandboxError(f"{file.name} is no stack file (YAML with the key `config`): {error}") from error
     for group, values in changes.items():
         key = f"{PROJECT}:{group}"
-        old = settings["config"].get(key)
-        settings["config"][key] = {**old, **values} if isinstance(old, dict) else values
-    _copy(namespace).write_text(yaml.safe_dump(settings, allow_unicode=True))
+        old = config[key] if key in groups else None
+        config[key] = {**old, **values} if isinstance(old, dict) else values
+    return dict(settings)
+
+
+def check(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the program judge a stack's settings with `changes`; return what the stack asks of a cluster.
+
+    Raises
+    ------
+    SandboxError
+        With every problem that the program finds.
+    """
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "eval/evalchemy")])
+    command = [sys.executable, "-m", "components.settings", name]
+    settings = yaml.safe_dump(merged(name, changes))
+    try:
+        needs = run(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": path}, stdin=settings)
+    except CommandError as error:
+        raise SandboxError(error.output) from error
+    return dict(json.loads(needs))
+
+
+def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:
+    """Write the sandbox's own copy of the stack file: `Pulumi.local.yaml` with `changes` laid over its groups."""
+    _copy(namespace).write_text(yaml.safe_dump(merged(NAME, changes), allow_unicode=True))
 
 
 def overrides(namespace: Namespace, environment: Mapping[str, str]) -> dict[str, Any]:

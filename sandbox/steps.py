@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from sandbox import chart, cluster, doctor, evaluation, git, images, monitoring, requests, stack, tools
+from sandbox import chart, cluster, doctor, evaluation, git, images, monitoring, stack, tools
 from sandbox.cluster import MANIFESTS, kubectl
 from sandbox.layout import Layout
 from sandbox.namespace import Namespace
@@ -15,8 +15,7 @@ Step = Callable[[Namespace], None]
 
 def check(namespace: Namespace) -> None:
     """Refuse a machine that lacks something and a request that cannot be met, before anything is changed."""
-    doctor.check(namespace.layout)
-    requests.check(os.environ)
+    doctor.check(namespace.layout, os.environ)
 
 
 def build_tools(namespace: Namespace) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,15 @@ def test_all_missing_prerequisites_are_reported_at_once(layout: Layout, monkeypa
     monkeypatch.setattr(doctor, "FREE_BYTES", 10**18)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SandboxError) as error:
-        doctor.check(layout)
+        doctor.check(layout, {"LIMIT": "few"})
     text = str(error.value)
-    for said in ("not root", "no `go`", "no `git`: apt-get install git", "set VLLM_EVAL_CACHE to a folder"):
+    for said in (
+        "not root",
+        "no `go`",
+        "no `git`: apt-get install git",
+        "set VLLM_EVAL_CACHE to a folder",
+        "LIMIT is 'few'",
+    ):
         assert said in text
     assert list(layout.cache.iterdir()) == []
 
@@ -53,6 +60,7 @@ def test_down_without_a_sandbox_is_no_error(layout: Layout) -> None:
         ({"LIMIT": "few"}, "LIMIT is 'few': give a number"),
         ({"LIMIT": "0"}, "LIMIT is '0': give a number"),
         ({"MODEL": "m", "MODEL_ENDPOINT": "vllm:8000"}, "MODEL_ENDPOINT is 'vllm:8000': write an address such as"),
+        ({"MODEL": "m", "MODEL_ENDPOINT": "http://vllm:port/v1"}, "'http://vllm:port/v1': write an address such as"),
         ({"MODEL": "m", "MODEL_ENDPOINT": "http://localhost:8000/v1"}, "the pods have a loopback of their own"),
     ],
 )
@@ -92,4 +100,50 @@ def test_a_callers_own_model_replaces_the_stacks(layout: Layout) -> None:
     changes = stack.overrides(
         Namespace(layout), {"MODEL_ENDPOINT": "http://h:8000/v1", "MODEL": "m", "MODEL_TAG": "v2"}
     )
-    assert changes["models"] == [{"name": "m", "tag": "v2", "endpoint": "http://h:8000/v1"}]
+    network = {"cidr": "0.0.0.0/0", "port": 8000}
+    assert changes["models"] == [{"name": "m", "tag": "v2", "endpoint": "http://h:8000/v1", "network": network}]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "network"),
+    [
+        ("http://10.0.0.7:8000/v1", {"cidr": "10.0.0.7/32", "port": 8000}),
+        ("http://[fd00::7]:8000/v1", {"cidr": "fd00::7/128", "port": 8000}),
+        ("https://models.example.com/v1", {"cidr": "0.0.0.0/0", "port": 443}),
+        ("http://vllm.serving.svc.cluster.local/v1", {"namespace": "serving", "port": 80}),
+    ],
+)
+def test_a_callers_own_model_may_be_reached_and_the_program_takes_it(endpoint: str, network: dict[str, Any]) -> None:
+    changes = requests.settings({"MODEL_ENDPOINT": endpoint, "MODEL": "m"})
+    assert changes["models"][0]["network"] == network
+    stack.check("local", changes)
+
+
+def test_a_model_that_the_program_refuses_is_refused_before_anything_is_built(layout: Layout) -> None:
+    endpoint = "http://vllm.serving.svc:8000/v1"
+    with pytest.raises(SandboxError, match=r"vllm-eval:models\[0\]\.name = \" m\""):
+        doctor.check(layout, {"MODEL_ENDPOINT": endpoint, "MODEL": " m"})
+    assert list(layout.cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("config:\n  vllm-eval:evaluation:\n    limt: 3\n", r"vllm-eval:evaluation.limt = 3: unknown key"),
+        ("config:\n  vllm-eval:typo: 3\n", r"vllm-eval:typo: unknown key"),
+        ("config: {\n", r"Pulumi.local.yaml is no stack file \(YAML with the key `config`\)"),
+        ("- config\n", r"Pulumi.local.yaml is no stack file"),
+    ],
+)
+def test_a_wrong_stack_file_is_refused_with_key_and_cure(
+    text: str, said: str, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("components", "monitoring", "eval"):
+        (clone / name).symlink_to(REPOSITORY / name)
+    (clone / "Pulumi.local.yaml").write_text(text)
+    monkeypatch.setattr(stack, "REPOSITORY", clone)
+    with pytest.raises(SandboxError, match=said):
+        doctor.check(dataclasses.replace(layout, cache=tmp_path / "cache"), {})
+    assert not (tmp_path / "cache").exists()
