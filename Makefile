@@ -15,7 +15,15 @@ SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: venv  ## deploy everything on a cluster on this machine and print the scores
+# Only as typed: people export a CONTEXT or STACK for scripts of their own, and `up` must not follow it to production.
+ifneq ($(origin CONTEXT),command line)
+unexport CONTEXT
+endif
+ifneq ($(origin STACK),command line)
+unexport STACK
+endif
+
+up: venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
 	@$(SANDBOX) up
 
 down:  ## end the sandbox and remove all that it left on this machine but the caches
@@ -27,7 +35,7 @@ status: venv  ## print the sandbox's processes, pods and scores
 logs: venv  ## print the evaluation's last lines, and where the sandbox's processes write theirs
 	@$(SANDBOX) logs
 
-doctor: venv  ## tell whether this machine can run the sandbox; changes nothing
+doctor: venv  ## tell whether this machine, or the cluster of CONTEXT=name, has what `make up` needs; changes nothing
 	@$(SANDBOX) doctor
 
 preview: venv  ## show what an update would change: STACK=local is the sandbox's, any other one is yours

@@ -5,8 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import Final
 
-from sandbox import doctor, report, stack, steps, tools
+from sandbox import context, doctor, report, stack, steps, tools
 from sandbox.cluster import kubectl
 from sandbox.layout import Layout
 from sandbox.namespace import Namespace
@@ -14,7 +15,10 @@ from sandbox.shell import SandboxError, fail, say
 
 
 def up(layout: Layout) -> int:
-    """Deploy everything and print the scores."""
+    """Deploy everything and print the scores: in the sandbox, or on the cluster that CONTEXT names."""
+    if theirs := context.of(os.environ, layout):
+        context.up(theirs, os.environ)
+        return 0
     namespace = steps.up(layout)
     say(f"\n{report.table(report.scores(namespace, stack.NAME))}\n{report.NEXT}")
     return 0
@@ -51,7 +55,11 @@ def preview(layout: Layout) -> int:
 
 
 def check(layout: Layout) -> int:
-    """Tell whether this machine can run the sandbox; change nothing."""
+    """Tell whether this machine can run the sandbox, or whether the stack fits CONTEXT's cluster; change nothing."""
+    if theirs := context.of(os.environ, layout):
+        context.check(theirs, os.environ)
+        say(f"the cluster of context {theirs.name!r} has all that the stack {theirs.stack} needs")
+        return 0
     doctor.check(layout, os.environ)
     say("this machine has all that `make up` needs")
     return 0
@@ -92,6 +100,10 @@ COMMANDS = {
 }
 
 
+# What takes a CONTEXT; `tools` and the like come before a target that does.
+OF_CONTEXT: Final = ("up", "doctor", "tools")
+
+
 def main() -> int:
     """Run one command; a `SandboxError` ends it with one message."""
     parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
@@ -100,11 +112,17 @@ def main() -> int:
     # Pods run as users of their own and read what is written here, whatever the caller's umask.
     os.umask(0o022)
     try:
-        return COMMANDS[chosen](Layout.of_this_clone())
+        return _run(chosen, Layout.of_this_clone())
     except SandboxError as error:
         return fail(error)
     except KeyboardInterrupt:
         return fail(SandboxError(f"interrupted; run `make {chosen}` again to go on, `make down` to remove everything"))
+
+
+def _run(chosen: str, layout: Layout) -> int:
+    if os.environ.get("CONTEXT") and chosen not in OF_CONTEXT:
+        raise SandboxError(f"`make {chosen}` is the sandbox's alone: CONTEXT goes with `make up` and `make doctor`")
+    return COMMANDS[chosen](layout)
 
 
 if __name__ == "__main__":

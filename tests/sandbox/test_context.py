@@ -1,0 +1,227 @@
+"""`make doctor CONTEXT=name` on a real API server: what it demands of somebody's cluster, and that it only looks."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox import context, needs, requests, stack
+from sandbox.context import Context
+from sandbox.layout import REPOSITORY, Layout
+from sandbox.shell import SandboxError
+from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus, storage_class
+from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A cluster without any operator."""
+    with running_apiserver(tmp_path_factory.mktemp("bare")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with running_apiserver(tmp_path_factory.mktemp("server")) as running:
+        install_operator_kinds(running)
+        running.apply(namespace("monitoring"))
+        yield running
+
+
+@pytest.fixture
+def cluster(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    """A cluster with a default class and no Prometheus yet; the caller's kubeconfig leads to it."""
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig))
+    server.apply(storage_class("standard", default=True))
+    yield server
+    server.kubectl("delete", "prometheuses", "--all", "--namespace=monitoring")
+    server.kubectl("delete", "storageclasses", "--all")
+    server.kubectl("delete", "namespace", "vllm-eval", "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture(autouse=True)
+def evaluation_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the runner's seconds of validation: test_refusals has them, and `make doctor` below runs them."""
+    monkeypatch.setattr(requests, "check_evaluation", lambda: None)
+
+
+def check(tmp_path: Path, name: str = CONTEXT, stack_name: str = "dev", **environment: str) -> needs.Found:
+    return context.check(Context(name, stack_name, Layout(tmp_path, "test")), environment)
+
+
+def refusal(tmp_path: Path, *words: str, **environment: str) -> str:
+    with pytest.raises(SandboxError) as error:
+        check(tmp_path, *words, **environment)
+    return str(error.value)
+
+
+def with_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **groups: dict[str, Any]) -> None:
+    """Let the stack dev have other settings than the committed ones."""
+    for name in ("components", "monitoring", "eval"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
+    for group, values in groups.items():
+        file["config"].setdefault(f"vllm-eval:{group}", {}).update(values)
+    (tmp_path / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file))
+    monkeypatch.setattr(stack, "REPOSITORY", tmp_path)
+
+
+def test_a_cluster_with_everything_is_accepted_and_only_looked_at(cluster: ApiServer, tmp_path: Path) -> None:
+    cluster.apply(prometheus("other", ruleSelector=None), prometheus())
+    before = cluster.kubectl("get", "all,prometheuses,storageclasses,namespaces,events", "-A", "-o", "yaml")
+    found = check(tmp_path)
+    assert (found.namespace, found.owner, found.prometheus) == (
+        "vllm-eval", "pulumi", "monitoring/prometheus-operated:web"
+    )  # fmt: skip
+    assert cluster.kubectl("get", "all,prometheuses,storageclasses,namespaces,events", "-A", "-o", "yaml") == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"ruleSelector": None}, "its ruleSelector is not set, which selects no PrometheusRule"),
+        ({"serviceMonitorSelector": None}, "its serviceMonitorSelector is not set, which selects no ServiceMonitor"),
+        ({"ruleNamespaceSelector": None}, "its ruleNamespaceSelector is not set, which leaves out every namespace"),
+        (
+            {"serviceMonitorNamespaceSelector": {"matchLabels": {"team": "web"}}},
+            'its serviceMonitorNamespaceSelector {"matchLabels": {"team": "web"}} does not select the namespace',
+        ),
+        (
+            {"ruleSelector": {"matchLabels": {"role": "alerts"}}},
+            'its ruleSelector {"matchLabels": {"role": "alerts"}} does not select our PrometheusRule',
+        ),
+    ],
+)
+def test_a_prometheus_that_leaves_us_out_is_named_with_its_selector(
+    cluster: ApiServer, tmp_path: Path, spec: dict[str, Any], said: str
+) -> None:
+    cluster.apply(prometheus(**spec))
+    text = refusal(tmp_path)
+    assert "the Prometheus monitoring/main does not" in text
+    assert said in text
+
+
+def test_the_setting_to_change_is_named(cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = {"matchExpressions": [{"key": "release", "operator": "In", "values": ["theirs"]}]}
+    cluster.apply(prometheus(ruleSelector=release, serviceMonitorSelector=release))
+    assert "pulumi config set --stack dev --path 'vllm-eval:monitoring.release' theirs" in refusal(tmp_path)
+    with_settings(monkeypatch, tmp_path, monitoring={"release": "theirs"})
+    assert check(tmp_path).prometheus == "monitoring/prometheus-operated:web"
+
+
+def test_labels_that_the_namespace_has_already_count(cluster: ApiServer, tmp_path: Path) -> None:
+    team = {"matchLabels": {"team": "ml"}}
+    cluster.apply(prometheus(ruleNamespaceSelector=team, serviceMonitorNamespaceSelector=team))
+    assert "does not select the namespace vllm-eval" in refusal(tmp_path)
+    cluster.apply(namespace("vllm-eval", team="ml"))
+    assert check(tmp_path).prometheus is not None
+
+
+def test_no_prometheus_at_all(cluster: ApiServer, tmp_path: Path) -> None:
+    text = refusal(tmp_path)
+    assert "no Prometheus is in the cluster" in text
+    assert "'vllm-eval:monitoring.enabled' false" in text
+
+
+def test_a_claim_without_a_class_is_found(cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.apply(prometheus(), storage_class("standard", default=False))
+    text = refusal(tmp_path)
+    for setting in ("evaluation.results.storage_class", "monitoring.pushgateway.storage_class"):
+        assert f"no default StorageClass, and {setting} names none (it has: standard)" in text
+    with_settings(
+        monkeypatch,
+        tmp_path,
+        evaluation={"results": {"url": "s3://results"}},
+        monitoring={"pushgateway": {"storage_class": "fast"}},
+    )
+    text = refusal(tmp_path)
+    assert "monitoring.pushgateway.storage_class is 'fast', but the cluster has no such StorageClass" in text
+    assert "evaluation.results" not in text
+    cluster.apply(storage_class("fast", default=False))
+    check(tmp_path)
+
+
+def test_a_cluster_without_the_operator_lacks_its_kinds(
+    bare: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(bare.kubeconfig))
+    text = refusal(tmp_path)
+    assert "the cluster has no PrometheusRule and no ServiceMonitor: install the Prometheus Operator" in text
+    assert "no default StorageClass" in text, "everything is reported at once"
+    assert "no Prometheus is in" not in text, "one fault, said once"
+    assert "Argo CD" not in text, "the stack installs its own"
+    with_settings(monkeypatch, tmp_path, argocd={"install": False}, monitoring={"enabled": False})
+    text = refusal(tmp_path)
+    assert "the cluster has no AppProject and no Application: install Argo CD" in text
+    assert "PrometheusRule" not in text
+
+
+def test_a_wrong_stack_file_and_a_wrong_cluster_are_one_list(
+    cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_settings(monkeypatch, tmp_path, evaluation={"limt": 3})
+    text = refusal(tmp_path, "elsewhere")
+    assert "vllm-eval:evaluation.limt = 3: unknown key" in text
+    assert f"CONTEXT is 'elsewhere', but the kubeconfig has no such context (it has: {CONTEXT})" in text
+
+
+def test_an_unreachable_cluster_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "contexts": [{"name": "dead", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    text = refusal(tmp_path, "dead")
+    assert "127.0.0.1:1 was refused" in text
+    assert "kubectl --context dead get namespaces" in text
+    assert text.count("\n") == 1
+
+
+def test_an_unknown_stack_names_those_that_are_there(cluster: ApiServer, tmp_path: Path) -> None:
+    assert "STACK is 'pord', but there is no Pulumi.pord.yaml: write it, or name one of dev, local, prod" in refusal(
+        tmp_path, CONTEXT, "pord"
+    )
+
+
+def test_a_bare_kubeconfig_is_ignored_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert context.of({"KUBECONFIG": "/production"}, Layout(tmp_path, "test")) is None
+    assert "KUBECONFIG is ignored" in capsys.readouterr().out
+    assert context.of({}, Layout(tmp_path, "test")) is None
+    assert capsys.readouterr().out == ""
+
+
+def test_a_stack_without_a_cluster_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=r"STACK is 'prod' without a CONTEXT"):
+        context.of({"STACK": "prod"}, Layout(tmp_path, "test"))
+
+
+def make(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = ["make", "--no-print-directory", *words]
+    return subprocess.run(
+        command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def test_make_takes_context_and_stack_as_typed_and_not_from_the_environment(cluster: ApiServer) -> None:
+    show = ("--eval=show: ; @echo [$$CONTEXT] [$$STACK]", "show")
+    assert make(*show, CONTEXT="prod", STACK="prod").stdout == "[] []\n"
+    assert make(*show, "CONTEXT=prod", "STACK=prod").stdout == "[prod] [prod]\n"
+
+
+def test_make_doctor_ends_well_on_a_good_cluster_and_make_down_does_not_take_one(cluster: ApiServer) -> None:
+    cluster.apply(prometheus())
+    done = make("doctor", f"CONTEXT={CONTEXT}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"the cluster of context '{CONTEXT}' has all that the stack dev needs" in done.stdout
+    down = make("down", f"CONTEXT={CONTEXT}")
+    assert down.returncode != 0
+    assert "`make down` is the sandbox's alone" in down.stderr
