@@ -36,7 +36,7 @@ def env(namespace: Namespace) -> dict[str, str]:
 def plugins(path: str) -> dict[str, str]:
     """Return what lets pulumi find its plugins: the official ones where they are, else the stand-ins before `path`."""
     theirs = official()
-    ours = {"PATH": f"{theirs or PLUGINS}:{path}", "VLLM_EVAL_PYTHON": str(REPOSITORY / ".venv/bin/python")}
+    ours = {"PATH": f"{theirs or PLUGINS}:{path}", "VLLM_EVAL_PYTHON": sys.executable}
     return ours if theirs else {**ours, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 
 

@@ -81,6 +81,7 @@ def serve(
     targets: Sequence[str] = (),
     scrape: str = "1s",
     crash: bool = False,
+    host: str = "127.0.0.1",
 ) -> Iterator[Prometheus]:
     """Run Prometheus on the data of `folder` until the block ends; the data stays. `crash` ends it by SIGKILL."""
     config = folder / "prometheus.json"
@@ -97,7 +98,7 @@ def serve(
         encoding="utf-8",
     )
     # Prometheus logs the address that it was given, not the one that it got, so port 0 would hide it.
-    address = f"127.0.0.1:{free_port()}"
+    address = f"{host}:{free_port()}"
     command = [
         "prometheus",
         f"--config.file={config}",

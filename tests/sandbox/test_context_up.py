@@ -1,0 +1,156 @@
+"""`make up CONTEXT=name` on a real API server by the real engine: from the checks to the table from Prometheus."""
+
+import re
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import chart, context, requests, stack
+from sandbox.context import Context
+from sandbox.layout import Layout
+from sandbox.shell import SandboxError
+from tests.components import program
+from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
+from tests.components.engine import Project
+from tests.monitoring.support import prometheus as local
+from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus, storage_class
+from tests.support.apiserver import ApiServer
+from tests.support.pushgateway import running_pushgateway
+
+PODS = "/api/v1/namespaces/vllm-eval/pods"
+LABELS = 'stack="dev",model="google/gemma-3-270m",model_tag="dev",task="custom_task_1"'
+SCORES = {
+    "vllm_eval_exact_match": 0.8,
+    "vllm_eval_exact_match_stderr": 0.02,
+    "vllm_eval_samples": 50,
+    "vllm_eval_samples_expected": 50,
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path_factory.mktemp("cluster")) as running:
+        server = ApiServer(running.api.url, running.api.token, Path(), running.kubeconfig.with_name("kubeconfig"))
+        install_operator_kinds(server, "prometheuses")
+        server.apply(namespace("monitoring"), storage_class("standard", default=True), prometheus())
+        yield running
+
+
+@pytest.fixture
+def project(cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A clone whose stack dev names another cluster, and a caller who is logged in to a backend of their own."""
+    groups = program.stack_file("dev")
+    groups["argocd"] = {"chart": str(chart.write(tmp_path))}
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    made = Project(folder, "dev", groups, cluster.kubeconfig)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    for module in (stack, context):
+        monkeypatch.setattr(module, "REPOSITORY", folder)
+    monkeypatch.setattr(requests, "check_evaluation", lambda: None)  # test_refusals has it
+    return made
+
+
+def target(tmp_path: Path) -> Context:
+    return Context(CONTEXT, "dev", Layout(tmp_path / "cache", "test"))
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not loopback, which a Service may not lead to."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        return str(probe.getsockname()[0])
+
+
+@contextmanager
+def scraped_gateway(cluster: ControlPlane, folder: Path) -> Iterator[str]:
+    """Run a real gateway, and a real Prometheus behind the Service that the operator would make."""
+    with (
+        running_pushgateway() as gateway,
+        local.serve(folder, targets=[gateway.url.removeprefix("http://")], host=own_address()) as server,
+    ):
+        host, port = server.url.removeprefix("http://").split(":")
+        ports = [{"name": "web", "port": int(port)}]
+        name, path = "prometheus-operated", "/api/v1/namespaces/monitoring"
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports}}
+        # The API server forwards to pods alone, at the address that their status has.
+        container = {"name": "prometheus", "image": "none"}
+        meta = {"name": "prometheus-main-0"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [container]}}
+        address = {"ip": host, "targetRef": {"kind": "Pod", "namespace": "monitoring", **meta}}
+        subsets = [{"addresses": [address], "ports": ports}]
+        endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name}, "subsets": subsets}
+        cluster.api.apply(f"{path}/services/{name}", service)
+        cluster.api.apply(f"{path}/pods/prometheus-main-0", pod)
+        status = {"status": {"phase": "Running", "podIP": host, "podIPs": [{"ip": host}]}}
+        cluster.api.request("PATCH", f"{path}/pods/prometheus-main-0/status", status, "application/merge-patch+json")
+        cluster.api.apply(f"{path}/endpoints/{name}", endpoints)
+        yield gateway.url
+
+
+def end_the_job(cluster: ControlPlane, gateway: str, code: int) -> None:
+    """Be the kubelet and the runner: when the Job's pod runs, push scores if all is well, and let it end."""
+    running: list[dict[str, Any]] = []
+    while not running:
+        time.sleep(0.3)
+        with suppress(OSError):  # the server may be busy; what is waited for has its own time
+            found = cluster.api.items(f"{PODS}?labelSelector=batch.kubernetes.io/job-name%3Devalchemy")
+            running = [each for each in found if each["status"].get("phase") == "Running"]
+            running = [each for each in running if "deletionTimestamp" not in each["metadata"]]
+    if code == 0:
+        text = "".join(f"{name}{{{LABELS}}} {value}\n" for name, value in SCORES.items())
+        url = f"{gateway}/metrics/job/vllm-eval/stack/dev"
+        with urllib.request.urlopen(urllib.request.Request(url, text.encode(), method="PUT")):  # noqa: S310 (loopback)
+            pass
+    ended = {"name": "evalchemy", "image": "", "imageID": "", "ready": False, "restartCount": 0}
+    status = {
+        "phase": "Failed" if code else "Succeeded",
+        "containerStatuses": [{**ended, "state": {"terminated": {"exitCode": code}}}],
+    }
+    for pod in running:
+        path = f"{PODS}/{pod['metadata']['name']}/status"
+        cluster.api.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+
+@contextmanager
+def runner(cluster: ControlPlane, gateway: str, code: int) -> Iterator[None]:
+    thread = threading.Thread(target=end_the_job, args=(cluster, gateway, code), daemon=True)
+    thread.start()
+    yield
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def test_up_deploys_waits_and_prints_the_scores(
+    cluster: ControlPlane, project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = project.file.read_text()
+    assert f"context: {CONTEXT}" not in before
+    with scraped_gateway(cluster, tmp_path) as gateway:
+        with runner(cluster, gateway, 2), pytest.raises(SandboxError, match="the evaluation failed: "):
+            context.up(target(tmp_path), {"LIMIT": "40"})
+        with runner(cluster, gateway, 0):
+            context.up(target(tmp_path), {"LIMIT": "50"})
+    said = capsys.readouterr().out
+    assert "Pulumi plugins: the sandbox's stand-ins" in said
+    assert re.search(r"google/gemma-3-270m +dev +custom_task_1 +0\.800 ± 0\.020 +50/50", said)
+    assert project.file.read_text() == before, "the caller's stack file is theirs"
+    assert (target(tmp_path).logs / "pulumi-up.log").read_text()
+
+
+def test_a_stack_that_is_not_there_is_named_before_anything_is_changed(
+    cluster: ControlPlane, project: Project, tmp_path: Path
+) -> None:
+    before = cluster.snapshot()
+    project.pulumi("stack", "rm", "--yes", "--force", "--preserve-config", "dev")
+    with pytest.raises(SandboxError, match=r"the stack dev cannot be opened: .*no stack[\s\S]*pulumi stack init dev"):
+        context.up(target(tmp_path), {})
+    assert cluster.snapshot() == before
