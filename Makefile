@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs doctor preview shell test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ preview: venv  ## show what an update would change: STACK=local is the sandbox's
 
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(SANDBOX) shell
+
+ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine until Ctrl-C (UI_PORTS=…)
+	@$(SANDBOX) ui
 
 test:  ## all tests: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
 	@tests/run venv tools lint test-unit test-e2e

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Final
 
-from sandbox import context, doctor, report, stack, steps, tools
+from sandbox import context, doctor, report, stack, steps, tools, ui
 from sandbox.cluster import kubectl
 from sandbox.layout import Layout
 from sandbox.namespace import Namespace
@@ -72,6 +72,12 @@ def shell(layout: Layout) -> int:
     return subprocess.call(namespace.command(["bash", "--norc"]), env=environment)
 
 
+def forward(layout: Layout) -> int:
+    """Show Argo CD, Prometheus and Alertmanager on this machine until Ctrl-C."""
+    ui.serve(Namespace(layout), ui.chosen(os.environ))
+    return 0
+
+
 def build_tools(layout: Layout) -> int:
     """Build the pinned tools."""
     tools.build_all(layout)
@@ -95,6 +101,7 @@ COMMANDS = {
     "preview": preview,
     "doctor": check,
     "shell": shell,
+    "ui": forward,
     "tools": build_tools,
     "clean": clean,
 }

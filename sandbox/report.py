@@ -11,6 +11,7 @@ Next:
   make status                    processes, pods, scores
   make logs                      the evaluation's last lines
   make preview STACK=local       what `pulumi up` would change
+  make ui                        Argo CD, Prometheus and Alertmanager in a browser
   make shell                     then e.g. `kubectl -n vllm-eval get jobs,pods` or `pulumi preview`
   edit eval/ and `make up`       builds the image, and Argo CD runs the Job again
   make down                      ends the sandbox and leaves the machine as it was"""

@@ -1,0 +1,143 @@
+"""`make ui` into real namespaces: what listens there is seen here, and nothing is left when it ends."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import ui
+from sandbox.layout import REPOSITORY, Layout, cache_dir
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError, wait_for
+from tests.support.ports import free_port
+
+INSIDE = 8000
+# Says where every Service's pod is, as the API server would.
+KUBECTL = f"""#!/bin/sh
+cat <<END
+{{"items": [{{"endpoints": [{{"addresses": ["127.0.0.1"], "conditions": {{"ready": true}}}}],
+  "ports": [{{"name": "metrics", "port": 1}}, {{"name": "web", "port": {INSIDE}}}, {{"name": "https", "port": 9}}]}}]}}
+END
+"""
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Namespace]:
+    """Namespaces as `make up` makes them, with a web server in place of a cluster."""
+    (tmp_path / "tools").symlink_to(cache_dir() / "tools")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/pause").symlink_to(cache_dir() / "bin/pause")
+    (tmp_path / "bin/kubectl").write_text(KUBECTL)
+    (tmp_path / "bin/kubectl").chmod(0o755)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages/hello").write_text("seen\n" * 100_000)
+    monkeypatch.setenv("VLLM_EVAL_CACHE", str(tmp_path))
+    namespace = Namespace(Layout.of_this_clone())
+    namespace.start()
+    server = [sys.executable, "-m", "http.server", "--bind=127.0.0.1", f"--directory={tmp_path}/pages", str(INSIDE)]
+    namespace.daemon("server", server)
+    probe = [sys.executable, "-c", f"import socket; socket.create_connection(('127.0.0.1', {INSIDE}))"]
+    wait_for("the server inside", lambda: namespace.run(probe) == "", seconds=20)
+    yield namespace
+    namespace.stop()
+
+
+@pytest.fixture
+def ports() -> list[int]:
+    return [free_port() for _ in ui.PAGES]
+
+
+def start(ports: list[int]) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "sandbox", "ui"]
+    environment = {**os.environ, "UI_PORTS": ",".join(map(str, ports))}
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        if "Ctrl-C" in line:
+            return process
+    raise AssertionError(process.wait(timeout=10))
+
+
+def get(port: int) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/hello")
+    body = connection.getresponse().read()
+    connection.close()
+    return body
+
+
+def children(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
+
+
+def test_pages_inside_are_seen_outside_until_ctrl_c(sandbox: Namespace, ports: list[int]) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        get(INSIDE)  # it listens inside alone
+    process = start(ports)
+    try:
+        bodies = {get(port) for port in ports[1:] * 3}
+        assert bodies == {b"seen\n" * 100_000}
+        # Argo CD's port has nobody behind it: the connection ends, and the others stay.
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            get(ports[0])
+        assert get(ports[1])
+        assert children(process.pid) == ""
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "Argo CD cannot be reached: " in out
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            get(port)
+
+
+def test_an_open_ui_keeps_no_ended_sandbox_alive(sandbox: Namespace, ports: list[int]) -> None:
+    process = start(ports)
+    try:
+        assert get(ports[1])
+        network = Path(f"/proc/{sandbox.pid()}/ns/net").readlink()
+        sandbox.stop()
+        time.sleep(0.5)
+        held = {(each / "ns/net").readlink() for each in Path(f"/proc/{process.pid}/task").iterdir()}
+        assert network not in held
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            get(ports[1])
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "there is no running sandbox" in out
+
+
+def test_a_taken_port_is_one_error_before_anything_is_forwarded(
+    sandbox: Namespace, ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UI_PORTS", ",".join(map(str, ports)))
+    with socket.create_server(("127.0.0.1", ports[2])), pytest.raises(SandboxError) as error:
+        ui.serve(sandbox, ui.chosen(os.environ))
+    assert f"port {ports[2]} for Alertmanager: Address already in use" in str(error.value)
+    assert "make ui UI_PORTS=18080,19090,19093" in str(error.value)
+    for port in ports:  # free again: nothing was begun
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("given", ["8080", "1,2,x", "1,2,99999", "1,1,2", "1,2,3,4", ","])
+def test_ports_that_are_none_are_refused(given: str) -> None:
+    with pytest.raises(SandboxError, match=f"UI_PORTS is '{given}': name a port each for Argo CD, Prometheus"):
+        ui.chosen({"UI_PORTS": given})
+
+
+def test_without_a_sandbox_it_says_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="type `make up` first"):
+        ui.serve(Namespace(Layout(tmp_path, "test")), ui.PAGES)
