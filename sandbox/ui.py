@@ -106,10 +106,10 @@ def _listen(pages: tuple[Page, ...], stack: contextlib.ExitStack) -> list[socket
 
 
 async def _forward(namespace: Namespace, pages: dict[Page, socket.socket]) -> None:
-    async with contextlib.AsyncExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         for page, listener in pages.items():
-            relay = Relay(namespace, page)
-            await stack.enter_async_context(await asyncio.start_server(relay.serve, sock=listener))
+            server = await asyncio.start_server(Relay(namespace, page).serve, sock=listener)
+            stack.callback(server.close)  # not awaited: open connections end with the loop
         await asyncio.Event().wait()
 
 

@@ -91,8 +91,10 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(sandbox: Namespace, ports: l
             get(ports[0])
         assert get(ports[1])
         assert children(process.pid) == ""
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=10)
+        with socket.create_connection(("127.0.0.1", ports[2])) as idle:  # as a browser keeps one open
+            idle.send(b"GET /hello HTTP/1.1\r\n")
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=10)
     finally:
         process.kill()
     assert process.returncode == 0
