@@ -3,12 +3,13 @@
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from sandbox import requests, stack
 from sandbox.layout import Layout
+from sandbox.namespace import CGROUPS
 from sandbox.shell import SandboxError
 from sandbox.tools import go_version
 
@@ -22,6 +23,8 @@ PROGRAMS: Final = {
     "unshare": "apt-get install util-linux",
 }
 FREE_BYTES: Final = 12 * 10**9
+# What kubelet demands of cgroup v2.
+CONTROLLERS: Final = {"cpu", "cpuset", "memory", "pids"}
 
 
 def problems(layout: Layout) -> list[str]:
@@ -36,8 +39,7 @@ def problems(layout: Layout) -> list[str]:
         found.append("there is no `go`: install Go 1.24 or newer, and put its bin folder on PATH")
     if not Path("/dev/net/tun").exists():
         found.append("there is no /dev/net/tun: `modprobe tun`, or give this container the device")
-    if not _has_memory_cgroup():
-        found.append("there is no memory cgroup: boot with `cgroup_enable=memory`")
+    found += _missing_cgroups()
     folder = next(path for path in (layout.cache, *layout.cache.parents) if path.exists())
     if (free := shutil.disk_usage(folder).free) < FREE_BYTES:
         found.append(
@@ -63,8 +65,19 @@ def check(layout: Layout, environment: Mapping[str, str]) -> None:
         raise SandboxError("the sandbox cannot run here:\n" + "\n".join(f"  - {each}" for each in found))
 
 
-def _has_memory_cgroup() -> bool:
-    v2 = Path("/sys/fs/cgroup/cgroup.controllers")
-    if v2.exists():
-        return "memory" in v2.read_text().split()
-    return Path("/sys/fs/cgroup/memory").exists()
+def _missing_cgroups() -> Iterator[str]:
+    if not (CGROUPS / "cgroup.controllers").exists():
+        if not (CGROUPS / "memory").exists():
+            yield "there is no memory cgroup: boot with `cgroup_enable=memory`"
+        return
+    there, passed_on = (
+        set((CGROUPS / f"cgroup.{name}").read_text().split()) for name in ("controllers", "subtree_control")
+    )
+    if absent := CONTROLLERS - there:
+        yield f"there is no {', no '.join(sorted(absent))} cgroup: boot with it, or let this container have it"
+    elif kept := CONTROLLERS - passed_on:
+        words, names = " ".join(f"+{each}" for each in sorted(kept)), ", ".join(sorted(kept))
+        yield (
+            f"{CGROUPS} keeps these cgroups to itself: {names}; echo '{words}' > {CGROUPS}/cgroup.subtree_control"
+            " (in a container, first move its processes to a child group)"
+        )

@@ -43,15 +43,17 @@ class Namespace:
 
     def start(self) -> None:
         """Create the namespaces and their mounts, unless they are there."""
-        if self.pid() is not None:
+        ready = self.layout.state / "init.ready"
+        if self.pid() is not None and ready.exists():
             return
+        self._kill()  # what a start that was killed left half done
+        ready.unlink(missing_ok=True)
         self.layout.logs.mkdir(parents=True, exist_ok=True)
-        groups = _make_cgroups(self.layout.name)
-        join = "; ".join(f"echo 0 > {group}/cgroup.procs" for group in groups)
+        join = _join(_make_cgroups(self.layout.name))
         unshare = "unshare --net --mount --cgroup --pid --fork --kill-child --mount-proc"
         log = self.layout.logs / "init.log"
         # In the background of a shell that ends: the sandbox outlives its maker, and a closed terminal.
-        script = f"({join}; exec setsid {unshare} {self.layout.bin / 'pause'}) >{log} 2>&1 </dev/null & echo $!"
+        script = f"({join} exec setsid {unshare} {self.layout.bin / 'pause'}) >{log} 2>&1 </dev/null & echo $!"
         launcher = run(["sh", "-c", script]).strip()
         children = Path(f"/proc/{launcher}/task/{launcher}/children")
 
@@ -63,8 +65,10 @@ class Namespace:
 
         pid = wait_for("the sandbox's namespaces", first_child, seconds=10, interval=0.05)
         self._pid_file.write_text(f"{pid} {_start_time(int(pid))}")
+        _pass_controllers_on(self.layout.name)
         self._enter(["sh", "-ec", self._mounts()])
         self._enter(["sh", "-ec", "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1"])
+        ready.touch()
 
     def connect(self) -> None:
         """Give the network namespace its way out, by user-space NAT that the host's network does not see."""
@@ -122,35 +126,34 @@ class Namespace:
 
     def stop(self) -> None:
         """End everything inside and remove what it left: idempotent, and whole also after a crash."""
+        self._kill()
+        shutil.rmtree(self.layout.state, ignore_errors=True)
+        if self.layout.state.exists():
+            raise SandboxError(f"{self.layout.state} could not be removed: is something mounted there?")
+
+    def _kill(self) -> None:
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
             wait_for("the end of the sandbox", lambda: self.pid() is None, seconds=20, interval=0.1)
         for group in [*sorted(CGROUPS.glob(f"*/{self.layout.name}")), CGROUPS / self.layout.name]:
             _remove_cgroups(group)
-        shutil.rmtree(self.layout.state, ignore_errors=True)
-        if self.layout.state.exists():
-            raise SandboxError(f"{self.layout.state} could not be removed: is something mounted there?")
 
     def _spawn(
         self, name: str, command: Sequence[str | Path], *, network: bool, env: Mapping[str, str] | None = None
     ) -> None:
         if self.alive(name):
             return
-        # A daemon must be in the sandbox's cgroups, or `make down` would not find it and kubelet not itself.
-        script = """
-            for group in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
-                [ -w "$group" ] && echo 0 > "$group"
-            done 2>/dev/null
-            setsid "$@" >>"$LOG" 2>&1 </dev/null &
-            cat /proc/$!/stat
-        """
+        script = 'setsid "$@" >>"$LOG" 2>&1 </dev/null & cat /proc/$!/stat'
         extra = {"LOG": str(self.layout.logs / f"{name}.log"), **(env or {})}
         words = ["sh", "-c", script, "sh", *command]
         inside = self.command(words)
         if not network:
             inside.remove("--net")
-        stat = run(inside, env={**self.env(), **extra}, cwd=self.layout.state)
+        # A daemon must be in the sandbox's cgroups, or kubelet would not find itself. It joins them before it enters:
+        # where version 2 is mounted with nsdelegate, as by systemd, nobody moves into a cgroup namespace from inside.
+        join = ["sh", "-ec", f'{_join(_leaves(self.layout.name))} exec "$@"', "sh"]
+        stat = run([*join, *inside], env={**self.env(), **extra}, cwd=self.layout.state)
         (self.layout.state / f"{name}.pid").write_text(f"{stat.split()[0]} {_parse_start_time(stat)}")
 
     def _enter(self, command: Sequence[str]) -> str:
@@ -180,12 +183,24 @@ def _cgroup_controllers() -> list[str]:
     return [names for _, names, _ in (line.split(":", 2) for line in listed) if names]
 
 
-def _make_cgroups(name: str) -> list[Path]:
+def _groups(name: str) -> list[Path]:
+    """Return the sandbox's cgroups, one for each hierarchy."""
     controllers = _cgroup_controllers()
-    if not controllers:
-        (CGROUPS / name).mkdir(exist_ok=True)
-        return [CGROUPS / name]
-    groups = [CGROUPS / controller.removeprefix("name=") / name for controller in controllers]
+    return [CGROUPS / controller.removeprefix("name=") / name for controller in controllers] or [CGROUPS / name]
+
+
+def _leaves(name: str) -> list[Path]:
+    """Return the cgroups that the sandbox's own processes live in: version 2 lets only leaves hold any."""
+    return _groups(name) if _cgroup_controllers() else [CGROUPS / name / "init"]
+
+
+def _join(groups: list[Path]) -> str:
+    """Return the shell commands that move the shell itself into cgroups."""
+    return "".join(f"echo 0 > {group}/cgroup.procs; " for group in groups)
+
+
+def _make_cgroups(name: str) -> list[Path]:
+    groups = _groups(name)
     for group in groups:
         group.mkdir(exist_ok=True)
         # A new cpuset is empty, and a process cannot join an empty one.
@@ -195,17 +210,28 @@ def _make_cgroups(name: str) -> list[Path]:
     return groups
 
 
+def _pass_controllers_on(name: str) -> None:
+    """Let pods have cgroups of their own below the namespace's root, the group `name`.
+
+    The root of a cgroup namespace is where its first process was when it began; only
+    from outside can that process, and `unshare` itself, still be moved to a leaf.
+    """
+    group = CGROUPS / name
+    if _cgroup_controllers():
+        return
+    (group / "init").mkdir(exist_ok=True)
+    for pid in (group / "cgroup.procs").read_text().split():
+        (group / "init/cgroup.procs").write_text(pid)
+    controllers = (group / "cgroup.controllers").read_text().split()
+    (group / "cgroup.subtree_control").write_text(" ".join(f"+{each}" for each in controllers))
+
+
 def _cgroup_mounts() -> list[str]:
     controllers = _cgroup_controllers()
-    if not controllers:
-        # Version 2 lets only leaves hold processes: process 1 moves to one, then the controllers can be passed on.
-        return [
-            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
-            "mkdir -p /sys/fs/cgroup/init",
-            "for process in 1 0; do echo $process > /sys/fs/cgroup/init/cgroup.procs; done",
-            "sed 's/[^ ]*/+&/g' /sys/fs/cgroup/cgroup.controllers > /sys/fs/cgroup/cgroup.subtree_control",
-        ]
+    # Also under version 2, which the kernel does not mount on top of itself.
     lines = ["mount -t tmpfs tmpfs /sys/fs/cgroup"]
+    if not controllers:
+        lines.append("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
     for controller in controllers:
         folder = f"/sys/fs/cgroup/{controller.removeprefix('name=')}"
         option = f"none,{controller}" if controller.startswith("name=") else controller
@@ -218,9 +244,12 @@ def _remove_cgroups(group: Path) -> None:
         return
     deadline = time.monotonic() + 10
     while group.exists():
-        # Children first; the kernel needs a moment to let go of killed processes.
+        # Children first; the kernel needs a moment to let go of killed processes. One may live that no pid file names:
+        # the first, of a start that was killed before it wrote the file.
         for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
+                for pid in (Path(folder) / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
                 Path(folder).rmdir()
         if time.monotonic() > deadline:
             raise SandboxError(f"{group} could not be removed: it still has processes")
