@@ -10,13 +10,15 @@ leaves nothing that looks like a tool.
 import hashlib
 import json
 import os
+import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +108,7 @@ def build(name: str, layout: Layout) -> Path:
     source = TOOLS / name
     options = _options(source)
     folder = layout.cache / "tools" / f"{name}-{_key(source)}"
+    _drop_if_damaged(folder, folder.glob("*"))
     if not folder.exists():
         started = time.monotonic()
         say(f"  building {name} …")
@@ -135,6 +138,7 @@ def debian_root(layout: Layout) -> Path:
 def unpack_debian(layout: Layout) -> Path:
     """Download and unpack the Debian packages unless the cache has them."""
     folder = debian_root(layout)
+    _drop_if_damaged(folder, folder.glob("usr/*bin/*"))
     if not folder.exists():
         started = time.monotonic()
         say("  fetching Debian's programs …")
@@ -146,16 +150,44 @@ def unpack_debian(layout: Layout) -> Path:
     return folder
 
 
+def _drop_if_damaged(folder: Path, programs: Iterable[Path]) -> None:
+    """Remove a folder of the cache with a program cut short, as a power failure leaves it: it is made anew."""
+    if damaged := next((each for each in programs if not each.is_symlink() and not _is_whole(each)), None):
+        say(f"  {damaged} in the cache is damaged: {folder.name} is removed and made anew")
+        shutil.rmtree(folder)
+
+
+def _is_whole(program: Path) -> bool:
+    """Tell whether a file has all that its ELF header promises; a script has something."""
+    with program.open("rb") as file:
+        head = file.read(64)
+        if head[:4] != b"\x7fELF":
+            return bool(head.strip(b"\0"))
+        if len(head) < 64:
+            return False
+        start, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
+        file.seek(start)
+        table = file.read(size * count)
+    segments = [struct.unpack_from("<QQQQ", table, size * each + 8) for each in range(len(table) // size)]
+    ends = [offset + length for offset, _, _, length in segments]
+    return len(ends) == count and max(ends, default=64) <= program.stat().st_size
+
+
 def _fetch_packages(scratch: Path, layout: Layout) -> None:
     downloads = scratch / "downloads"
     downloads.mkdir()
     # The sandbox user of apt may not enter this folder; without the option it warns for each file.
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-    log = layout.logs / "debian.log"
-    run([*apt, "update"], log=log)
-    run([*apt, "download", *DEBIAN_PACKAGES], cwd=downloads, log=log)
+    updated = layout.logs / "debian-update.log"
+    try:
+        run([*apt, "update"], log=updated)
+        run([*apt, "download", *DEBIAN_PACKAGES], cwd=downloads, log=layout.logs / "debian-download.log")
+    except SandboxError as error:
+        # A refused list is only a warning of the update, and a package not found of the download.
+        text = f"{error}\n{updated.read_text() if updated.exists() else ''}"
+        raise SandboxError(_told("Debian's programs could not be fetched", text, _APT_CURE)) from error
     for package in sorted(downloads.iterdir()):
-        run(["dpkg", "-x", package, scratch], log=log)
+        run(["dpkg", "-x", package, scratch])
     shutil.rmtree(downloads)
     for link, target in ALTERNATIVES.items():
         (scratch / link).symlink_to(target)
@@ -170,9 +202,25 @@ def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, l
     try:
         run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
     except SandboxError as error:
-        raise SandboxError(
-            f"tools/{name} could not be built. Is the Go module proxy reachable (go env GOPROXY)?\n{error}"
-        ) from error
+        raise SandboxError(_told(f"tools/{name} could not be built", str(error), _GO_CURE)) from error
+
+
+_GO_CURE: Final = (
+    "Set GOPROXY to a Go module proxy that this machine may use (`go env -w GOPROXY=…`),"
+    " or HTTPS_PROXY if it needs a proxy to go out"
+)
+_APT_CURE: Final = (
+    "Name a Debian mirror that this machine may use in /etc/apt/sources.list, or a proxy in /etc/apt/apt.conf"
+)
+_REFUSAL: Final = re.compile(r'(?:reading|Get|Failed to fetch) "?(https?://)(?:[^/@\s]*@)?([^\s"]+?)"?:?\s+(\S.*)')
+
+
+def _told(what: str, text: str, cure: str) -> str:
+    """Return an error text that begins with the address that refused a download, its credentials left out."""
+    if refusal := _REFUSAL.search(text):
+        scheme, address, reason = refusal.groups()
+        return f"{what}: {scheme}{address} answers: {reason}\n{cure}.\n{text}"
+    return f"{what}\n{text}"
 
 
 def _go_env() -> dict[str, str]:
@@ -201,6 +249,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
     scratch.chmod(0o755)
     try:
         yield scratch
+        os.sync()  # or a power failure after the rename leaves a tool without its content
         scratch.rename(folder)
     except OSError:
         # Another clone was faster: its result has the same key, hence the same content.

@@ -1,13 +1,18 @@
 """The tools' cache: a tool is whole or not there."""
 
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from sandbox import tools
-from sandbox.layout import Layout
+from sandbox.layout import Layout, cache_dir
 from sandbox.shell import SandboxError
+from tests.support.ports import free_port
 
 GOOD = 'package main\n\nfunc main() { println("hello") }\n'
 
@@ -60,6 +65,95 @@ def test_what_a_killed_build_left_is_swept_away(layout: Layout) -> None:
     left.mkdir(parents=True)
     folder = tools.build("hello", layout)
     assert list(folder.parent.iterdir()) == [folder]
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """Serve a registry that forbids everything, and return its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_refused_download_names_tool_address_and_cure(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    source = tools.TOOLS / "hello"
+    (source / "main.go").write_text('package main\n\nimport _ "example.com/lib"\n\nfunc main() {}\n')
+    (source / "go.mod").write_text("module hello\n\ngo 1.24\n\nrequire example.com/lib v1.0.0\n")
+    lock = "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
+    (source / "go.sum").write_text(f"example.com/lib v1.0.0 {lock}example.com/lib v1.0.0/go.mod {lock}")
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
+    with refusing() as address:
+        server = address if answers else f"127.0.0.1:{free_port()}"
+        monkeypatch.setenv("GOPROXY", f"http://{server}")
+        with pytest.raises(SandboxError) as error:
+            tools.build("hello", layout)
+    first = str(error.value).split("\n")[0]
+    assert first.startswith(f"tools/hello could not be built: http://{server}/example.com/lib/@v/v1.0.0")
+    assert first.endswith("403 Forbidden" if answers else "connect: connection refused")
+    assert "Set GOPROXY to a Go module proxy that this machine may use" in str(error.value)
+    assert list((layout.cache / "tools").iterdir()) == []
+
+
+def test_refused_debian_packages_name_address_and_cure(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "apt"
+    for name in ("lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    with refusing() as address:
+        (folder / "sources.list").write_text(f"deb [trusted=yes] http://{address}/debian bookworm main\n")
+        (folder / "apt.conf").write_text(
+            f'Dir::Etc {{ SourceList "{folder}/sources.list"; SourceParts "/none"; Parts "/none"; Main "/none"; }};'
+            f'Dir::State::Lists "{folder}/lists"; Dir::Cache "{folder}/cache"; Acquire::Retries "0";'
+        )
+        monkeypatch.setenv("APT_CONFIG", str(folder / "apt.conf"))
+        with pytest.raises(SandboxError) as error:
+            tools.unpack_debian(layout)
+    text = str(error.value)
+    assert text.startswith(f"Debian's programs could not be fetched: http://{address}/debian/dists/bookworm/")
+    assert "403  Forbidden" in text.split("\n")[0]
+    assert "/etc/apt/sources.list" in text
+    assert list((layout.cache / "tools").iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [0, 40, 100, 100_000])
+def test_a_program_cut_short_in_the_cache_is_named_and_built_anew(
+    length: int, layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tools.build("hello", layout) / "hello"
+    capsys.readouterr()
+    with program.open("r+b") as file:
+        file.truncate(length)
+    tools.build("hello", layout)
+    assert f"{program} in the cache is damaged" in capsys.readouterr().out
+    assert subprocess.run([str(layout.bin / "greet")], capture_output=True, text=True, check=True).stderr == "hello\n"
+
+
+def test_what_was_never_written_is_damaged_and_the_real_cache_is_whole(tmp_path: Path) -> None:
+    program = tmp_path / "tool" / "program"
+    program.parent.mkdir()
+    program.write_bytes(bytes(5000))
+    tools._drop_if_damaged(program.parent, program.parent.iterdir())
+    assert not program.parent.exists()
+    cached = [each for each in (cache_dir() / "tools").glob("*/*") if each.is_file() and not each.is_symlink()]
+    cached += [each for each in (cache_dir() / "tools").glob("debian-*/usr/*bin/*") if not each.is_symlink()]
+    assert [each for each in cached if not tools._is_whole(each)] == []
+    assert len(cached) > 20
 
 
 def test_every_tool_is_pinned_and_locked() -> None:
