@@ -7,6 +7,7 @@ registry whichever registry a name begins with.
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tarfile
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sandbox.layout import REGISTRY, Layout
 from sandbox.namespace import Namespace
@@ -41,6 +42,7 @@ PROGRAMS: Final = ("argocd", "helm", "kustomize", "operator", "prometheus", "pro
 MODEL: Final = "vllm-eval/sandbox-model:latest"
 # Every evaluation image ever built stays in the registry; past this it is begun anew, which costs some two minutes.
 REGISTRY_BYTES: Final = 10 * 10**9
+SMALL: Final = 2**20
 
 
 def store(layout: Layout) -> Path:
@@ -60,6 +62,7 @@ def store(layout: Layout) -> Path:
         else:
             owner.write_text(layout.name)
             drop_if_large(folder / "registry", REGISTRY_BYTES)
+            drop_if_damaged(folder / "registry")
     chosen.write_text(str(folder))
     return folder
 
@@ -69,6 +72,13 @@ def drop_if_large(folder: Path, limit: int) -> None:
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if used > limit:
         say(f"  the cached images take {used / 1e9:.0f} GB: they are removed and built anew")
+        shutil.rmtree(folder)
+
+
+def drop_if_damaged(folder: Path) -> None:
+    """Remove a registry with a blob cut short, as a power failure leaves it; no process may use it."""
+    if damaged := _cut_short(folder / "docker/registry/v2/blobs/sha256"):
+        say(f"  {damaged} in the image cache is damaged: all images are removed and built anew")
         shutil.rmtree(folder)
 
 
@@ -225,3 +235,28 @@ def _staging(namespace: Namespace) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cut_short(blobs: Path) -> Path | None:
+    """Return a blob that has not the content or the size that its name, or a manifest that lists it, says.
+
+    Large blobs are not read, which would take a minute: a manifest knows how large they are.
+    """
+    for file in blobs.glob("*/*/data"):
+        if file.stat().st_size > SMALL:
+            continue
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != file.parent.name:
+            return file
+        try:
+            manifest: dict[str, Any] = json.loads(content)
+        except ValueError:
+            continue  # a small layer
+        # An image's own configuration has a `config` too, which is of another kind.
+        listed = [manifest.get("config", {}), *manifest.get("layers", []), *manifest.get("manifests", [])]
+        for part in [each for each in listed if "digest" in each]:
+            name = str(part["digest"]).removeprefix("sha256:")
+            blob = blobs / name[:2] / name / "data"
+            if not blob.exists() or blob.stat().st_size != part["size"]:
+                return blob
+    return None
