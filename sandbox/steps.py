@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from sandbox import chart, cluster, doctor, evaluation, git, images, monitoring, stack, tools
+from sandbox import chart, cluster, doctor, evaluation, failure, git, images, monitoring, stack, tools
 from sandbox.cluster import MANIFESTS, kubectl
 from sandbox.layout import Layout
 from sandbox.namespace import Namespace
-from sandbox.shell import stage
+from sandbox.shell import SandboxError, stage
 
 Step = Callable[[Namespace], None]
 
@@ -86,9 +86,18 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
 
 
 def up(layout: Layout) -> Namespace:
-    """Run every step."""
+    """Run every step.
+
+    Raises
+    ------
+    SandboxError
+        Names the step that failed, its likely cause and the folder with all logs.
+    """
     namespace = Namespace(layout)
     for title, step in STEPS:
-        with stage(title):
-            step(namespace)
+        try:
+            with stage(title):
+                step(namespace)
+        except SandboxError as error:
+            raise failure.explained(namespace, title, error) from error
     return namespace

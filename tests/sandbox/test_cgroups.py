@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sandbox import doctor, namespace
-from sandbox.layout import REPOSITORY, Layout, cache_dir
+from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import CGROUPS, Namespace
 from sandbox.shell import wait_for
 
@@ -50,14 +50,6 @@ print(json.dumps(seen))
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    (tmp_path / "tools").symlink_to(cache_dir() / "tools")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/pause").symlink_to(cache_dir() / "bin/pause")
-    return tmp_path
-
-
 def lifetime(cache: Path, mount: str) -> dict[str, Any]:
     shell = f'mount --make-rprivate /; {mount} exec "$@"'
     command = ["unshare", "--mount", "sh", "-ec", shell, "sh", sys.executable, "-c", SCRIPT, str(cache)]
@@ -87,11 +79,11 @@ def version2() -> Path | None:
 
 
 @pytest.mark.skipif(version2() is None, reason="this kernel has no version 2 mounted")
-def test_version_2_passes_its_controllers_on_and_leaves_nothing(cache: Path) -> None:
+def test_version_2_passes_its_controllers_on_and_leaves_nothing(empty_cache: Path) -> None:
     mounted = version2()
     assert mounted
     with passing_on(mounted) as controllers:
-        seen = lifetime(cache, "mount -t cgroup2 cgroup2 /sys/fs/cgroup;")
+        seen = lifetime(empty_cache, "mount -t cgroup2 cgroup2 /sys/fs/cgroup;")
     assert seen["first"][-1] == seen["daemon"][-1] == "0::/init"
     assert "1" in seen["processes"]
     assert sorted(seen["pods"]) == controllers, "pods would have no cgroups"
@@ -100,8 +92,8 @@ def test_version_2_passes_its_controllers_on_and_leaves_nothing(cache: Path) -> 
 
 
 @pytest.mark.skipif((CGROUPS / "cgroup.controllers").exists(), reason="this machine has version 2 alone")
-def test_version_1_joins_every_hierarchy_and_leaves_nothing(cache: Path) -> None:
-    seen = lifetime(cache, "")
+def test_version_1_joins_every_hierarchy_and_leaves_nothing(empty_cache: Path) -> None:
+    seen = lifetime(empty_cache, "")
     listed = [line.split(":", 2) for line in seen["first"]]
     assert listed
     assert seen["daemon"] == seen["first"]
@@ -110,8 +102,8 @@ def test_version_1_joins_every_hierarchy_and_leaves_nothing(cache: Path) -> None
     assert seen["left"] == []
 
 
-def test_a_start_that_was_killed_is_made_good_and_leaves_no_orphan(cache: Path) -> None:
-    sandbox = Namespace(Layout(cache, NAME))
+def test_a_start_that_was_killed_is_made_good_and_leaves_no_orphan(empty_cache: Path) -> None:
+    sandbox = Namespace(Layout(empty_cache, NAME))
     try:
         sandbox.start()
         orphan = sandbox.pid()

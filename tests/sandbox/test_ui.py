@@ -7,48 +7,38 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox import ui
-from sandbox.layout import REPOSITORY, Layout, cache_dir
+from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
 from sandbox.shell import SandboxError, wait_for
+from tests.sandbox.conftest import Program
 from tests.support.ports import free_port
 
 INSIDE = 8000
 # Says where every Service's pod is, as the API server would.
-KUBECTL = f"""#!/bin/sh
-cat <<END
+KUBECTL = f"""cat <<END
 {{"items": [{{"endpoints": [{{"addresses": ["127.0.0.1"], "conditions": {{"ready": true}}}}],
   "ports": [{{"name": "metrics", "port": 1}}, {{"name": "web", "port": {INSIDE}}}, {{"name": "https", "port": 9}}]}}]}}
-END
-"""
+END"""
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Namespace]:
-    """Namespaces as `make up` makes them, with a web server in place of a cluster."""
-    (tmp_path / "tools").symlink_to(cache_dir() / "tools")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/pause").symlink_to(cache_dir() / "bin/pause")
-    (tmp_path / "bin/kubectl").write_text(KUBECTL)
-    (tmp_path / "bin/kubectl").chmod(0o755)
+def served(sandbox: Namespace, program: Program, tmp_path: Path) -> Namespace:
+    """Namespaces with a web server in place of a cluster."""
+    program("kubectl", KUBECTL)
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages/hello").write_text("seen\n" * 100_000)
-    monkeypatch.setenv("VLLM_EVAL_CACHE", str(tmp_path))
-    namespace = Namespace(Layout.of_this_clone())
-    namespace.start()
     server = [sys.executable, "-m", "http.server", "--bind=127.0.0.1", f"--directory={tmp_path}/pages", str(INSIDE)]
-    namespace.daemon("server", server)
+    sandbox.daemon("server", server)
     probe = [sys.executable, "-c", f"import socket; socket.create_connection(('127.0.0.1', {INSIDE}))"]
-    wait_for("the server inside", lambda: namespace.run(probe) == "", seconds=20)
-    yield namespace
-    namespace.stop()
+    wait_for("the server inside", lambda: sandbox.run(probe) == "", seconds=20)
+    return sandbox
 
 
 @pytest.fixture
@@ -79,7 +69,7 @@ def children(pid: int) -> str:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
 
 
-def test_pages_inside_are_seen_outside_until_ctrl_c(sandbox: Namespace, ports: list[int]) -> None:
+def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: list[int]) -> None:
     with pytest.raises(ConnectionRefusedError):
         get(INSIDE)  # it listens inside alone
     process = start(ports)
@@ -104,12 +94,12 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(sandbox: Namespace, ports: l
             get(port)
 
 
-def test_an_open_ui_keeps_no_ended_sandbox_alive(sandbox: Namespace, ports: list[int]) -> None:
+def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[int]) -> None:
     process = start(ports)
     try:
         assert get(ports[1])
-        network = Path(f"/proc/{sandbox.pid()}/ns/net").readlink()
-        sandbox.stop()
+        network = Path(f"/proc/{served.pid()}/ns/net").readlink()
+        served.stop()
         time.sleep(0.5)
         held = {(each / "ns/net").readlink() for each in Path(f"/proc/{process.pid}/task").iterdir()}
         assert network not in held

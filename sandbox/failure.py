@@ -1,0 +1,55 @@
+"""What a failed `make up` leaves for whoever looks into it: one folder with everything, and the likely cause."""
+
+import contextlib
+import json
+from typing import Any, Final
+
+from sandbox.cluster import kubectl
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError
+
+FILES: Final = {
+    "events.txt": ("get", "events", "-A", "--sort-by=.lastTimestamp"),
+    "objects.yaml": ("get", "pods,jobs,cronjobs,pvc,nodes", "-A", "-o", "yaml"),
+    "pods.txt": ("describe", "pods", "-A"),
+}
+WARNINGS: Final = ("get", "events", "-A", "--field-selector=type=Warning", "--sort-by=.lastTimestamp", "-o", "json")
+LINES: Final = 5
+
+
+def explained(namespace: Namespace, title: str, error: SandboxError) -> SandboxError:
+    """Return the error of a stage with its likely causes and the folder with logs, events and objects."""
+    logs = namespace.layout.logs
+    if not logs.exists():
+        return error  # nothing was begun
+    for name, words in FILES.items():
+        with contextlib.suppress(SandboxError):
+            (logs / name).write_text(kubectl(namespace, *words, "--request-timeout=20s"))
+    quoted = "".join(f"\n  {each}" for each in [*_ended(namespace), *_warnings(namespace)])
+    return SandboxError(
+        f"{title}: {error}"
+        + (f"\nlikely cause:{quoted}" if quoted else "")
+        + f"\nlogs, events and objects: {logs}\n`make up` goes on from here, `make down` removes everything"
+    )
+
+
+def _ended(namespace: Namespace) -> list[str]:
+    """Return the last words of every process that should run and does not."""
+    found = []
+    if namespace.pid() is not None:
+        for file in sorted(namespace.layout.state.glob("*.pid")):
+            if file.stem != "init" and not namespace.alive(file.stem):
+                log = namespace.layout.logs / f"{file.stem}.log"
+                last = log.read_text(errors="replace").splitlines()[-LINES:] if log.exists() else []
+                found.append("\n    ".join([f"{file.stem} has ended:", *last]))
+    return found
+
+
+def _warnings(namespace: Namespace) -> list[str]:
+    """Return the cluster's last warnings, each once."""
+    try:
+        events: list[dict[str, Any]] = json.loads(kubectl(namespace, *WARNINGS, "--request-timeout=20s"))["items"]
+    except (SandboxError, ValueError):
+        return []
+    said = [f"{each['involvedObject'].get('name')}: {each.get('reason')}: {each.get('message')}" for each in events]
+    return list(dict.fromkeys(said))[-LINES:]

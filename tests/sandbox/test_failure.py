@@ -1,0 +1,86 @@
+"""A stage that fails says which, why and where everything is; real processes, real namespaces."""
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+
+from sandbox import steps
+from sandbox.layout import Layout
+from sandbox.namespace import Namespace
+from sandbox.shell import SandboxError, wait_for
+from tests.sandbox.conftest import Program
+
+WARNING = {"involvedObject": {"name": "evalchemy-0-x"}, "reason": "Failed", "message": "Failed to pull image"}
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+
+
+def failing(title: str, step: Callable[[Namespace], None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the stage of that title do `step`, those before it nothing, and return the error of `make up`."""
+    titles = [each for each, _ in steps.STEPS]
+    done: list[str] = []
+    fakes = [(each, step if each == title else lambda _, each=each: done.append(each)) for each in titles]
+    monkeypatch.setattr(steps, "STEPS", fakes)
+    with pytest.raises(SandboxError) as error:
+        steps.up(Layout.of_this_clone())
+    assert done == titles[: titles.index(title)]
+    return str(error.value)
+
+
+@pytest.mark.parametrize("title", [title for title, _ in steps.STEPS[1:]])
+def test_every_stage_names_itself_the_cause_and_the_folder(
+    title: str, empty_cache: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout.of_this_clone()
+    layout.logs.mkdir(parents=True)
+
+    def step(namespace: Namespace) -> None:
+        raise SandboxError("exit code 1 of: something\nits own last line")
+
+    text = failing(title, step, monkeypatch)
+    assert text.startswith(f"{title}: exit code 1 of: something\nits own last line")
+    assert f"logs, events and objects: {layout.logs}" in text
+    assert "`make up` goes on from here" in text
+
+
+def test_the_first_stage_has_changed_nothing_and_names_no_folder(
+    empty_cache: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(namespace: Namespace) -> None:
+        raise SandboxError("this machine lacks something")
+
+    assert failing("prerequisites", step, monkeypatch) == "this machine lacks something"
+    assert not Layout.of_this_clone().state.exists()
+
+
+@needs_root
+def test_a_process_that_died_is_quoted(sandbox: Namespace, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("kubectl", "echo connection refused >&2; exit 1")
+
+    def step(namespace: Namespace) -> None:
+        namespace.daemon("lives", ["sleep", "60"])
+        namespace.daemon("etcd", ["sh", "-c", "echo listening; echo 'bind: address already in use' >&2; exit 3"])
+        wait_for("the API server", lambda: False, seconds=1)
+
+    text = failing("cluster", step, monkeypatch)
+    assert "cluster: the API server: not after 1 s" in text
+    assert "likely cause:\n  etcd has ended:\n    listening\n    bind: address already in use" in text
+    assert "lives has ended" not in text
+
+
+@needs_root
+def test_the_clusters_warnings_are_quoted_and_its_objects_kept(
+    sandbox: Namespace, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = json.dumps({"items": [WARNING, WARNING]})
+    program("kubectl", f'case "$*" in *Warning*) echo \'{events}\' ;; *) echo "said to: $*" ;; esac')
+
+    def step(namespace: Namespace) -> None:
+        raise SandboxError("still running after 180 s")
+
+    text = failing("services ready", step, monkeypatch)
+    assert text.count("evalchemy-0-x: Failed: Failed to pull image") == 1
+    for name, words in {"events.txt": "get events", "objects.yaml": "get pods,jobs", "pods.txt": "describe"}.items():
+        assert f"said to: {words}" in (sandbox.layout.logs / name).read_text()
