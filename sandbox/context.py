@@ -221,6 +221,6 @@ def _open_stack(context: Context) -> None:
         context.pulumi("stack", "output", "--json")
     except CommandError as error:
         raise SandboxError(
-            f"the stack {context.stack} cannot be opened: {error.output.splitlines()[-1]}\n"
+            f"the stack {context.stack} cannot be opened: {error.last}\n"
             f"Log in to its backend (pulumi login), and if it is new: pulumi stack init {context.stack}"
         ) from error

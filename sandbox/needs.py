@@ -144,4 +144,4 @@ def _get(runner: Runner, path: str) -> Any:  # noqa: ANN401 (JSON)
     except CommandError as error:
         if "(NotFound)" in error.output:
             return None
-        raise SandboxError(f"the cluster does not answer {path}: {error.output.splitlines()[-1]}") from error
+        raise SandboxError(f"the cluster does not answer {path}: {error.last}") from error

@@ -18,11 +18,16 @@ class SandboxError(Exception):
 class CommandError(SandboxError):
     """A command that ended badly; `output` is all that it printed."""
 
-    def __init__(self, words: Sequence[str], code: int, output: str, log: Path | None) -> None:
+    def __init__(self, words: Sequence[str], end: str, output: str, log: Path | None) -> None:
         self.output = output.strip()
         tail = "\n".join(self.output.splitlines()[-15:])
         where = f"\n(all of it: {log})" if log else ""
-        super().__init__(f"exit code {code} of: {' '.join(words)}\n{tail}{where}")
+        super().__init__(f"{end} of: {' '.join(words)}\n{tail}{where}")
+
+    @property
+    def last(self) -> str:
+        """The last line that it printed, where most programs say why."""
+        return (self.output.splitlines() or ["it printed nothing"])[-1]
 
 
 def say(text: str) -> None:
@@ -74,9 +79,9 @@ def run(
     Raises
     ------
     CommandError
-        With the command, its exit code and the end of its output, when it fails.
+        With the command, its end and the last lines of its output, when it fails or takes too long.
     SandboxError
-        When there is no such program, or it does not end.
+        When there is no such program.
     """
     words = [str(word) for word in command]
     try:
@@ -86,13 +91,19 @@ def run(
     except FileNotFoundError as missing:
         raise SandboxError(f"{words[0]}: no such program") from missing
     except subprocess.TimeoutExpired as expired:
-        raise SandboxError(f"still running after {timeout:.0f} s: {' '.join(words)}") from expired
+        output = b"".join(each for each in (expired.stdout, expired.stderr) if isinstance(each, bytes))
+        _keep(log, text := output.decode(errors="replace"))
+        raise CommandError(words, f"still running after {timeout:.0f} s", text, log) from expired
+    _keep(log, done.stdout + done.stderr)
+    if done.returncode != 0:
+        raise CommandError(words, f"exit code {done.returncode}", done.stdout + done.stderr, log)
+    return done.stdout
+
+
+def _keep(log: Path | None, output: str) -> None:
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(done.stdout + done.stderr)
-    if done.returncode != 0:
-        raise CommandError(words, done.returncode, done.stdout + done.stderr, log)
-    return done.stdout
+        log.write_text(output)
 
 
 def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float, interval: float = 0.5) -> T:

@@ -1,7 +1,6 @@
 """`make up CONTEXT=name` on a real API server by the real engine: from the checks to the table from Prometheus."""
 
 import re
-import socket
 import threading
 import time
 import urllib.request
@@ -22,6 +21,7 @@ from tests.components.engine import Project
 from tests.monitoring.support import prometheus as local
 from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus, storage_class
 from tests.support.apiserver import ApiServer
+from tests.support.ports import own_address
 from tests.support.pushgateway import running_pushgateway
 
 PODS = "/api/v1/namespaces/vllm-eval/pods"
@@ -61,13 +61,6 @@ def project(cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def target(tmp_path: Path) -> Context:
     return Context(CONTEXT, "dev", Layout(tmp_path / "cache", "test"))
-
-
-def own_address() -> str:
-    """Return an address of this machine that is not loopback, which a Service may not lead to."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing
-        return str(probe.getsockname()[0])
 
 
 @contextmanager

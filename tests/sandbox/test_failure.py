@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sandbox import steps
 from sandbox.layout import Layout
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, wait_for
+from sandbox.shell import SandboxError, run, wait_for
 from tests.sandbox.conftest import Program
 
 WARNING = {"involvedObject": {"name": "evalchemy-0-x"}, "reason": "Failed", "message": "Failed to pull image"}
@@ -53,6 +54,15 @@ def test_the_first_stage_has_changed_nothing_and_names_no_folder(
 
     assert failing("prerequisites", step, monkeypatch) == "this machine lacks something"
     assert not Layout.of_this_clone().state.exists()
+
+
+def test_a_command_that_hangs_is_quoted_and_its_output_kept(tmp_path: Path) -> None:
+    log = tmp_path / "logs/slow.log"
+    with pytest.raises(SandboxError) as error:
+        run(["sh", "-c", "echo waiting for the lock; exec sleep 30"], timeout=1, log=log)
+    assert str(error.value).startswith("still running after 1 s of: sh -c")
+    assert f"\nwaiting for the lock\n(all of it: {log})" in str(error.value)
+    assert log.read_text() == "waiting for the lock\n"
 
 
 @needs_root

@@ -1,8 +1,12 @@
 """Bad situations get one clear error before anything is changed."""
 
 import dataclasses
+import os
 import shutil
-import urllib.error
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from sandbox import doctor, requests, stack
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
 from sandbox.shell import SandboxError
+from tests.support.ports import free_port, own_address
 
 
 @pytest.fixture
@@ -69,13 +74,53 @@ def test_a_wrong_variable_is_named_with_its_value_and_the_cure(environment: dict
         requests.check(environment)
 
 
-def test_an_endpoint_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(url: str, timeout: float) -> None:
-        raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+def test_an_endpoint_that_does_not_answer_is_named() -> None:
+    endpoint = f"http://{own_address()}:{free_port(own_address())}/v1"
+    with pytest.raises(SandboxError, match=rf"MODEL_ENDPOINT is '{endpoint}', and it does not answer: .*refused"):
+        requests.check({"MODEL": "m", "MODEL_ENDPOINT": endpoint})
 
-    monkeypatch.setattr("urllib.request.urlopen", refused)
-    with pytest.raises(SandboxError, match=r"'http://vllm:8000/v1', and it does not answer: .*Connection refused"):
-        requests.check({"MODEL": "m", "MODEL_ENDPOINT": "http://vllm:8000/v1"})
+
+def test_an_endpoint_that_asks_for_a_key_answers() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(401)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    asked: list[str] = []
+    with ThreadingHTTPServer((own_address(), 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        requests.check({"MODEL": "m", "MODEL_ENDPOINT": f"http://{own_address()}:{server.server_port}/v1/"})
+        server.shutdown()
+    assert asked == ["/v1/models"]
+
+
+@pytest.mark.parametrize("absent", ["go", *doctor.PROGRAMS])
+def test_each_program_that_is_missing_is_named_alone(
+    absent: str, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = doctor.problems(layout)
+    folder = tmp_path / "path"
+    folder.mkdir()
+    for name in {"go", *doctor.PROGRAMS} - {absent}:
+        (folder / name).symlink_to(shutil.which(name) or "/nowhere")
+    monkeypatch.setenv("PATH", str(folder))
+    (problem,) = [each for each in doctor.problems(layout) if each not in usual]
+    assert problem.startswith(f"there is no `{absent}`: ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_that_is_nearly_full_is_named_with_what_is_needed(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from sandbox import doctor; from sandbox.layout import Layout\n"
+        "print(doctor.problems(Layout(Path(sys.argv[1]) / 'not/yet', 'test')))"
+    )
+    shell = f'mount --make-rprivate /; mount -t tmpfs -o size=50m tmpfs {tmp_path}; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-ec", shell, "sh", sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert f"{tmp_path} has 0.1 GB free, the sandbox needs 12: free some, or set VLLM_EVAL_CACHE" in done.stdout
 
 
 @pytest.mark.parametrize(
