@@ -5,6 +5,9 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from sandbox import context, requests, ui
+from sandbox.layout import Layout
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 TARGETS: Final = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 TEXTS: Final = [
@@ -19,6 +22,26 @@ def test_every_make_command_in_docs_workflows_and_messages_is_a_target() -> None
     for path in TEXTS:
         told = re.findall(r"(?:`|^ *|run: |\$ )make ([a-z][a-z-]+)\b(?=[`\s;]|$)", path.read_text(), re.MULTILINE)
         assert set(told) <= TARGETS, path
+
+
+def told(command: str) -> list[dict[str, str]]:
+    """Return the variables of each such make command in the docs."""
+    texts = "\n".join(path.read_text() for path in TEXTS)
+    found = re.findall(rf"(?:^|`)make {command}((?: [A-Z_]+=[^\s`]+)+)(?=[`\s])", texts, re.MULTILINE)
+    return [dict(word.split("=", 1) for word in each.split()) for each in found]
+
+
+def test_the_variables_of_documented_commands_are_taken(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "test")
+    commands = [*told("up"), *told("doctor")]
+    assert len(commands) >= 6
+    for each in [variables for variables in commands if "…" not in str(variables)]:
+        assert set(each) <= {"CONTEXT", "STACK", "MODEL_ENDPOINT", "MODEL", "MODEL_TAG", "LIMIT"}, each
+        requests.settings(each)
+        target = context.of(each, layout)
+        assert target is None or target.name == each["CONTEXT"]
+    assert [[page.port for page in ui.chosen(each)] for each in told("ui")] == [[18080, 19090, 19093]] * len(told("ui"))
+    assert told("ui")
 
 
 def test_every_described_target_is_phony_or_a_file() -> None:
