@@ -96,7 +96,10 @@ def check(context: Context, environment: Mapping[str, str]) -> needs.Found:
         asked = stack.check(context.stack, _changes(context, environment))
     except SandboxError as error:
         faults.append(str(error))
-    found = needs.look(context, context.name, context.stack, asked, faults)
+    if shutil.which("kubectl", path=context.env()["PATH"]) is None:
+        faults.append("there is no `kubectl` to ask the cluster with: install it, or build ours by `make tools`")
+    else:
+        found = needs.look(context, context.name, context.stack, asked, faults)
     if faults:
         lines = "\n".join(f"  - {each}" for each in faults)
         raise SandboxError(f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}")

@@ -186,6 +186,13 @@ def test_an_unreachable_cluster_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     assert text.count("\n") == 1
 
 
+def test_without_kubectl_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "there is no `kubectl` to ask the cluster with: install it, or build ours by `make tools`" in refusal(
+        tmp_path
+    )
+
+
 def test_an_unknown_stack_names_those_that_are_there(cluster: ApiServer, tmp_path: Path) -> None:
     assert "STACK is 'pord', but there is no Pulumi.pord.yaml: write it, or name one of dev, local, prod" in refusal(
         tmp_path, CONTEXT, "pord"

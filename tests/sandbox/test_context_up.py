@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import chart, context, requests, stack
+from sandbox import chart, context, needs, requests, stack
 from sandbox.context import Context
 from sandbox.layout import Layout
 from sandbox.shell import SandboxError
@@ -137,6 +137,49 @@ def test_up_deploys_waits_and_prints_the_scores(
     assert re.search(r"google/gemma-3-270m +dev +custom_task_1 +0\.800 ± 0\.020 +50/50", said)
     assert project.file.read_text() == before, "the caller's stack file is theirs"
     assert (target(tmp_path).logs / "pulumi-up.log").read_text()
+
+
+def test_argo_cds_job_counts_once_it_is_the_updates_own(
+    cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    found = needs.Found("evaluations", "argocd", "argo", 60, None)
+    where = target(tmp_path)
+    for name in ("evaluations", "argo"):
+        cluster.api.apply(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", **named(name)})
+    assert context._state(where, found) == "there is no Application yet"
+
+    source = {"repoURL": "http://git/it.git", "path": "k8s", "kustomize": {"patches": [{"patch": "new"}]}}
+    destination = {"server": "https://kubernetes.default.svc", "namespace": "evaluations"}
+    path = "/apis/argoproj.io/v1alpha1/namespaces/argo/applications/vllm-evalchemy-job"
+
+    def says(sync: str, compared: dict[str, Any], operation: str = "Succeeded", **status: object) -> str | None:
+        """Let Argo CD report, and return what is waited for."""
+        compared_to = {"source": compared, "destination": destination}
+        time_, full = "2026-01-01T00:00:00Z", {"operation": {}, "phase": operation, "message": "told"}
+        body = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Application",
+            **named("vllm-evalchemy-job"),
+            "spec": {"project": "default", "source": source, "destination": destination},
+            "status": {
+                "sync": {"status": sync, "comparedTo": compared_to},
+                "operationState": {**full, "startedAt": time_},
+                **status,
+            },
+        }
+        cluster.api.apply(path, body)
+        return context._state(where, found)
+
+    condition = {"type": "ComparisonError", "message": "repository not found"}
+    assert says("OutOfSync", source, conditions=[condition]) == "Argo CD: OutOfSync told repository not found"
+    assert says("Synced", {**source, "path": "old"}) == "Argo CD: Synced told"
+    assert says("Synced", source, "Running") == "Argo CD: Synced told"
+    assert says("Synced", source) == "there is no Job yet"
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}}
 
 
 def test_a_stack_that_is_not_there_is_named_before_anything_is_changed(
