@@ -123,6 +123,8 @@ def main() -> int:
     except SandboxError as error:
         return fail(error)
     except KeyboardInterrupt:
+        if name := os.environ.get("CONTEXT"):
+            return fail(SandboxError(f"interrupted; an evaluation that has begun goes on in the cluster of {name!r}"))
         return fail(SandboxError(f"interrupted; run `make {chosen}` again to go on, `make down` to remove everything"))
 
 

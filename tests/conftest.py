@@ -11,7 +11,17 @@ from hypothesis import HealthCheck, settings
 from sandbox.layout import cache_dir
 
 PREFIXES = ("AWS_", "HF_", "MODEL_", "OPENAI_", "PULUMI_", "VLLM_EVAL_")
-NAMES = ("KUBECONFIG", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "MODEL")
+NAMES = (
+    "CONTEXT",
+    "STACK",
+    "UI_PORTS",
+    "KUBECONFIG",
+    "http_proxy",
+    "https_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "MODEL",
+)
 KEPT = ("VLLM_EVAL_CACHE", "HF_HOME")
 
 # At import: session fixtures of other folders start tools before any fixture of this file would run.

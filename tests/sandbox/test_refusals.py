@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sandbox import doctor, requests, stack
+from sandbox.__main__ import COMMANDS, main
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
 from sandbox.shell import SandboxError
@@ -192,3 +193,24 @@ def test_a_wrong_stack_file_is_refused_with_key_and_cure(
     with pytest.raises(SandboxError, match=said):
         doctor.check(dataclasses.replace(layout, cache=tmp_path / "cache"), {})
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "interrupted; run `make up` again to go on, `make down` to remove everything"),
+        ({"CONTEXT": "mine"}, "an evaluation that has begun goes on in the cluster of 'mine'"),
+    ],
+)
+def test_an_interrupt_says_what_goes_on_and_what_to_type(
+    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(layout: Layout) -> int:
+        raise KeyboardInterrupt
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(COMMANDS, "up", interrupted)
+    monkeypatch.setattr(sys, "argv", ["sandbox", "up"])
+    assert main() == 1
+    assert said in capsys.readouterr().err
