@@ -26,7 +26,6 @@ from sandbox.layout import Layout
 from sandbox.namespace import CGROUPS, Namespace
 
 sandbox = Namespace(Layout(Path(sys.argv[1]), {NAME!r}))
-before = sorted(str(each) for each in CGROUPS.glob("**/"))
 try:
     sandbox.start()
     sandbox.daemon("sleeper", ["sleep", "60"])
@@ -40,10 +39,12 @@ try:
         "pods": read("mkdir -p /sys/fs/cgroup/kubepods/pod; cat /sys/fs/cgroup/kubepods/cgroup.controllers || true"),
     }}
     sandbox.start()
+    seen["made"] = len(list(CGROUPS.glob("**/{NAME}")))
     seen["started again"] = sandbox.alive("sleeper")
 finally:
     sandbox.stop()
-seen["left"] = sorted({{str(each) for each in CGROUPS.glob("**/")}} - set(before))
+# By name: other sandboxes of this machine come and go.
+seen["left"] = [str(each) for each in CGROUPS.glob("**/{NAME}")]
 print(json.dumps(seen))
 """
 
@@ -88,6 +89,7 @@ def test_version_2_passes_its_controllers_on_and_leaves_nothing(empty_cache: Pat
     assert "1" in seen["processes"]
     assert sorted(seen["pods"]) == controllers, "pods would have no cgroups"
     assert seen["started again"] is True
+    assert seen["made"] > 0, "the comparison would not see the sandbox's groups"
     assert seen["left"] == []
 
 
@@ -99,6 +101,7 @@ def test_version_1_joins_every_hierarchy_and_leaves_nothing(empty_cache: Path) -
     assert seen["daemon"] == seen["first"]
     assert {path for _, names, path in listed if names} == {"/"}, "each is the root of its own namespace"
     assert seen["started again"] is True
+    assert seen["made"] > 0, "the comparison would not see the sandbox's groups"
     assert seen["left"] == []
 
 
