@@ -11,6 +11,8 @@ from sandbox.shell import SandboxError
 FILES: Final = {
     "events.txt": ("get", "events", "-A", "--sort-by=.lastTimestamp"),
     "objects.yaml": ("get", "pods,jobs,cronjobs,pvc,nodes", "-A", "-o", "yaml"),
+    # A file of its own: before Argo CD there is no such kind.
+    "applications.yaml": ("get", "applications.argoproj.io", "-A", "-o", "yaml"),
     "pods.txt": ("describe", "pods", "-A"),
 }
 WARNINGS: Final = ("get", "events", "-A", "--field-selector=type=Warning", "--sort-by=.lastTimestamp", "-o", "json")
@@ -22,15 +24,20 @@ def explained(namespace: Namespace, title: str, error: SandboxError) -> SandboxE
     logs = namespace.layout.logs
     if not logs.exists():
         return error  # nothing was begun
-    for name, words in FILES.items():
-        with contextlib.suppress(SandboxError):
-            (logs / name).write_text(kubectl(namespace, *words, "--request-timeout=20s"))
+    collect(namespace)
     quoted = "".join(f"\n  {each}" for each in [*_ended(namespace), *_warnings(namespace)])
     return SandboxError(
         f"{title}: {error}"
         + (f"\nlikely cause:{quoted}" if quoted else "")
         + f"\nlogs, events and objects: {logs}\n`make up` goes on from here, `make down` removes everything"
     )
+
+
+def collect(namespace: Namespace) -> None:
+    """Write events and objects beside the logs, as far as the cluster still tells them."""
+    for name, words in FILES.items():
+        with contextlib.suppress(SandboxError):
+            (namespace.layout.logs / name).write_text(kubectl(namespace, *words, "--request-timeout=20s"))
 
 
 def _ended(namespace: Namespace) -> list[str]:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import steps
-from sandbox.cluster import kubectl
+from sandbox import failure, steps
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
 BUNDLE = REPOSITORY / "out" / "e2e"
@@ -63,18 +61,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def keep(namespace: Namespace) -> Path:
     """Copy logs, events and objects to a folder that CI keeps, and return it."""
     shutil.rmtree(BUNDLE, ignore_errors=True)
+    BUNDLE.mkdir(parents=True)
     if namespace.layout.logs.exists():
+        failure.collect(namespace)
         shutil.copytree(namespace.layout.logs, BUNDLE / "logs")
     pods = namespace.layout.state / "overlay/var/log/pods"
     if pods.exists():
         shutil.copytree(pods, BUNDLE / "pods", symlinks=True, ignore_dangling_symlinks=True)
-    for name, words in {
-        "events.txt": ["get", "events", "-A", "--sort-by=.lastTimestamp"],
-        "objects.yaml": ["get", "pods,jobs,cronjobs,applications,pvc", "-A", "-o", "yaml"],
-    }.items():
-        try:
-            (BUNDLE / name).write_text(kubectl(namespace, *words))
-        except SandboxError as error:
-            BUNDLE.mkdir(parents=True, exist_ok=True)
-            (BUNDLE / name).write_text(str(error))
     return BUNDLE

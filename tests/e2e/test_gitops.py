@@ -19,7 +19,7 @@ from sandbox.cluster import kubectl
 from sandbox.layout import REPOSITORY
 from sandbox.monitoring import query
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, wait_for
+from sandbox.shell import CommandError, SandboxError, wait_for
 from tests.e2e import gitops
 from tests.e2e.conftest import LIMIT
 from tests.e2e.endpoints import IMAGE, Endpoint
@@ -275,8 +275,9 @@ def test_five_pushes_during_a_run_still_end_in_a_score(sandbox: Namespace, quick
 
 def test_the_job_changes_hands_with_one_run_each_way(sandbox: Namespace, alone: Endpoint) -> None:
     models = [alone.settings()]
-    with pytest.raises(SandboxError, match=r"evaluation\.owner cannot change from argocd to pulumi"):
+    with pytest.raises(CommandError) as refused:
         deploy(sandbox, models, owner="pulumi")
+    assert "evaluation.owner cannot change from argocd to pulumi" in refused.value.output
     with gitops.watched(sandbox) as seen:
         before = gitops.job(sandbox).uid
         deploy(sandbox, models, owner="none")

@@ -1,0 +1,99 @@
+"""What Alertmanager sends to a webhook, kept as it came.
+
+Run as a program it is the receiver: it appends every notification to a file, a line each.
+"""
+
+import http.server
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox.cluster import kubectl
+from sandbox.layout import NODE_ADDRESS, REPOSITORY
+from sandbox.namespace import Namespace
+
+PORT: Final = 9099
+CONFIG: Final = f"""\
+route:
+  receiver: webhook
+  group_by: [alertname, stack, model]
+  group_wait: 1s
+  group_interval: 5s
+  repeat_interval: 1h
+receivers:
+  - name: webhook
+    webhook_configs: [{{url: "http://{NODE_ADDRESS}:{PORT}/", send_resolved: true}}]
+"""
+
+
+@dataclass(frozen=True)
+class Notification:
+    """One alert of one notification."""
+
+    status: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+
+class Receiver:
+    """A webhook receiver in the sandbox, to which its Alertmanager sends everything."""
+
+    def __init__(self, sandbox: Namespace) -> None:
+        self._sandbox = sandbox
+        self._file = sandbox.layout.state / "notifications.jsonl"
+
+    def start(self) -> None:
+        """Listen, and let Alertmanager know."""
+        self._sandbox.daemon(
+            "receiver",
+            [sys.executable, "-m", "tests.e2e.receiver", self._file],
+            env={"PYTHONPATH": str(REPOSITORY)},
+        )
+        # The operator reads the configuration of an Alertmanager from the Secret of this name.
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "alertmanager-sandbox", "namespace": "monitoring"},
+            "stringData": {"alertmanager.yaml": CONFIG},
+        }
+        kubectl(self._sandbox, "apply", "-f", "-", stdin=json.dumps(secret))
+
+    def received(self) -> list[Notification]:
+        """Return every alert that came, in order."""
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        return [
+            Notification(each["status"], each["labels"], each["annotations"])
+            for line in lines
+            for each in json.loads(line)["alerts"]
+        ]
+
+    def state(self, alert: str) -> dict[tuple[str, str], Notification]:
+        """Return the last word on an alert, by model and task."""
+        return {
+            (each.labels.get("model", ""), each.labels.get("task", "")): each
+            for each in self.received()
+            if each.labels["alertname"] == alert
+        }
+
+    def firing(self, alert: str) -> dict[tuple[str, str], Notification]:
+        """Return those of `state` that fire."""
+        return {key: each for key, each in self.state(alert).items() if each.status == "firing"}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    file: Path
+
+    def do_POST(self) -> None:  # the name is http.server's
+        """Keep one notification."""
+        body: Any = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.file.open("a") as file:
+            file.write(json.dumps(body) + "\n")
+        self.send_response(200)
+        self.end_headers()
+
+
+if __name__ == "__main__":
+    _Handler.file = Path(sys.argv[1])
+    http.server.HTTPServer((NODE_ADDRESS, PORT), _Handler).serve_forever()

@@ -1,0 +1,173 @@
+"""The regression drill: a real drop, a cure, a stop and an outage, from the model's answers to a webhook.
+
+The shipped rules in a real Prometheus, with days of two minutes (`monitoring.day`),
+and a real Alertmanager. `make drill` runs this alone and shows what happens when.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from sandbox import report, stack
+from sandbox.cluster import kubectl
+from sandbox.monitoring import query
+from sandbox.namespace import Namespace
+from sandbox.report import Score
+from sandbox.shell import say, wait_for
+from tests.e2e import gitops
+from tests.e2e.endpoints import Endpoint
+from tests.e2e.receiver import Notification, Receiver
+from tests.monitoring.support.queries import alert_queries, panel_queries, rule_queries
+
+pytestmark = pytest.mark.e2e
+
+TASKS: Final = ("custom_task_1", "custom_task_2")
+ITEMS: Final = 100  # below, a drop from 0.8 to 0.6 can be honestly inconclusive
+DAY: Final = "2m"
+DAY_SECONDS: Final = 120
+STALE_SECONDS: Final = 180  # 36 hours of such days
+REGRESSIONS: Final = ("CustomTaskRegression", "EvaluationRegression")
+# A push of the gateway to a notification: a scrape, two evaluations of rules, and Alertmanager's own pace.
+NOTICE_SECONDS: Final = 45.0
+
+
+@dataclass(frozen=True)
+class Drill:
+    """Two served models, of which one will change, and who hears of it."""
+
+    sandbox: Namespace
+    drifting: Endpoint
+    control: Endpoint
+    receiver: Receiver
+
+    @property
+    def models(self) -> list[str]:
+        """Names of both models."""
+        return [self.drifting.name, self.control.name]
+
+    def evaluate(self) -> None:
+        """Push evaluation code and wait until its run has ended well and Prometheus has its scores."""
+        began = time.monotonic()
+        done = gitops.run_of(self.sandbox, gitops.push_evaluation(self.sandbox))
+        assert done.failed is None
+        say(f"  evaluated in {time.monotonic() - began:.0f} s\n{report.table(self.scores())}")
+
+    def scores(self) -> list[Score]:
+        """Return the scores in Prometheus."""
+        return report.scores(self.sandbox, stack.NAME)
+
+    def score(self, endpoint: Endpoint, task: str) -> float:
+        """Return one of them."""
+        (found,) = (each for each in self.scores() if (each.model, each.task) == (endpoint.name, task))
+        return found.exact_match
+
+    def hears(self, alert: str, expected: Set[tuple[str, str]], *, seconds: float = NOTICE_SECONDS) -> None:
+        """Wait until an alert fires for these models and tasks, and say how long it took; no other may fire."""
+        began = time.monotonic()
+        wait_for(alert, lambda: self.receiver.firing(alert).keys() >= expected, seconds=seconds, interval=1)
+        say(f"  {alert} arrives: {time.monotonic() - began:.0f} s")
+        assert self.receiver.firing(alert).keys() == expected
+
+    def hears_the_end(self, alert: str, *, seconds: float = NOTICE_SECONDS) -> None:
+        """Wait until an alert fires no more, and say how long it took."""
+        began = time.monotonic()
+        wait_for(f"the end of {alert}", lambda: not self.receiver.firing(alert), seconds=seconds, interval=1)
+        say(f"  {alert} resolves: {time.monotonic() - began:.0f} s")
+
+
+@pytest.fixture(scope="module")
+def drill(sandbox: Namespace) -> Iterator[Drill]:
+    """Two models with two good runs each, and a history of more than a day of the rules."""
+    suffix = secrets.token_hex(2)
+    made = Drill(
+        sandbox, Endpoint(sandbox, f"drifting-{suffix}"), Endpoint(sandbox, f"control-{suffix}"), Receiver(sandbox)
+    )
+    made.receiver.start()
+    for endpoint in (made.drifting, made.control):
+        endpoint.start()
+        endpoint.plan(accuracy=0.8)
+    before = gitops.job(sandbox).uid
+    say("\n• two models of accuracy 0.8, evaluated twice")
+    models = [made.drifting.settings(), made.control.settings()]
+    gitops.deploy(sandbox, models=models, evaluation={"limit": ITEMS}, monitoring={"day": DAY})
+    assert gitops.next_run(sandbox, before).failed is None
+    began = time.monotonic()
+    made.evaluate()
+    time.sleep(max(0.0, DAY_SECONDS + 15 - (time.monotonic() - began)))
+    yield made
+    kubectl(sandbox, "-n", "monitoring", "delete", "secret", "alertmanager-sandbox")
+
+
+def test_every_query_of_the_dashboard_and_the_rules_returns_data(drill: Drill) -> None:
+    asked = panel_queries(stack.NAME, models=drill.models, tasks=TASKS)
+    asked += rule_queries(stack.NAME, models=drill.models, day=DAY)
+    assert len(asked) > 30
+    empty = [each.name for each in asked if not query(drill.sandbox, each.promql)]
+    assert empty == []
+    # These have data only when something is wrong, but none may be an error.
+    told = {each.name: query(drill.sandbox, each.promql) for each in alert_queries(stack.NAME, day=DAY)}
+    assert not {name for name in REGRESSIONS if told[name]}, told
+
+
+def test_a_drop_reaches_the_webhook_with_model_task_and_numbers(drill: Drill) -> None:
+    before = {task: drill.score(drill.drifting, task) for task in TASKS}
+    say("\n• the accuracy of one model falls to 0.6")
+    drill.drifting.plan(accuracy=0.6)
+    drill.evaluate()
+    expected = {(drill.drifting.name, task) for task in TASKS}
+    for alert in REGRESSIONS:
+        drill.hears(alert, expected)
+    for task in TASKS:
+        now = drill.score(drill.drifting, task)
+        assert now < 0.9 * before[task]
+        for alert in REGRESSIONS:
+            check_numbers(drill.receiver.firing(alert)[drill.drifting.name, task], [now, before[task]])
+    severities = {each.labels["severity"] for alert in REGRESSIONS for each in drill.receiver.firing(alert).values()}
+    assert severities == {"warning", "critical"}
+
+
+def check_numbers(told: Notification, shares: Sequence[float]) -> None:
+    """Demand that a notification can be understood without looking anything up."""
+    text = told.annotations["description"]
+    for word in (
+        told.labels["model"],
+        told.labels["task"],
+        f"{ITEMS} items",
+        *(f"{each * 100:.4g}%" for each in shares),
+    ):
+        assert word in text, (word, text)
+    assert told.labels["alertname"].lower() in told.annotations["runbook_url"]
+    assert told.labels["model"] in told.annotations["dashboard_url"]
+
+
+def test_the_alerts_resolve_when_the_score_is_back(drill: Drill) -> None:
+    say("\n• its accuracy is 0.8 again")
+    drill.drifting.plan(accuracy=0.8)
+    drill.evaluate()
+    for alert in REGRESSIONS:
+        drill.hears_the_end(alert)
+        assert {key[0] for key in drill.receiver.state(alert)} == {drill.drifting.name}
+
+
+def test_a_stopped_evaluation_is_told(drill: Drill) -> None:
+    say("\n• nothing evaluates any more")
+    expected = {(model, "") for model in drill.models}
+    drill.hears("EvaluationStale", expected, seconds=STALE_SECONDS + NOTICE_SECONDS)
+    assert "ago" in drill.receiver.firing("EvaluationStale")[drill.drifting.name, ""].annotations["description"]
+
+
+def test_a_dead_endpoint_is_told_and_no_score_moves(drill: Drill) -> None:
+    before = drill.scores()
+    assert len(before) == len(drill.models) * len(TASKS)
+    say("\n• one model's endpoint dies")
+    drill.drifting.plan(down=True)
+    gitops.push_evaluation(drill.sandbox)
+    expected = {(drill.drifting.name, task) for task in TASKS}
+    drill.hears("EvaluationFailed", expected, seconds=150)
+    drill.hears_the_end("EvaluationStale", seconds=150)
+    assert drill.scores() == before
+    assert not any(drill.receiver.firing(alert) for alert in REGRESSIONS)
