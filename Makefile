@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-e2e check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-e2e test-all drill check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ test-unit: venv tools
 
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends
 	@$(PYTHON) -m pytest -m e2e tests/e2e
+
+test-all: test  ## `make test`, then what takes longer: kills at every stage of `make up`, two clones at once
+	@$(PYTHON) -m pytest -m slow tests/e2e
+
+drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)
+	@$(PYTHON) -m pytest -q -s -m e2e tests/e2e/test_drill.py
 
 bench-runner: venv tools  ## measure the runner (half an hour) against a raw load generator and lm_eval itself
 	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_runner
