@@ -1,0 +1,122 @@
+"""The sandbox survives its users: killed at every stage of `make up`, and two clones of the project at once.
+
+Each test runs the commands as `make` does, in clones of its own. `make test-all` runs them.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from sandbox.layout import REPOSITORY, Layout
+from sandbox.shell import run
+from sandbox.steps import STEPS
+from tests.e2e.traces import snapshot
+
+pytestmark = pytest.mark.slow
+
+SEED: Final = 20261124
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+UP_SECONDS: Final = 1200.0
+LAYOUT: Final = "from sandbox.layout import Layout; print(Layout.of_this_clone().name)"
+
+
+class Clone:
+    """A clone of the project, as somebody has it who has run `make venv`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        run(["git", "clone", "--quiet", REPOSITORY, folder])
+        self.layout = Layout(cache=Layout.of_this_clone().cache, name=self._python("-c", LAYOUT).strip())
+
+    def start(self, log: Path) -> "subprocess.Popen[str]":
+        """Start `make up` with few items, its output in a file."""
+        with log.open("w") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "sandbox", "up"],
+                cwd=self.folder,
+                env={**os.environ, "LIMIT": "10"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,  # a group of its own, as a shell gives it
+            )
+
+    def down(self) -> None:
+        """Run `make down`."""
+        self._python("-m", "sandbox", "down")
+
+    def _python(self, *words: str) -> str:
+        return run([sys.executable, *words], cwd=self.folder)
+
+
+@pytest.fixture
+def clones(tmp_path: Path) -> Iterator[tuple[Clone, Clone]]:
+    """Two clones, whose sandboxes are gone at the end, whatever happens."""
+    changed = run(["git", "status", "--porcelain"], cwd=REPOSITORY)
+    assert changed == "", f"clones hold what is committed, and this is not:\n{changed}"
+    made = Clone(tmp_path / "one"), Clone(tmp_path / "two")
+    try:
+        yield made
+    finally:
+        for each in made:
+            each.down()
+
+
+def test_two_clones_at_once_print_a_table_each(clones: tuple[Clone, Clone], tmp_path: Path) -> None:
+    logs = [tmp_path / "one.log", tmp_path / "two.log"]
+    running = [clone.start(log) for clone, log in zip(clones, logs, strict=True)]
+    codes = [each.wait(timeout=UP_SECONDS) for each in running]
+    for code, log in zip(codes, logs, strict=True):
+        assert code == 0, log.read_text()[-3000:]
+        assert "gemma-3-270m" in table(log)
+    assert clones[0].layout.name != clones[1].layout.name
+    clones[0].down()
+    assert not clones[0].layout.state.exists()
+    # The other one does not notice.
+    status = run([sys.executable, "-m", "sandbox", "status"], cwd=clones[1].folder)
+    assert "gemma-3-270m" in status
+
+
+def test_up_goes_on_after_a_kill_at_every_stage(clones: tuple[Clone, Clone], tmp_path: Path) -> None:
+    clone, log = clones[0], tmp_path / "up.log"
+    before = snapshot(clone.layout)
+    choose = random.Random(SEED)  # noqa: S311 -- reproducible, not secret
+    for title, _ in STEPS:
+        kind, whole, delay = choose.choice(SIGNALS), choose.random() < 0.5, choose.uniform(0, 3)
+        process = clone.start(log)
+        wait_for_stage(process, log, title)
+        time.sleep(delay)
+        print(f"  {kind.name} to {'all' if whole else 'one'} {delay:.1f} s after the begin of: {title}", flush=True)
+        if process.poll() is None:
+            (os.killpg if whole else os.kill)(process.pid, kind)
+        process.wait(timeout=60)
+        if kind == signal.SIGINT and process.returncode not in (0, -kind):
+            assert "run `make up` again to go on" in log.read_text()
+    process = clone.start(log)
+    assert process.wait(timeout=UP_SECONDS) == 0, log.read_text()[-3000:]
+    assert "gemma-3-270m" in table(log)
+    clone.down()
+    after = snapshot(clone.layout)
+    assert after == before
+
+
+def wait_for_stage(process: "subprocess.Popen[str]", log: Path, title: str) -> None:
+    """Wait until a stage has begun, or all of them are over."""
+    deadline = time.monotonic() + UP_SECONDS
+    while f"• {title} …" not in log.read_text() and process.poll() is None:
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.05)
+    assert process.poll() in (None, 0), log.read_text()[-3000:]
+
+
+def table(log: Path) -> str:
+    """Return what `make up` printed after its last stage."""
+    return log.read_text().rpartition("evaluation: ")[2]
