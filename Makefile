@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-e2e test-all drill check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-e2e test-context test-all drill check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test-unit: venv tools
 
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends
 	@$(PYTHON) -m pytest -m e2e tests/e2e
+
+test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
+	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
 
 test-all: test  ## `make test`, then what takes longer: kills at every stage of `make up`, two clones at once
 	@$(PYTHON) -m pytest -m slow tests/e2e

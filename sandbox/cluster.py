@@ -120,15 +120,13 @@ def kubectl(runner: Runner, *words: str, stdin: str | None = None, timeout: floa
     return runner.run(["kubectl", *words], stdin=stdin, timeout=timeout)
 
 
-def apply(namespace: Namespace, objects: list[dict[str, object]]) -> None:
+def apply(runner: Runner, objects: list[dict[str, object]]) -> None:
     """Apply objects by server-side apply, as the owner `sandbox`."""
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    kubectl(
-        namespace, "apply", "--server-side", "--force-conflicts", "--field-manager=sandbox", "-f", "-", stdin=listed
-    )
+    kubectl(runner, "apply", "--server-side", "--force-conflicts", "--field-manager=sandbox", "-f", "-", stdin=listed)
 
 
-def rollout(namespace: Namespace, workload: str, *, seconds: int = 180) -> None:
+def rollout(runner: Runner, workload: str, *, seconds: int = 180) -> None:
     """Wait until a workload, given as `-n NAMESPACE KIND/NAME`, is available.
 
     Raises
@@ -136,7 +134,7 @@ def rollout(namespace: Namespace, workload: str, *, seconds: int = 180) -> None:
     SandboxError
         After `seconds`, with kubectl's last word.
     """
-    kubectl(namespace, "rollout", "status", f"--timeout={seconds}s", *workload.split(), timeout=seconds + 30)
+    kubectl(runner, "rollout", "status", f"--timeout={seconds}s", *workload.split(), timeout=seconds + 30)
 
 
 def service_proxy(runner: Runner, service: str, path: str, **query: str) -> str:

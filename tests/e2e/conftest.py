@@ -43,7 +43,7 @@ def sandbox(layout: Layout) -> Iterator[Namespace]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the main job first, as `make up` has just left it, and the end of the sandbox last."""
-    order = ["test_main_job", "test_gitops", "test_drill", "test_zz_down"]
+    order = ["test_main_job", "test_gitops", "test_drill", "test_context", "test_zz_down"]
     items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sandbox.cluster import apply, kubectl, rollout
-from sandbox.namespace import Namespace
+from sandbox.shell import Runner
 
 SERVER: Final = Path(__file__).parents[1] / "support" / "openai_server.py"
 NAMESPACE: Final = "serving"
@@ -20,21 +20,21 @@ class Endpoint:
 
     Parameters
     ----------
-    sandbox
-        A sandbox whose registry has the evaluation image.
+    runner
+        Runs kubectl on a cluster that can pull the evaluation image.
     name
         Of Deployment and Service, and the id of the served model.
     """
 
-    def __init__(self, sandbox: Namespace, name: str) -> None:
-        self._sandbox = sandbox
+    def __init__(self, runner: Runner, name: str) -> None:
+        self._runner = runner
         self.name = name
         self._admin = f"/api/v1/namespaces/{NAMESPACE}/services/{name}:{PORT}/proxy/admin"
 
     def start(self) -> None:
         """Create its objects and wait until it answers."""
-        apply(self._sandbox, _objects(self.name))
-        rollout(self._sandbox, f"-n {NAMESPACE} deployment/{self.name}")
+        apply(self._runner, _objects(self.name))
+        rollout(self._runner, f"-n {NAMESPACE} deployment/{self.name}")
 
     def settings(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- settings are of any type
         """Return its entry in the stack's list of models."""
@@ -44,15 +44,15 @@ class Endpoint:
 
     def plan(self, **changes: Any) -> None:  # noqa: ANN401 -- a plan's values are of any type
         """Change how it answers from now on."""
-        kubectl(self._sandbox, "replace", f"--raw={self._admin}", "-f", "-", stdin=json.dumps(changes))
+        kubectl(self._runner, "replace", f"--raw={self._admin}", "-f", "-", stdin=json.dumps(changes))
 
     def asked(self) -> int:
         """Return how many completions it was asked for since the last `forget`."""
-        return int(json.loads(kubectl(self._sandbox, "get", f"--raw={self._admin}"))["requests"])
+        return int(json.loads(kubectl(self._runner, "get", f"--raw={self._admin}"))["requests"])
 
     def forget(self) -> None:
         """Count from zero again."""
-        kubectl(self._sandbox, "delete", f"--raw={self._admin}")
+        kubectl(self._runner, "delete", f"--raw={self._admin}")
 
 
 def _labels(name: str) -> dict[str, str]:

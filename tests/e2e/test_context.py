@@ -1,0 +1,147 @@
+"""`make up CONTEXT=…`: a whole cluster of somebody's own, from the checks to the table, and back to nothing.
+
+Here that cluster is the sandbox's, entered as its users enter it, with nothing of the stack `local` left. With
+CONTEXT set it is that one, such as kind's in `.github/workflows/e2e.yml`, with the official plugins and the real chart.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from sandbox import stack
+from sandbox.cluster import kubectl
+from sandbox.layout import REPOSITORY
+from sandbox.shell import Runner, run
+from tests.e2e.endpoints import Endpoint
+
+pytestmark = pytest.mark.e2e
+
+STACK: Final = "elsewhere"
+LIMIT: Final = 20
+
+
+class Machine:
+    """This machine, with the caller's own kubeconfig."""
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        timeout: float = 600,
+        log: Path | None = None,
+    ) -> str:
+        """Run a command; see `sandbox.shell.run`."""
+        words = [str(each) for each in command]
+        if words[0] == "kubectl":
+            words[1:1] = ["--context", os.environ["CONTEXT"]]
+        return run(words, env={**os.environ, **(env or {})}, cwd=cwd, stdin=stdin, timeout=timeout, log=log)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A cluster, a clone of the project with a stack file for it, and a Pulumi backend of its own."""
+
+    runner: Runner
+    context: str
+    clone: Path
+    env: Mapping[str, str]
+
+    def run(self, *words: str, timeout: float = 1200) -> str:
+        """Run a command in the clone, where the cluster can be reached."""
+        return self.runner.run(["env", "-C", self.clone, *words], env=self.env, timeout=timeout)
+
+    def up(self, **variables: str) -> str:
+        """Run what `make up` runs."""
+        asked = {"CONTEXT": self.context, "STACK": STACK, "LIMIT": str(LIMIT), **variables}
+        return self.run(
+            "env", *(f"{key}={value}" for key, value in asked.items()), sys.executable, "-m", "sandbox", "up"
+        )
+
+    def job(self) -> str:
+        """Return the UID of the Job."""
+        return kubectl(self.runner, "-n", "vllm-eval", "get", "job", "evalchemy", "-o", "jsonpath={.metadata.uid}")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Elsewhere]:
+    """A cluster without the stack; at the end without it again."""
+    clone = tmp_path / "clone"
+    run(["git", "clone", "--quiet", REPOSITORY, clone])
+    (tmp_path / "state").mkdir()
+    env = {
+        "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
+        "PULUMI_HOME": f"{tmp_path}/pulumi",
+        "PULUMI_CONFIG_PASSPHRASE": "elsewhere",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+    runner: Runner
+    if context := os.environ.get("CONTEXT"):
+        runner = Machine()
+        git = {"repository": f"https://github.com/{os.environ['GITHUB_REPOSITORY']}.git"}
+        settings = stack_file(context, {**git, "revision": os.environ["GITHUB_SHA"]}, {})
+    else:
+        sandbox = runner = request.getfixturevalue("sandbox")
+        stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
+        context = "sandbox"
+        chart = {"chart": str(sandbox.layout.state / "argo-cd")}
+        settings = stack_file(context, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
+        env["KUBECONFIG"] = str(sandbox.layout.kubeconfig)
+    (clone / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(settings))
+    made = Elsewhere(runner, context, clone, env)
+    try:
+        yield made
+    finally:
+        pulumi(made, "destroy", "--yes", "--skip-preview")
+
+
+def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dict[str, Any]:
+    """Return a stack for a small cluster that holds nothing else."""
+    groups = {
+        "cluster": {"context": context},
+        "git": git,
+        "argocd": {"reconciliation_seconds": 10, **argocd},
+        "evaluation": {"endpoint_wait_seconds": 60, "results": {"size": "1Gi", "keep": False}},
+        "monitoring": {"release": "sandbox", "scrape_interval_seconds": 5},
+        "models": [],
+    }
+    return {"config": {f"vllm-eval:{name}": values for name, values in groups.items()}}
+
+
+def pulumi(elsewhere: Elsewhere, *words: str) -> str:
+    """Run pulumi on the stack, with the plugins that `make up` takes."""
+    path = elsewhere.run("sh", "-c", "echo $PATH").strip()
+    plugins = [f"{key}={value}" for key, value in stack.plugins(path).items()]
+    return elsewhere.run("env", *plugins, "pulumi", "--non-interactive", *words, "--stack", STACK)
+
+
+def test_up_on_a_cluster_of_ones_own_prints_the_table_and_leaves_nothing_after_destroy(elsewhere: Elsewhere) -> None:
+    endpoint = Endpoint(elsewhere.runner, "elsewhere")
+    endpoint.start()
+    endpoint.plan(accuracy=0.8)
+    pulumi(elsewhere, "stack", "init")
+    url = endpoint.settings()["endpoint"]
+    said = elsewhere.up(MODEL_ENDPOINT=url, MODEL=endpoint.name)
+    rows = [line.split() for line in said.splitlines() if line.startswith(endpoint.name)]
+    assert [row[2] for row in rows] == ["custom_task_1", "custom_task_2"], said
+    assert all(f"{LIMIT}/{LIMIT}" in row for row in rows), said
+    assert endpoint.asked() == 2 * LIMIT
+
+    before = elsewhere.job()
+    elsewhere.up(MODEL_ENDPOINT=url, MODEL=endpoint.name)
+    assert elsewhere.job() == before, "a second `make up` evaluated again"
+    assert endpoint.asked() == 2 * LIMIT
+
+    pulumi(elsewhere, "destroy", "--yes", "--skip-preview")
+    left = kubectl(elsewhere.runner, "get", "namespaces", "-o", "name").split()
+    assert {"namespace/argocd", "namespace/vllm-eval"}.isdisjoint(left)
+    assert json.loads(pulumi(elsewhere, "stack", "export"))["deployment"].get("resources", []) == []
