@@ -51,8 +51,8 @@ shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine until Ctrl-C (UI_PORTS=…)
 	@$(SANDBOX) ui
 
-test:  ## all tests: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
-	@tests/run venv tools lint test-unit test-e2e
+test:  ## all tests within an hour from cold: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
+	@tests/run venv:60 tools:1200 lint:60 test-unit:840 test-e2e:1380
 
 check: venv lint test-unit  ## lint, types and the tests that need no cluster
 

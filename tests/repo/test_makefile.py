@@ -1,6 +1,7 @@
 """The commands that people are told to type exist."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -54,3 +55,23 @@ def test_a_preview_without_a_stack_says_how_to_name_one() -> None:
     done = subprocess.run(["make", "preview"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "make preview STACK=dev" in done.stderr
+
+
+def test_the_stages_of_make_test_have_budgets_that_fit_an_hour() -> None:
+    (stages,) = re.findall(r"@tests/run (.*)", (ROOT / "Makefile").read_text())
+    budgets = {target: int(seconds) for target, seconds in (each.split(":") for each in stages.split())}
+    assert budgets.keys() <= TARGETS
+    assert sum(budgets.values()) <= 3600
+
+
+def test_the_times_of_stages_are_printed_with_what_went_over_budget_or_failed(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    script = shutil.copy(ROOT / "tests/run", tmp_path / "tests/run")
+    (tmp_path / "Makefile").write_text("quick:\n\t@true\nslow:\n\t@sleep 2\nbad:\n\t@false\n")
+    done = subprocess.run([script, "quick:1", "slow:1", "bad", "quick"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    report = done.stdout.partition("=== make bad\n")[2]
+    assert re.search(r"\d s  quick  of 1 s\n +\d s  slow  of 1 s: over budget\n +\d s  bad\n +bad failed\n", report), (
+        report
+    )
+    assert "=== make quick" not in report, "went on after a failure"
