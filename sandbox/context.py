@@ -1,30 +1,23 @@
 """A cluster of the caller's own, named by its context of the kubeconfig. Nothing of the sandbox runs there or here."""
 
-import json
 import os
 import shutil
 import tempfile
-import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from sandbox import needs, report, requests, stack, tools
-from sandbox.cluster import kubectl
+from sandbox import evaluation, needs, report, requests, stack, tools
 from sandbox.layout import REPOSITORY, Layout
-from sandbox.monitoring import query
-from sandbox.shell import CommandError, SandboxError, run, say, stage, wait_for
+from sandbox.shell import CommandError, SandboxError, run, say, stage
 
 # The tool that brings each program, where the caller's PATH has none.
 PROGRAMS: Final = {"kubectl": "kubernetes", "pulumi": "pulumi", "helm": "helm"}
 STACK: Final = "dev"
-JOB: Final = "evalchemy"
-PUSHED: Final = 'max(timestamp(push_time_seconds{job="vllm-eval"}))'
 
 
 @dataclass(frozen=True)
@@ -122,88 +115,34 @@ def up(context: Context, environment: Mapping[str, str]) -> None:
         say("evaluation.owner is none: no evaluation runs")
     else:
         with stage("evaluation"):
-            wait(context, found)
+            evaluation.follow(
+                context,
+                lambda job: pending(context, found, job),
+                namespace=found.namespace,
+                prometheus=found.prometheus,
+                seconds=found.seconds,
+            )
     if found.prometheus is None:
         say("monitoring.enabled is false: no Prometheus has scores; the evaluation's log ends with them")
         return
     say(f"\n{report.table(report.scores(context, context.stack, found.prometheus))}")
 
 
-def wait(context: Context, found: needs.Found) -> None:
-    """Wait for the end of the stack's Job, and for its scores.
-
-    Raises
-    ------
-    SandboxError
-        With the pods' last lines, when the Job fails; with what was seen last, when it does not end.
-    """
-    deadline, said = time.monotonic() + found.seconds, ""
-    while (state := _state(context, found)) is not None:
-        if state != said:
-            say(f"  {state}")
-            said = state
-        if time.monotonic() > deadline:
-            raise SandboxError(f"the evaluation did not end within {found.seconds} s; last seen: {said}")
-        time.sleep(2)
-    job = _job(context, found.namespace) or {}
-    ends = {each["type"]: each for each in job["status"]["conditions"] if each["status"] == "True"}
-    if "Failed" in ends:
-        logs = _logs(context, found.namespace, "--prefix", "--tail=20")
-        raise SandboxError(f"the evaluation failed: {ends['Failed'].get('message', '')}\n{logs}")
-    if (prometheus := found.prometheus) is not None:
-        finished = datetime.fromisoformat(ends["Complete"]["lastTransitionTime"]).timestamp()
-
-        def scraped() -> bool:
-            series = query(context, PUSHED, prometheus)
-            return bool(series) and series[0][1] > finished
-
-        wait_for("the scores in Prometheus", scraped, seconds=180, interval=2)
+def pending(context: Context, found: needs.Found, job: evaluation.Job | None) -> str:
+    """Return what must happen before the Job in the cluster is the stack's own, empty when it is."""
+    if found.owner == "argocd":
+        application = evaluation.application(context, found.argocd)
+        if application is None or not _synced(application):
+            return evaluation.sync_state(application)
+    return "" if job else "there is no Job yet"
 
 
-def _state(context: Context, found: needs.Found) -> str | None:
-    """Return what the evaluation waits for, None when its Job has ended."""
-    if found.owner == "argocd" and (unsynced := _unsynced(context, found.argocd)):
-        return unsynced
-    job = _job(context, found.namespace)
-    if job is None:
-        return "there is no Job yet"
-    if any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in _conditions(job)):
-        return None
-    return _logs(context, found.namespace, "--tail=1") or "the evaluation's pod starts"
-
-
-def _unsynced(context: Context, namespace: str) -> str:
-    """Return what Argo CD has yet to do until the Job in the cluster is the Application's, empty when it is."""
-    words = ("-n", namespace, "get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
-    text = kubectl(context, *words)
-    if not text:
-        return "there is no Application yet"
-    application = json.loads(text)
+def _synced(application: Mapping[str, Any]) -> bool:
+    """Tell whether Argo CD has synced the Application as it is; a status of before was compared with another source."""
     status = application.get("status", {})
     sync, operation = status.get("sync", {}), status.get("operationState", {})
-    # A status of before the update compares with the source of before.
-    current = sync.get("comparedTo", {}).get("source") == application["spec"]["source"]
-    if current and sync.get("status") == "Synced" and operation.get("phase") != "Running":
-        return ""
-    conditions = "; ".join(each["message"] for each in status.get("conditions", []))
-    return f"Argo CD: {sync.get('status', 'Unknown')} {operation.get('message', '')} {conditions}".strip()[:300]
-
-
-def _job(context: Context, namespace: str) -> dict[str, Any] | None:
-    text = kubectl(context, "-n", namespace, "get", "job", JOB, "--ignore-not-found", "-o", "json")
-    return dict(json.loads(text)) if text else None
-
-
-def _conditions(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(job.get("status", {}).get("conditions", []))
-
-
-def _logs(context: Context, namespace: str, *words: str) -> str:
-    try:
-        selector = f"--selector=batch.kubernetes.io/job-name={JOB}"
-        return kubectl(context, "-n", namespace, "logs", selector, *words).strip()
-    except SandboxError as error:
-        return str(error)
+    current = bool(sync.get("comparedTo", {}).get("source") == application["spec"]["source"])
+    return current and sync.get("status") == "Synced" and operation.get("phase") != "Running"
 
 
 def _changes(context: Context, environment: Mapping[str, str]) -> dict[str, Any]:

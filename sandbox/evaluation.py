@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +12,15 @@ from typing import Any, Final
 from sandbox import git, images
 from sandbox.cluster import kubectl
 from sandbox.layout import REPOSITORY
-from sandbox.monitoring import query
+from sandbox.monitoring import PROMETHEUS, query
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, run, say, wait_for
+from sandbox.shell import Runner, SandboxError, run, say, wait_for
 
 IMAGE: Final = "vllm-eval/vllm-eval-evalchemy"
 REGISTRY_OF_IMAGE: Final = "ghcr.io"
-JOB: Final = ("-n", "vllm-eval", "get", "job", "evalchemy", "--ignore-not-found", "-o", "json")
-APPLICATION: Final = ("-n", "argocd", "get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
+NAMESPACE: Final = "vllm-eval"
+JOB: Final = ("get", "job", "evalchemy", "--ignore-not-found", "-o", "json")
+APPLICATION: Final = ("get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
 PATIENCE: Final = 1800.0
 
 
@@ -75,13 +77,14 @@ def write_back(namespace: Namespace, commit: str, digest: str, *, validate: bool
     say(f"  {said.strip()}")
 
 
-def job(namespace: Namespace) -> Job | None:
+def job(runner: Runner, namespace: str = NAMESPACE) -> Job | None:
     """Return the Job on the cluster, or None while there is none."""
-    text = kubectl(namespace, *JOB)
+    text = kubectl(runner, "-n", namespace, *JOB)
     if not text:
         return None
     seen: dict[str, Any] = json.loads(text)
-    conditions = {each["type"]: each for each in seen["status"].get("conditions", []) if each["status"] == "True"}
+    listed = seen.get("status", {}).get("conditions", [])
+    conditions = {each["type"]: each for each in listed if each["status"] == "True"}
     end = conditions.get("Complete") or conditions.get("Failed")
     return Job(
         uid=seen["metadata"]["uid"],
@@ -93,64 +96,106 @@ def job(namespace: Namespace) -> Job | None:
 
 
 def wait(namespace: Namespace) -> Job:
-    """Wait for the end of the Job that belongs to the tip of `main`, and for its scores.
+    """Wait for the end of the Job that belongs to the tip of the sandbox's `main`, and for its scores.
+
+    Raises
+    ------
+    SandboxError
+        See `follow`.
+    """
+    recorded = git.recorded_commit(namespace)
+
+    def pending(found: Job | None) -> str:
+        return "" if found and found.git_commit == recorded else sync_state(application(namespace))
+
+    return follow(namespace, pending, seconds=PATIENCE)
+
+
+def follow(
+    runner: Runner,
+    pending: Callable[[Job | None], str],
+    *,
+    namespace: str = NAMESPACE,
+    prometheus: str | None = PROMETHEUS,
+    seconds: float,
+) -> Job:
+    """Say what the evaluation does until its Job has ended well and its scores are in Prometheus.
+
+    Parameters
+    ----------
+    runner
+        Runs kubectl on the cluster.
+    pending
+        Says what must still happen before the Job in the cluster is the one that is waited for; empty when it is.
+    namespace
+        Of the Job.
+    prometheus
+        The Service of the Prometheus that scrapes the scores; None when none does.
+    seconds
+        How long the run may take.
 
     Raises
     ------
     SandboxError
         With the pods' last lines, when the Job fails; with what was seen last, when it does not end.
     """
-    recorded = git.recorded_commit(namespace)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     said = ""
     while time.monotonic() < deadline:
-        found = job(namespace)
-        if found and found.git_commit == recorded and found.finished:
+        found = job(runner, namespace)
+        state = pending(found)
+        if found and found.finished and not state:
             break
-        state = progress(namespace) if found and found.git_commit == recorded else sync_state(namespace)
+        state = state or progress(runner, namespace)
         if state != said:
             say(f"  {state}")
             said = state
         time.sleep(2)
     else:
-        raise SandboxError(f"the evaluation did not end within {PATIENCE:.0f} s; last seen: {said}")
+        raise SandboxError(f"the evaluation did not end within {seconds:.0f} s; last seen: {said}")
     if found.failed is not None:
-        raise SandboxError(f"the evaluation failed: {found.failed}\n{logs(namespace)}")
-    finished = found.finished
-    wait_for("the scores in Prometheus", lambda: scraped(namespace) > finished, seconds=60)
+        raise SandboxError(f"the evaluation failed: {found.failed}\n{logs(runner, namespace)}")
+    if prometheus is not None:
+        finished = found.finished
+        wait_for("the scores in Prometheus", lambda: scraped(runner, prometheus) > finished, seconds=180)
     return found
 
 
-def sync_state(namespace: Namespace) -> str:
-    """Say in one line what Argo CD makes of the Application."""
-    text = kubectl(namespace, *APPLICATION)
-    if not text:
+def application(runner: Runner, namespace: str = "argocd") -> dict[str, Any] | None:
+    """Return the Application, or None while there is none."""
+    text = kubectl(runner, "-n", namespace, *APPLICATION)
+    return dict(json.loads(text)) if text else None
+
+
+def sync_state(seen: Mapping[str, Any] | None) -> str:
+    """Say in one line what Argo CD makes of an Application."""
+    if seen is None:
         return "there is no Application yet"
-    status = json.loads(text).get("status", {})
+    status = seen.get("status", {})
     conditions = "; ".join(each["message"] for each in status.get("conditions", []))
     operation = status.get("operationState", {}).get("message", "")
     return f"Argo CD: {status.get('sync', {}).get('status', 'Unknown')} {operation} {conditions}".strip()[:300]
 
 
-def progress(namespace: Namespace) -> str:
+def progress(runner: Runner, namespace: str = NAMESPACE) -> str:
     """Return the last line that the evaluation's pods wrote, or the state of the pods."""
     try:
-        lines = kubectl(namespace, "-n", "vllm-eval", "logs", "job/evalchemy", "--tail=1").strip()
+        lines = kubectl(runner, "-n", namespace, "logs", "job/evalchemy", "--tail=1").strip()
     except SandboxError:
         lines = ""
     return lines or "the evaluation's pod starts"
 
 
-def logs(namespace: Namespace) -> str:
+def logs(runner: Runner, namespace: str = NAMESPACE) -> str:
     """Return the last lines of every pod of the Job."""
     selector = "--selector=batch.kubernetes.io/job-name=evalchemy"
     try:
-        return kubectl(namespace, "-n", "vllm-eval", "logs", selector, "--prefix", "--tail=20")
+        return kubectl(runner, "-n", namespace, "logs", selector, "--prefix", "--tail=20")
     except SandboxError as error:
         return str(error)
 
 
-def scraped(namespace: Namespace) -> float:
+def scraped(runner: Runner, prometheus: str = PROMETHEUS) -> float:
     """Return when Prometheus last scraped a pushed score (Unix seconds), 0 for never."""
-    series = query(namespace, 'max(timestamp(push_time_seconds{job="vllm-eval"}))')
+    series = query(runner, 'max(timestamp(push_time_seconds{job="vllm-eval"}))', prometheus)
     return series[0][1] if series else 0.0

@@ -35,7 +35,7 @@ class Application:
 
 def application(sandbox: Namespace) -> Application:
     """Read the Application."""
-    status = json.loads(kubectl(sandbox, *evaluation.APPLICATION)).get("status", {})
+    status = (evaluation.application(sandbox) or {}).get("status", {})
     operation = status.get("operationState", {})
     return Application(
         sync=status.get("sync", {}).get("status", ""),
@@ -62,12 +62,12 @@ def deploy(sandbox: Namespace, **groups: Any) -> str:  # noqa: ANN401 -- setting
 
 def refresh(sandbox: Namespace, *, hard: bool = False) -> None:
     """Let Argo CD look at Git now, as a webhook does, and wait until it has."""
-    application_of = ("-n", "argocd", "annotate", "application", "vllm-evalchemy-job", "--overwrite")
-    kubectl(sandbox, *application_of, f"{REFRESH}={'hard' if hard else 'normal'}")
+    annotate = ("-n", "argocd", "annotate", "application", "vllm-evalchemy-job", "--overwrite")
+    kubectl(sandbox, *annotate, f"{REFRESH}={'hard' if hard else 'normal'}")
 
     def looked() -> bool:
-        seen = json.loads(kubectl(sandbox, *evaluation.APPLICATION))
-        return REFRESH not in seen["metadata"].get("annotations", {})
+        seen = evaluation.application(sandbox)
+        return seen is not None and REFRESH not in seen["metadata"].get("annotations", {})
 
     wait_for("Argo CD to look at Git", looked, seconds=60)
 
@@ -102,28 +102,21 @@ def push_evaluation(sandbox: Namespace, *, look: bool = True) -> str:
 
 def next_run(sandbox: Namespace, before: str, *, seconds: float = 180) -> evaluation.Job:
     """Wait until a Job other than the one with the UID `before` has ended and Prometheus has what it pushed."""
-
-    def ended() -> evaluation.Job | None:
-        found = evaluation.job(sandbox)
-        return found if found and found.uid != before and found.finished else None
-
-    found = wait_for("the next evaluation to end", ended, seconds=seconds)
-    assert found.finished is not None
-    finished = found.finished
-    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=60)
-    return found
+    return _ended(sandbox, "the next evaluation", lambda found: found.uid != before, seconds)
 
 
-def run_of(sandbox: Namespace, commit_: str, *, seconds: float = 180) -> evaluation.Job:
+def run_of(sandbox: Namespace, pushed: str, *, seconds: float = 180) -> evaluation.Job:
     """Wait until the run of a commit has ended and Prometheus has what it pushed."""
+    return _ended(sandbox, f"the evaluation of {pushed[:12]}", lambda found: found.git_commit == pushed, seconds)
 
+
+def _ended(sandbox: Namespace, what: str, wanted: Callable[[evaluation.Job], bool], seconds: float) -> evaluation.Job:
     def ended() -> evaluation.Job | None:
         found = evaluation.job(sandbox)
-        return found if found and found.git_commit == commit_ and found.finished else None
+        return found if found and wanted(found) and found.finished else None
 
-    found = wait_for(f"the evaluation of {commit_[:12]}", ended, seconds=seconds)
-    assert found.finished is not None
-    finished = found.finished
+    found = wait_for(what, ended, seconds=seconds)
+    finished = found.finished or 0.0
     wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=60)
     return found
 

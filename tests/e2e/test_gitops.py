@@ -132,9 +132,9 @@ def test_a_finished_job_survives_ten_looks_a_sync_by_hand_and_a_new_controller(
 
 def sync_options(sandbox: Namespace) -> list[str]:
     """Return the Application's own options, which the UI and the CLI hand on."""
-    spec = json.loads(kubectl(sandbox, *evaluation.APPLICATION))["spec"]
-    options: list[str] = spec["syncPolicy"]["syncOptions"]
-    return options
+    found = evaluation.application(sandbox)
+    assert found is not None
+    return list(found["spec"]["syncPolicy"]["syncOptions"])
 
 
 @pytest.mark.parametrize(

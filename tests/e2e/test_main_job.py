@@ -2,39 +2,24 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from sandbox import evaluation, git, images, report, stack
+from sandbox import evaluation, images, report, stack
 from sandbox.__main__ import COMMANDS
 from sandbox.cluster import kubectl
 from sandbox.layout import REPOSITORY
 from sandbox.monitoring import query
 from sandbox.namespace import Namespace
-from sandbox.shell import run, wait_for
+from sandbox.shell import wait_for
+from tests.e2e import gitops
 from tests.e2e.conftest import LIMIT
 
 pytestmark = pytest.mark.e2e
 
 MODEL = "gemma-3-270m"
 TASKS = ["custom_task_1", "custom_task_2"]
-
-
-def _application(sandbox: Namespace) -> dict[str, str]:
-    status = json.loads(kubectl(sandbox, *evaluation.APPLICATION))["status"]
-    return {
-        "sync": status["sync"]["status"],
-        "health": status["health"]["status"],
-        "revision": status["sync"]["revision"],
-    }
-
-
-def _job(sandbox: Namespace) -> evaluation.Job:
-    found = evaluation.job(sandbox)
-    assert found is not None
-    return found
 
 
 def test_every_task_has_a_score_of_all_its_items(sandbox: Namespace) -> None:
@@ -45,7 +30,7 @@ def test_every_task_has_a_score_of_all_its_items(sandbox: Namespace) -> None:
 
 
 def test_prometheus_has_the_number_of_the_results_file(sandbox: Namespace) -> None:
-    run_id = _job(sandbox).uid
+    run_id = gitops.job(sandbox).uid
     (file,) = (sandbox.layout.state / "volumes").glob(f"*/runs/{stack.NAME}/{MODEL}/{run_id}/result.json")
     tasks = json.loads(file.read_text())["tasks"]
     series = query(sandbox, f'vllm_eval_exact_match{{stack="{stack.NAME}"}}')
@@ -61,12 +46,12 @@ def test_a_refresh_finds_no_drift(sandbox: Namespace) -> None:
 
 
 def test_the_application_is_synced_and_healthy(sandbox: Namespace) -> None:
-    seen = _application(sandbox)
-    assert (seen["sync"], seen["health"]) == ("Synced", "Healthy")
+    seen = gitops.application(sandbox)
+    assert (seen.sync, seen.health) == ("Synced", "Healthy")
 
 
 def test_the_pod_ran_the_image_that_the_write_back_recorded(sandbox: Namespace) -> None:
-    recorded = _job(sandbox).image
+    recorded = gitops.job(sandbox).image
     name, digest = recorded.split("@")
     assert name == "ghcr.io/vllm-eval/vllm-eval-evalchemy:latest"
     assert digest == images.digest(sandbox, f"{evaluation.IMAGE}:latest")
@@ -78,7 +63,7 @@ def test_the_pod_ran_the_image_that_the_write_back_recorded(sandbox: Namespace) 
 
 
 def test_a_job_made_from_the_nightly_runs_the_same_pod(sandbox: Namespace) -> None:
-    job = json.loads(kubectl(sandbox, *evaluation.JOB))["spec"]
+    job = json.loads(kubectl(sandbox, "-n", "vllm-eval", *evaluation.JOB))["spec"]
     words = ("create", "job", "by-hand", "--from=cronjob/evalchemy-nightly", "--dry-run=server", "-o", "json")
     made = json.loads(kubectl(sandbox, "-n", "vllm-eval", *words))["spec"]
     assert made["template"]["spec"] == job["template"]["spec"]
@@ -97,29 +82,21 @@ def test_logs_and_preview_say_what_they_promise(sandbox: Namespace, capsys: pyte
 
 
 def test_a_commit_beside_the_job_runs_nothing(sandbox: Namespace) -> None:
-    before = _job(sandbox)
-    tip = _commit(sandbox, "README.md", "\nAn edit that concerns no evaluation.\n")
-    wait_for("Argo CD to see the commit", lambda: _application(sandbox)["revision"] == tip, seconds=90)
-    wait_for("a synced Application", lambda: _application(sandbox)["sync"] == "Synced", seconds=60)
-    assert _job(sandbox) == before
+    before = gitops.job(sandbox)
+    tip = gitops.commit(sandbox, "README.md", lambda text: f"{text}\nAn edit that concerns no evaluation.\n")
+    wait_for("Argo CD to see the commit", lambda: gitops.application(sandbox).revision == tip, seconds=90)
+    wait_for("a synced Application", lambda: gitops.application(sandbox).sync == "Synced", seconds=60)
+    assert gitops.job(sandbox) == before
 
 
 def test_a_change_of_evaluation_code_runs_once_more(sandbox: Namespace) -> None:
-    before = _job(sandbox)
-    commit = _commit(sandbox, "eval/evalchemy/tasks/utils.py", "\n# An edit of the evaluation.\n")
+    commit = gitops.commit(sandbox, gitops.EDIT, lambda text: f"{text}\n# An edit of the evaluation.\n")
     # The workflow's own script changes the manifest; the image is built from the pushed commit.
-    evaluation.build_image(sandbox, sandbox.layout.state / "checkout")
-    uids = set()
-
-    def replaced() -> bool:
-        found = evaluation.job(sandbox)
-        uids.update({found.uid} if found else set())
-        return bool(found and found.git_commit == commit and found.finished)
-
-    wait_for("the new evaluation", replaced, seconds=300)
-    after = evaluation.wait(sandbox)
+    with gitops.watched(sandbox) as seen:
+        evaluation.build_image(sandbox, gitops.checkout(sandbox))
+        after = gitops.run_of(sandbox, commit, seconds=300)
     assert after.failed is None
-    assert uids - {before.uid} == {after.uid}, "the Job ran more than once"
+    assert seen.created == [after.uid], "the Job ran more than once"
     info = query(sandbox, f'vllm_eval_run_info{{stack="{stack.NAME}"}}')
     assert {labels["run_id"] for labels, _ in info} == {after.uid}
     assert {labels["git_commit"] for labels, _ in info} == {commit}
@@ -146,9 +123,9 @@ def test_a_dead_endpoint_is_a_failed_run_and_moves_no_score(sandbox: Namespace) 
 
 
 def test_up_again_runs_nothing(sandbox: Namespace) -> None:
-    before = _job(sandbox)
+    before = gitops.job(sandbox)
     stack.pulumi(sandbox, "up", "--yes", "--skip-preview", "--expect-no-changes", *stack.config_file(sandbox))
-    assert _job(sandbox) == before
+    assert gitops.job(sandbox) == before
 
 
 def _value(sandbox: Namespace, metric: str) -> float:
@@ -180,20 +157,6 @@ def _finished(sandbox: Namespace, name: str) -> str:
     path = 'jsonpath={.status.conditions[?(@.status=="True")].type}'
     ends = kubectl(sandbox, "-n", "vllm-eval", "get", "job", name, "-o", path).split()
     return next((end for end in ends if end in ("Complete", "Failed")), "")
-
-
-def _commit(sandbox: Namespace, path: str, text: str) -> str:
-    """Append a text to a file on `main` by a clone, as a developer would, and return the commit."""
-    clone, bare = sandbox.layout.state / "checkout", git.repository(sandbox)
-    if clone.exists():
-        shutil.rmtree(clone)
-    run(["git", "clone", "--quiet", bare, clone])
-    with (clone / path).open("a") as file:
-        file.write(text)
-    environment = {**sandbox.env(), **git.IDENTITY}
-    run(["git", "-C", clone, "commit", "--quiet", "--all", "--message", f"Edit {path}"], env=environment)
-    run(["git", "-C", clone, "push", "--quiet", "origin", "main"])
-    return run(["git", "-C", clone, "rev-parse", "HEAD"]).strip()
 
 
 def test_the_readme_shows_the_table_that_up_prints(sandbox: Namespace) -> None:

@@ -147,13 +147,13 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
     where = target(tmp_path)
     for name in ("evaluations", "argo"):
         cluster.api.apply(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", **named(name)})
-    assert context._state(where, found) == "there is no Application yet"
+    assert context.pending(where, found, None) == "there is no Application yet"
 
     source = {"repoURL": "http://git/it.git", "path": "k8s", "kustomize": {"patches": [{"patch": "new"}]}}
     destination = {"server": "https://kubernetes.default.svc", "namespace": "evaluations"}
     path = "/apis/argoproj.io/v1alpha1/namespaces/argo/applications/vllm-evalchemy-job"
 
-    def says(sync: str, compared: dict[str, Any], operation: str = "Succeeded", **status: object) -> str | None:
+    def says(sync: str, compared: dict[str, Any], operation: str = "Succeeded", **status: object) -> str:
         """Let Argo CD report, and return what is waited for."""
         compared_to = {"source": compared, "destination": destination}
         time_, full = "2026-01-01T00:00:00Z", {"operation": {}, "phase": operation, "message": "told"}
@@ -169,7 +169,7 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
             },
         }
         cluster.api.apply(path, body)
-        return context._state(where, found)
+        return context.pending(where, found, None)
 
     condition = {"type": "ComparisonError", "message": "repository not found"}
     assert says("OutOfSync", source, conditions=[condition]) == "Argo CD: OutOfSync told repository not found"
