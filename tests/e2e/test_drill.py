@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from sandbox import report, stack
+from sandbox import evaluation, report, stack
 from sandbox.cluster import kubectl
 from sandbox.monitoring import query
 from sandbox.namespace import Namespace
@@ -90,11 +90,11 @@ def drill(sandbox: Namespace) -> Iterator[Drill]:
     for endpoint in (made.drifting, made.control):
         endpoint.start()
         endpoint.plan(accuracy=0.8)
-    before = gitops.job(sandbox).uid
+    before = evaluation.job(sandbox)
     say("\n• two models of accuracy 0.8, evaluated twice")
     models = [made.drifting.settings(), made.control.settings()]
     gitops.deploy(sandbox, models=models, evaluation={"limit": ITEMS}, monitoring={"day": DAY})
-    assert gitops.next_run(sandbox, before).failed is None
+    assert gitops.next_run(sandbox, before.uid if before else "").failed is None
     began = time.monotonic()
     made.evaluate()
     time.sleep(max(0.0, DAY_SECONDS + 15 - (time.monotonic() - began)))
