@@ -72,18 +72,25 @@ def refresh(sandbox: Namespace, *, hard: bool = False) -> None:
     wait_for("Argo CD to look at Git", looked, seconds=60)
 
 
-def commit(sandbox: Namespace, path: str, change: Callable[[str], str], message: str = "") -> str:
+def commit(sandbox: Namespace, path: str, change: Callable[[str], str]) -> str:
     """Change a file on `main` by a fresh clone, as a developer would, and return the commit."""
-    clone = sandbox.layout.state / "checkout"
+    return commit_all(sandbox, {path: change})
+
+
+def commit_all(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) -> str:
+    """Change several files in one commit; see `commit`."""
+    clone = checkout(sandbox)
     if clone.exists():
         shutil.rmtree(clone)
     run(["git", "clone", "--quiet", git.repository(sandbox), clone])
-    file = clone / path
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(change(file.read_text() if file.exists() else ""))
+    for path, change in changes.items():
+        file = clone / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(change(file.read_text() if file.exists() else ""))
     environment = {**sandbox.env(), **git.IDENTITY}
     run(["git", "-C", clone, "add", "--all"])
-    run(["git", "-C", clone, "commit", "--quiet", "--message", message or f"Edit {path}"], env=environment)
+    message = f"Edit {', '.join(changes)}"
+    run(["git", "-C", clone, "commit", "--quiet", "--message", message], env=environment)
     run(["git", "-C", clone, "push", "--quiet", "origin", "main"])
     return run(["git", "-C", clone, "rev-parse", "HEAD"]).strip()
 

@@ -5,10 +5,11 @@ answers are known, so that a run takes seconds.
 """
 
 import json
+import re
 import secrets
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -292,15 +293,21 @@ def test_a_push_starts_the_job_as_soon_as_a_bare_application_would(
     sandbox: Namespace, alone: Endpoint, bare: None
 ) -> None:
     rounds = []
-    for _ in range(5):
-        before = uids(sandbox)
-        commit = gitops.commit(sandbox, BARE_FILE, lambda text: text.replace('round: "', 'round: "1'))
-        evaluation.write_back(sandbox, commit, images.digest(sandbox, f"{evaluation.IMAGE}:latest"))
+    for number in range(5):
+        before, told = uids(sandbox), f"round-{number}"
+        # One push of both, so that no look of Argo CD's own falls between them.
+        marks = {BARE_FILE: r"round: .*", JOB_FILE: r"git-commit: \S+"}
+        gitops.commit_all(sandbox, {file: marked(mark, told) for file, mark in marks.items()})
         rounds.append(seconds_to_start(sandbox, before))
-        gitops.run_of(sandbox, commit)
+        gitops.run_of(sandbox, told)
     ours, theirs = (statistics.median(each[name] for each in rounds) for name in ("evalchemy", "bare"))
     print(f"\n  push to Job: {ours:.1f} s, bare {theirs:.1f} s, ratio {ours / theirs:.2f}; all: {rounds}")
     assert ours / theirs <= 1.5
+
+
+def marked(line: str, value: str) -> Callable[[str], str]:
+    """Return an edit that gives the key of a line, found by a pattern, another value."""
+    return lambda text: re.sub(line, f"{line.partition(':')[0]}: {value}", text, count=1)
 
 
 def seconds_to_start(sandbox: Namespace, before: dict[str, str]) -> dict[str, float]:
@@ -329,7 +336,8 @@ metadata:
 spec:
   template:
     metadata:
-      annotations: {{round: "1"}}
+      annotations:
+        round: first
     spec:
       restartPolicy: Never
       containers: [{{name: bare, image: {IMAGE}, command: ["true"]}}]
