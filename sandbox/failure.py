@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from sandbox.cluster import kubectl
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError
+from sandbox.shell import Runner, SandboxError
 
 FILES: Final = {
     "events.txt": ("get", "events", "-A", "--sort-by=.lastTimestamp"),
@@ -24,7 +25,7 @@ def explained(namespace: Namespace, title: str, error: SandboxError) -> SandboxE
     logs = namespace.layout.logs
     if not logs.exists():
         return error  # nothing was begun
-    collect(namespace)
+    collect(namespace, logs)
     quoted = "".join(f"\n  {each}" for each in [*_ended(namespace), *_warnings(namespace)])
     return SandboxError(
         f"{title}: {error}"
@@ -33,11 +34,11 @@ def explained(namespace: Namespace, title: str, error: SandboxError) -> SandboxE
     )
 
 
-def collect(namespace: Namespace) -> None:
-    """Write events and objects beside the logs, as far as the cluster still tells them."""
+def collect(runner: Runner, folder: Path) -> None:
+    """Write a cluster's events and objects into a folder, as far as it still tells them."""
     for name, words in FILES.items():
         with contextlib.suppress(SandboxError):
-            (namespace.layout.logs / name).write_text(kubectl(namespace, *words, "--request-timeout=20s"))
+            (folder / name).write_text(kubectl(runner, *words, "--request-timeout=20s"))
 
 
 def _ended(namespace: Namespace) -> list[str]:

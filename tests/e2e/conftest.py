@@ -10,6 +10,7 @@ import pytest
 from sandbox import failure, steps
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
+from sandbox.shell import Runner
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
 BUNDLE = REPOSITORY / "out" / "e2e"
@@ -52,20 +53,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Keep logs and objects of the moment when a test fails."""
     report = yield
     used = getattr(item, "funcargs", {})
-    if report.failed and "sandbox" in used:
-        folder = keep(used["sandbox"])
-        report.sections.append(("sandbox", f"logs, events and objects: {folder}"))
+    runner = used.get("sandbox") or getattr(used.get("elsewhere"), "runner", None)
+    if report.failed and runner is not None:
+        folder = keep(runner)
+        report.sections.append(("cluster", f"logs, events and objects: {folder}"))
     return report
 
 
-def keep(namespace: Namespace) -> Path:
-    """Copy logs, events and objects to a folder that CI keeps, and return it."""
+def keep(runner: Runner) -> Path:
+    """Copy a cluster's events and objects, and a sandbox's logs, to a folder that CI keeps, and return it."""
     shutil.rmtree(BUNDLE, ignore_errors=True)
     BUNDLE.mkdir(parents=True)
-    if namespace.layout.logs.exists():
-        failure.collect(namespace)
-        shutil.copytree(namespace.layout.logs, BUNDLE / "logs")
-    pods = namespace.layout.state / "overlay/var/log/pods"
-    if pods.exists():
-        shutil.copytree(pods, BUNDLE / "pods", symlinks=True, ignore_dangling_symlinks=True)
+    failure.collect(runner, BUNDLE)
+    if isinstance(runner, Namespace):
+        copies = {runner.layout.logs: "logs", runner.layout.state / "overlay/var/log/pods": "pods"}
+        for source, name in copies.items():
+            if source.exists():
+                shutil.copytree(source, BUNDLE / name, symlinks=True, ignore_dangling_symlinks=True)
     return BUNDLE

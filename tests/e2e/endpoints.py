@@ -8,7 +8,6 @@ from sandbox.cluster import apply, kubectl, rollout
 from sandbox.shell import Runner
 
 SERVER: Final = Path(__file__).parents[1] / "support" / "openai_server.py"
-NAMESPACE: Final = "serving"
 PORT: Final = 8000
 # The evaluation image has all that the server needs: aiohttp, and the tasks' answers.
 IMAGE: Final = "ghcr.io/vllm-eval/vllm-eval-evalchemy:latest"
@@ -24,23 +23,30 @@ class Endpoint:
         Runs kubectl on a cluster that can pull the evaluation image.
     name
         Of Deployment and Service, and the id of the served model.
+    namespace
+        Where it runs; there already.
     """
 
-    def __init__(self, runner: Runner, name: str) -> None:
+    def __init__(self, runner: Runner, name: str, namespace: str = "serving") -> None:
         self._runner = runner
         self.name = name
-        self._admin = f"/api/v1/namespaces/{NAMESPACE}/services/{name}:{PORT}/proxy/admin"
+        self._namespace = namespace
+        self._admin = f"/api/v1/namespaces/{namespace}/services/{name}:{PORT}/proxy/admin"
+
+    @property
+    def url(self) -> str:
+        """Base address of its API inside the cluster."""
+        return f"http://{self.name}.{self._namespace}.svc.cluster.local:{PORT}/v1"
 
     def start(self) -> None:
         """Create its objects and wait until it answers."""
-        apply(self._runner, _objects(self.name))
-        rollout(self._runner, f"-n {NAMESPACE} deployment/{self.name}")
+        apply(self._runner, _objects(self.name, self._namespace))
+        rollout(self._runner, f"-n {self._namespace} deployment/{self.name}")
 
     def settings(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- settings are of any type
         """Return its entry in the stack's list of models."""
-        network = {"namespace": NAMESPACE, "labels": _labels(self.name), "port": PORT}
-        url = f"http://{self.name}.{NAMESPACE}.svc.cluster.local:{PORT}/v1"
-        return {"name": self.name, "tag": f"{self.name}-v1", "endpoint": url, "network": network, **more}
+        network = {"namespace": self._namespace, "labels": _labels(self.name), "port": PORT}
+        return {"name": self.name, "tag": f"{self.name}-v1", "endpoint": self.url, "network": network, **more}
 
     def plan(self, **changes: Any) -> None:  # noqa: ANN401 -- a plan's values are of any type
         """Change how it answers from now on."""
@@ -59,8 +65,8 @@ def _labels(name: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": name}
 
 
-def _objects(name: str) -> list[dict[str, object]]:
-    metadata = {"name": name, "namespace": NAMESPACE, "labels": _labels(name)}
+def _objects(name: str, namespace: str) -> list[dict[str, object]]:
+    metadata = {"name": name, "namespace": namespace, "labels": _labels(name)}
     container = {
         "name": "server",
         "image": IMAGE,

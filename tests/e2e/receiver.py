@@ -45,7 +45,8 @@ class Receiver:
         self._file = sandbox.layout.state / "notifications.jsonl"
 
     def start(self) -> None:
-        """Listen, and let Alertmanager know."""
+        """Listen, and let Alertmanager know; what came before is forgotten."""
+        self._file.unlink(missing_ok=True)
         self._sandbox.daemon(
             "receiver",
             [sys.executable, "-m", "tests.e2e.receiver", self._file],

@@ -7,7 +7,7 @@ CONTEXT set it is that one, such as kind's in `.github/workflows/e2e.yml`, with 
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,34 +17,19 @@ import yaml
 
 from sandbox import stack
 from sandbox.cluster import kubectl
-from sandbox.layout import REPOSITORY
+from sandbox.context import Context
+from sandbox.layout import REPOSITORY, Layout
 from sandbox.shell import Runner, run
 from tests.e2e.endpoints import Endpoint
 
 pytestmark = pytest.mark.e2e
 
 STACK: Final = "elsewhere"
+SERVING: Final = "vllm-eval-test"
 LIMIT: Final = 20
-
-
-class Machine:
-    """This machine, with the caller's own kubeconfig."""
-
-    def run(
-        self,
-        command: Sequence[str | Path],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        stdin: str | None = None,
-        timeout: float = 600,
-        log: Path | None = None,
-    ) -> str:
-        """Run a command; see `sandbox.shell.run`."""
-        words = [str(each) for each in command]
-        if words[0] == "kubectl":
-            words[1:1] = ["--context", os.environ["CONTEXT"]]
-        return run(words, env={**os.environ, **(env or {})}, cwd=cwd, stdin=stdin, timeout=timeout, log=log)
+# Read now: each test begins with an environment that is free of them.
+CONTEXT: Final = os.environ.get("CONTEXT")
+KUBECONFIG: Final = os.environ.get("KUBECONFIG")
 
 
 @dataclass(frozen=True)
@@ -73,7 +58,7 @@ class Elsewhere:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Elsewhere]:
+def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
     """A cluster without the stack; at the end without it again."""
     clone = tmp_path / "clone"
     run(["git", "clone", "--quiet", REPOSITORY, clone])
@@ -85,23 +70,27 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Elsewh
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
     runner: Runner
-    if context := os.environ.get("CONTEXT"):
-        runner = Machine()
-        git = {"repository": f"https://github.com/{os.environ['GITHUB_REPOSITORY']}.git"}
-        settings = stack_file(context, {**git, "revision": os.environ["GITHUB_SHA"]}, {})
+    if CONTEXT:
+        if KUBECONFIG:
+            monkeypatch.setenv("KUBECONFIG", KUBECONFIG)
+        name, runner = CONTEXT, Context(CONTEXT, STACK, Layout.of_this_clone())
+        origin = run(["git", "remote", "get-url", "origin"], cwd=REPOSITORY).strip()
+        git = {"repository": origin, "revision": run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY).strip()}
+        settings = stack_file(name, git, {})
     else:
         sandbox = runner = request.getfixturevalue("sandbox")
         stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
-        context = "sandbox"
-        chart = {"chart": str(sandbox.layout.state / "argo-cd")}
-        settings = stack_file(context, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
+        name, chart = "sandbox", {"chart": str(sandbox.layout.state / "argo-cd")}
+        settings = stack_file(name, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
         env["KUBECONFIG"] = str(sandbox.layout.kubeconfig)
     (clone / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(settings))
-    made = Elsewhere(runner, context, clone, env)
+    made = Elsewhere(runner, name, clone, env)
+    kubectl(runner, "create", "namespace", SERVING)
     try:
         yield made
     finally:
         pulumi(made, "destroy", "--yes", "--skip-preview")
+        kubectl(runner, "delete", "namespace", SERVING)
 
 
 def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dict[str, Any]:
@@ -125,19 +114,18 @@ def pulumi(elsewhere: Elsewhere, *words: str) -> str:
 
 
 def test_up_on_a_cluster_of_ones_own_prints_the_table_and_leaves_nothing_after_destroy(elsewhere: Elsewhere) -> None:
-    endpoint = Endpoint(elsewhere.runner, "elsewhere")
+    endpoint = Endpoint(elsewhere.runner, "elsewhere", SERVING)
     endpoint.start()
     endpoint.plan(accuracy=0.8)
     pulumi(elsewhere, "stack", "init")
-    url = endpoint.settings()["endpoint"]
-    said = elsewhere.up(MODEL_ENDPOINT=url, MODEL=endpoint.name)
+    said = elsewhere.up(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name)
     rows = [line.split() for line in said.splitlines() if line.startswith(endpoint.name)]
     assert [row[2] for row in rows] == ["custom_task_1", "custom_task_2"], said
     assert all(f"{LIMIT}/{LIMIT}" in row for row in rows), said
     assert endpoint.asked() == 2 * LIMIT
 
     before = elsewhere.job()
-    elsewhere.up(MODEL_ENDPOINT=url, MODEL=endpoint.name)
+    elsewhere.up(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name)
     assert elsewhere.job() == before, "a second `make up` evaluated again"
     assert endpoint.asked() == 2 * LIMIT
 

@@ -359,11 +359,13 @@ def bare(sandbox: Namespace) -> Iterator[None]:
             "syncPolicy": {"automated": {"prune": True, "selfHeal": True}, "syncOptions": ["CreateNamespace=true"]},
         },
     }
-    kubectl(sandbox, "apply", "-f", "-", stdin=json.dumps(application))
-    wait_for("the bare Job", lambda: "bare" in uids(sandbox), seconds=90)
-    yield
-    kubectl(sandbox, "-n", "argocd", "delete", "application", "bare")
-    kubectl(sandbox, "delete", "namespace", "bare")
+    try:
+        kubectl(sandbox, "apply", "-f", "-", stdin=json.dumps(application))
+        wait_for("the bare Job", lambda: "bare" in uids(sandbox), seconds=90)
+        yield
+    finally:
+        kubectl(sandbox, "-n", "argocd", "delete", "application", "bare", "--ignore-not-found")
+        kubectl(sandbox, "delete", "namespace", "bare", "--ignore-not-found")
 
 
 def uids(sandbox: Namespace) -> dict[str, str]:
