@@ -1,5 +1,7 @@
 """What `pulumi stack output` gives: commands and addresses to paste, nothing secret."""
 
+import shlex
+
 import monitoring
 from components import labels
 from components.settings import Settings
@@ -14,7 +16,8 @@ def of(settings: Settings) -> dict[str, str]:
     it keeps it out of the state. It is absent where there is no such password.
     """
     argocd = settings.argocd
-    kubectl = "kubectl" if settings.cluster.context is None else f"kubectl --context {settings.cluster.context}"
+    context = settings.cluster.context
+    kubectl = "kubectl" if context is None else f"kubectl --context {shlex.quote(context)}"
     outputs = {
         "argocd_port_forward_command": f"{kubectl} port-forward svc/argocd-server -n {argocd.namespace} 8080:443",
         "application_url": f"{argocd.url or LOCAL_URL}/applications/{argocd.namespace}/{labels.APPLICATION}",

@@ -61,7 +61,9 @@ def check(settings: Settings) -> None:
         One sentence for each fault, with its cure.
     """
     cluster = settings.cluster
-    if not cluster.in_cluster:
+    if cluster.in_cluster:
+        check_pod()
+    else:
         check_context(cluster)
     if shutil.which("kubectl") is None:
         pulumi.log.warn("kubectl is not on PATH: whether the cluster is reachable and has the CRDs was not checked")
@@ -78,6 +80,27 @@ def check(settings: Settings) -> None:
         raise PreflightError("\n".join(faults))
 
 
+def check_pod() -> None:
+    """Check that this is a pod, and that no kubeconfig would lead away from its cluster.
+
+    Raises
+    ------
+    PreflightError
+    """
+    setting = f"{labels.PROJECT}:cluster.in_cluster is true, but"
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        raise PreflightError(
+            f"{setting} this is no pod (KUBERNETES_SERVICE_HOST is not set): run Pulumi in the cluster, or name a"
+            f" context instead: `pulumi config set --path '{labels.PROJECT}:cluster.context' NAME`."
+        )
+    # kubectl and the provider both prefer a kubeconfig, with whatever context is current there.
+    if files := _kubeconfigs():
+        raise PreflightError(
+            f"{setting} the kubeconfig {files[0]} would decide which cluster is meant: unset KUBECONFIG, or move the"
+            " file away."
+        )
+
+
 def check_context(cluster: Cluster) -> None:
     """Check that the kubeconfig has the context, and that it leads to the address that the settings pin.
 
@@ -85,8 +108,7 @@ def check_context(cluster: Cluster) -> None:
     ------
     PreflightError
     """
-    files = [Path(each).expanduser() for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
-    files = [each for each in files or [Path.home() / ".kube" / "config"] if each.is_file()]
+    files = _kubeconfigs()
     merged: dict[str, dict[str, Any]] = {"contexts": {}, "clusters": {}}
     for file in files:
         try:
@@ -139,6 +161,12 @@ def owner_faults(live: Any, owner: Owner, namespace: str) -> Iterator[str]:  # n
         )
     elif owner is Owner.ARGOCD and pulumis:
         yield f"{job} is still Pulumi's: run `pulumi up` with evaluation.owner none first, which removes it."
+
+
+def _kubeconfigs() -> list[Path]:
+    """Return the files that kubectl would read."""
+    files = [Path(each).expanduser() for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
+    return [each for each in files or [Path.home() / ".kube" / "config"] if each.is_file()]
 
 
 def _get(cluster: Cluster, paths: Sequence[str]) -> dict[str, Any]:

@@ -202,9 +202,30 @@ def test_in_the_cluster_no_kubeconfig_is_asked_for(
     kubectl: Path, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubeconfig.unlink()
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     fake_kubectl(kubectl, {JOB: (1, "", "forbidden")})
     with pytest.raises(preflight.PreflightError, match="The pod's own cluster cannot be used: forbidden"):
         check(cluster={"in_cluster": True}, monitoring={"enabled": False})
+
+
+def test_in_the_cluster_a_kubeconfig_may_not_lead_elsewhere(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(cluster={"in_cluster": True})
+    assert str(caught.value) == (
+        f"vllm-eval:cluster.in_cluster is true, but the kubeconfig {kubeconfig} would decide which cluster is meant:"
+        " unset KUBECONFIG, or move the file away."
+    )
+
+
+def test_in_the_cluster_means_in_a_pod(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(cluster={"in_cluster": True})
+    assert str(caught.value) == (
+        "vllm-eval:cluster.in_cluster is true, but this is no pod (KUBERNETES_SERVICE_HOST is not set): run Pulumi in"
+        " the cluster, or name a context instead: `pulumi config set --path 'vllm-eval:cluster.context' NAME`."
+    )
 
 
 def test_without_kubectl_the_check_is_said_to_be_skipped(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -384,3 +384,9 @@ def test_outputs_are_what_people_paste(stack: Stack) -> None:
         "dashboard_uid": "vllm-eval",
         "headline_query": "avg(vllm_eval_exact_match{task='custom_task_1'}) by (model_tag)",
     }
+
+
+def test_the_commands_to_paste_survive_an_odd_context() -> None:
+    found = program.run({**program.stack_file("prod"), "cluster": {"context": "team a; rm x"}})
+    for name in ("argocd_password_command", "argocd_port_forward_command"):
+        assert str(found.outputs[name]).startswith("kubectl --context 'team a; rm x' ")
