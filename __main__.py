@@ -73,6 +73,7 @@ def declare(settings: Settings) -> None:
             "job",
             stack_patches=wanted,
             namespace=settings.evaluation.namespace,
+            stack=stack,
             image=image.reference(settings.image),
             hooks=reruns.job(len(settings.models)),
             ready=[*ready, gitops.application],

@@ -96,6 +96,7 @@ def values(settings: ArgoCDSettings, admin_hash: pulumi.Output[str] | None) -> d
         "repoServer": {"resources": _resources("50m", "256Mi", "1Gi")},
         "server": {"resources": _resources("50m", "128Mi", "512Mi")},
         "redis": {"resources": _resources("20m", "64Mi", "256Mi")},
+        "redisSecretInit": {"resources": _resources("20m", "64Mi", "256Mi")},
     }
     if admin_hash is not None:
         secret = {"argocdServerAdminPassword": admin_hash, "argocdServerAdminPasswordMtime": PASSWORD_TIME}

@@ -29,6 +29,8 @@ class Job(pulumi.ComponentResource):
         What the stack sets on the manifest.
     namespace
         Where it runs.
+    stack
+        Name of the stack, for the labels.
     image
         The image, or None for the manifest's.
     hooks
@@ -45,13 +47,14 @@ class Job(pulumi.ComponentResource):
         *,
         stack_patches: Sequence[patches.Manifest],
         namespace: str,
+        stack: str,
         image: pulumi.Input[str] | None = None,
         hooks: pulumi.ResourceHookBinding | None = None,
         ready: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("vllm-eval:job:Job", name, None, opts)
-        manifest = load(stack_patches, namespace)
+        manifest = load(stack_patches, namespace, stack)
         if image is not None:
             manifest["spec"]["template"]["spec"]["containers"][0]["image"] = image
         self.job = k8s.batch.v1.Job(
@@ -64,11 +67,11 @@ class Job(pulumi.ComponentResource):
         self.register_outputs({"job": labels.EVALUATION})
 
 
-def load(stack_patches: Sequence[patches.Manifest], namespace: str) -> patches.Manifest:
+def load(stack_patches: Sequence[patches.Manifest], namespace: str, stack: str) -> patches.Manifest:
     """Return the manifest in `k8s/` with the stack's patches, marked as Pulumi's."""
     manifest = patches.apply(yaml.safe_load(MANIFEST.read_text()), stack_patches, namespace)
     metadata = manifest["metadata"]
-    metadata["labels"] = {**metadata["labels"], labels.MANAGED_BY: "pulumi"}
+    metadata["labels"] = {**metadata["labels"], **labels.standard(labels.EVALUATION, stack)}
     # `up` starts an evaluation and does not wait for its hours; skipAwait would also skip the wait at its deletion.
     metadata["annotations"] = {**metadata["annotations"], "pulumi.com/waitFor": "jsonpath={.kind}=Job"}
     return manifest

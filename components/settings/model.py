@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import pulumi
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from components import labels, versions
 
@@ -126,13 +126,17 @@ class Results(Group):
 
 
 class Resources(Group):
-    """Requests and limits of a container, laid over the manifest's."""
+    """Requests and limits of a container, laid over its own."""
 
     requests: dict[Text, Quantity] = Field(
-        default_factory=dict, description="What is reserved.", examples=[{"cpu": "500m", "memory": "1Gi"}]
+        default_factory=dict,
+        description="What is reserved, beside what the container has.",
+        examples=[{"cpu": "500m", "memory": "1Gi"}],
     )
     limits: dict[Text, Quantity] = Field(
-        default_factory=dict, description="What is never exceeded.", examples=[{"memory": "4Gi"}]
+        default_factory=dict,
+        description="What is never exceeded, beside what the container has.",
+        examples=[{"memory": "4Gi"}],
     )
 
 
@@ -185,6 +189,9 @@ class Image(Group):
     build: bool = Field(False, description="Build and push at each `up` (pulumi-docker; needs a Docker daemon).")
 
 
+GATEWAY_RESOURCES: Final = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"})
+
+
 class Pushgateway(Group):
     """The gateway that keeps the last scores."""
 
@@ -194,9 +201,17 @@ class Pushgateway(Group):
         None, description="Digest of the image, beside the pinned tag.", examples=["sha256:" + "0" * 64]
     )
     resources: Resources = Field(
-        Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"}),
-        description="Requests and limits of the container.",
+        GATEWAY_RESOURCES, description="Requests and limits of the container, laid over the defaults."
     )
+
+    @field_validator("resources")
+    @classmethod
+    def _over_the_defaults(cls, given: Resources) -> Resources:
+        # One that is not named stays: a container without a memory limit could take the node's.
+        return Resources(
+            requests={**GATEWAY_RESOURCES.requests, **given.requests},
+            limits={**GATEWAY_RESOURCES.limits, **given.limits},
+        )
 
 
 class Scraper(Group):

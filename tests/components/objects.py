@@ -48,3 +48,21 @@ def references(pod: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """Return whether a label selector matches."""
     return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+
+
+def assert_restricted(pod: dict[str, Any]) -> None:
+    """Assert the restricted standard, and requests and limits in every container."""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+    volumes = {kind for volume in pod.get("volumes", []) for kind in volume if kind != "name"}
+    assert volumes <= {"emptyDir", "persistentVolumeClaim", "secret", "downwardAPI", "configMap"}

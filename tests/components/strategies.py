@@ -23,6 +23,12 @@ PORT = st.integers(1, 65535)
 
 
 @st.composite
+def some(draw: st.DrawFn, **optional: st.SearchStrategy[Any]) -> Groups:
+    """Draw any of the keys; the others keep their defaults."""
+    return {key: draw(values) for key, values in optional.items() if draw(st.booleans())}
+
+
+@st.composite
 def networks(draw: st.DrawFn) -> Groups:
     if draw(st.booleans()):
         return {"cidr": draw(CIDR), "port": draw(PORT)}
@@ -42,15 +48,14 @@ def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
         "endpoint": f"http{'s' if secure else ''}://{draw(WORD)}.{draw(WORD)}.svc:{draw(PORT)}/v1",
         "network": draw(networks()),
     }
-    optional: Groups = {
-        "served_name": ODD_TEXT,
-        "api": st.sampled_from(["completions", "chat"]),
-        "concurrency": st.integers(1, 64),
-        "baseline": st.builds(lambda run: {"run": run}, WORD),
-    }
-    for key, values in optional.items():
-        if draw(st.booleans()):
-            model[key] = draw(values)
+    model |= draw(
+        some(
+            served_name=ODD_TEXT,
+            api=st.sampled_from(["completions", "chat"]),
+            concurrency=st.integers(1, 64),
+            baseline=st.builds(lambda run: {"run": run}, WORD),
+        )
+    )
     if draw(st.booleans()):
         model["api_key"] = f"key-{index}"
         secrets[f"endpoint-key-{index}"] = "canary-key"
@@ -60,38 +65,86 @@ def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
     return model, secrets
 
 
+RESOURCES = st.sampled_from(
+    [{"requests": {"cpu": "100m"}}, {"requests": {"memory": "64Mi"}}, {"limits": {"cpu": "2", "nvidia.com/gpu": "1"}}]
+)
+RESULTS = st.sampled_from(
+    [{}, {"access_mode": "ReadWriteMany", "size": "5Gi", "storage_class": "nfs"}, {"url": "s3://bucket/folder"}]
+)
+
+
 @st.composite
 def evaluations(draw: st.DrawFn) -> Groups:
-    results: Groups = draw(
-        st.sampled_from(
-            [{}, {"access_mode": "ReadWriteMany", "size": "5Gi", "storage_class": "nfs"}, {"url": "s3://bucket/folder"}]
+    results: Groups = {**draw(RESULTS), "keep": draw(st.booleans())}
+    shared = "url" in results or results.get("access_mode") == "ReadWriteMany"
+    optional = some(
+        namespace=st.sampled_from(["vllm-eval", "evaluations"]),
+        schedule=st.sampled_from(["0 3 * * *", "@daily", None]),
+        time_zone=st.sampled_from(["Etc/UTC", "Asia/Seoul"]),
+        limit=st.integers(1, 500),
+        deadline_seconds=st.integers(60, 100_000),
+        endpoint_wait_seconds=st.integers(0, 3600),
+        answer_max_age_seconds=st.integers(0, 100_000),
+        resources=RESOURCES,
+        egress=st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
+        account_annotations=st.just({"iam.example/role": "evaluations"}),
+    )
+    return {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1, **draw(optional)}
+
+
+@st.composite
+def argocds(draw: st.DrawFn) -> Groups:
+    install = draw(st.booleans())
+    ours: Groups = draw(
+        some(
+            chart=st.just("oci://registry.example/charts/argo-cd"),
+            repository=st.just("https://mirror.example/helm"),
+            version=st.just("9.9.9"),
+            values=st.just({"server": {"replicas": 2}}),
+            timeout_seconds=st.integers(30, 3600),
+            reconciliation_seconds=st.integers(5, 86400),
+            admin=st.booleans(),
+            url=st.just("https://argocd.example.com"),
         )
     )
-    results = {**results, "keep": draw(st.booleans())}
-    shared = "url" in results or results.get("access_mode") == "ReadWriteMany"
-    group: Groups = {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1}
-    optional: Groups = {
-        "namespace": st.sampled_from(["vllm-eval", "evaluations"]),
-        "schedule": st.sampled_from(["0 3 * * *", "@daily", None]),
-        "time_zone": st.sampled_from(["Etc/UTC", "Asia/Seoul"]),
-        "limit": st.integers(1, 500),
-        "deadline_seconds": st.integers(60, 100_000),
-        "endpoint_wait_seconds": st.integers(0, 3600),
-        "answer_max_age_seconds": st.integers(0, 100_000),
-        "resources": st.sampled_from(
-            [{"requests": {"cpu": "100m", "memory": "512Mi"}}, {"limits": {"cpu": "2", "nvidia.com/gpu": "1"}}]
-        ),
-        "egress": st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
-    }
-    for key, values in optional.items():
-        if draw(st.booleans()):
-            group[key] = draw(values)
-    return group
+    namespace = draw(some(namespace=st.sampled_from(["argocd", "gitops"])))
+    return {"install": install, **namespace, **(ours if install else {})}
+
+
+def monitorings() -> st.SearchStrategy[Groups]:
+    gateway = some(
+        size=st.just("2Gi"),
+        storage_class=st.just("ssd"),
+        digest=st.just(f"sha256:{'d' * 64}"),
+        resources=RESOURCES,
+    )
+    return some(
+        enabled=st.booleans(),
+        release=WORD,
+        labels=st.just({"team": "evaluations"}),
+        dashboard_labels=st.just({"grafana_dashboard": "yes"}),
+        scrape_interval_seconds=st.integers(1, 120),
+        day=st.sampled_from(["1h", "24h"]),
+        stale=st.sampled_from(["6h", "10d"]),
+        folder=ODD_TEXT,
+        dashboard_url=st.just("https://grafana.example.com/d/vllm-eval"),
+        runbook_url=st.just("https://wiki.example.com/runbook"),
+        pushgateway=gateway,
+        prometheus=some(namespace=WORD, labels=st.just({"app": "prometheus"})),
+    )
+
+
+def images() -> st.SearchStrategy[Groups]:
+    """Draw the group `image`, which only `evaluation.owner: pulumi` takes."""
+    named = some(tag=st.sampled_from(["v1", "2026.11"]))
+    way = st.sampled_from([{}, {"digest": f"sha256:{'c' * 64}"}, {"lookup": True}, {"build": True}])
+    chosen = st.builds(lambda tag, how: {"repository": "r.example:5000/team/x", **tag, **how}, named, way)
+    return st.one_of(st.just({}), chosen)
 
 
 @st.composite
 def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
-    """Draw the groups and the secrets of a stack; `evaluation.owner` is left to the test."""
+    """Draw the groups and the secrets of a stack; `evaluation.owner` and `image` are left to the test."""
     drawn = [draw(models(index)) for index in range(draw(st.integers(1, 4)))]
     secrets = {key: value for _, found in drawn for key, value in found.items()}
     private = draw(st.sampled_from(["", "git-password", "git-ssh-key"]))
@@ -102,13 +155,18 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
     if draw(st.booleans()):
         secrets["registry-credentials"] = '{"auths": {"ghcr.io": {"auth": "canary"}}}'
     git = "ssh://git@git.example.com/x.git" if private == "git-ssh-key" else "https://git.example.com/x.git"
-    install = draw(st.booleans())
+    pinned = some(server=st.just("https://k8s.example.com:6443"))
+    outside = st.builds(lambda context, server: {"context": context, **server}, WORD, pinned)
+    cluster = st.one_of(outside, st.just({"in_cluster": True}))
     groups: Groups = {
-        "cluster": {"context": draw(WORD)},
-        "git": {"repository": git, "revision": draw(st.sampled_from(["main", "v1.2", "release/x"]))},
-        "argocd": {"install": install, **({"values": {"server": {"replicas": 2}}} if install else {})},
+        "cluster": {**draw(cluster), **draw(some(adopt=st.booleans()))},
+        "git": {
+            "repository": git,
+            **draw(some(revision=st.sampled_from(["main", "v1.2", "release/x"]), username=WORD)),
+        },
+        "argocd": draw(argocds()),
         "evaluation": draw(evaluations()),
-        "monitoring": draw(st.sampled_from([{}, {"enabled": False}, {"release": "prom", "day": "1h"}])),
+        "monitoring": draw(monitorings()),
         "models": [model for model, _ in drawn],
     }
     return groups, secrets

@@ -1,6 +1,7 @@
 """What a stack declares: over random valid settings, and for the three committed stacks."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,14 +10,17 @@ from hypothesis import strategies as st
 
 from components import labels, patches, versions
 from components.job import load as load_job
+from components.settings import problems
 from tests.components import objects, program, strategies
 from tests.components.program import Stack
+from tests.components.test_settings import EVERY_FIELD
 
 STACKS = ("dev", "prod", "local")
-STANDARD = {labels.NAME, labels.PART_OF}
+STANDARD = {labels.NAME, labels.PART_OF, labels.INSTANCE, labels.MANAGED_BY}
 
 Drawn = tuple[strategies.Groups, dict[str, str]]
 OWNER = st.sampled_from(["argocd", "pulumi", "none"])
+IMAGE = strategies.images()
 
 
 @pytest.fixture(scope="module", params=STACKS)
@@ -24,15 +28,47 @@ def stack(request: pytest.FixtureRequest) -> Stack:
     return program.run(program.stack_file(request.param), stack=request.param)
 
 
-def with_owner(drawn: Drawn, owner: str) -> Stack:
+def with_owner(drawn: Drawn, owner: str, image: strategies.Groups | None = None) -> Stack:
     groups, secrets = drawn
-    return program.run({**groups, "evaluation": {**groups["evaluation"], "owner": owner}}, secrets)
+    chosen = image if owner == "pulumi" and image else {}
+    return program.run({**groups, "image": chosen, "evaluation": {**groups["evaluation"], "owner": owner}}, secrets)
 
 
-@given(drawn=strategies.stacks(), owner=OWNER)
+def the_job(found: Stack) -> dict[str, Any]:
+    """Return the Job as either owner makes it."""
+    return load_job(patches.of(found.settings), found.settings.evaluation.namespace, found.settings.stack)
+
+
+def test_random_settings_reach_every_setting() -> None:
+    seen: set[str] = set()
+
+    @given(drawn=strategies.stacks(), image=IMAGE)
+    @settings(max_examples=300, derandomize=True, database=None)
+    def draw(drawn: Drawn, image: strategies.Groups) -> None:
+        seen.update(keys({**drawn[0], "image": image}))
+
+    draw()
+    every = {problems.full_key(path).removeprefix("vllm-eval:") for path in EVERY_FIELD}
+    # The tests choose the owner themselves.
+    assert every - {re.sub(r"\[\d+\]", "[0]", key) for key in seen} == {"evaluation.owner"}
+
+
+def keys(value: object, path: str = "") -> Iterator[str]:
+    """Yield the path of everything that is set."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from keys(inner, f"{path}.{key}".removeprefix("."))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from keys(inner, f"{path}[{index}]")
+
+
+@given(drawn=strategies.stacks(), owner=OWNER, image=IMAGE)
 @settings(strategies.RUNS_THE_PROGRAM, max_examples=30)
-def test_every_object_has_one_owner(drawn: Drawn, owner: str) -> None:
-    found = with_owner(drawn, owner)
+def test_every_object_has_one_owner(drawn: Drawn, owner: str, image: strategies.Groups) -> None:
+    found = with_owner(drawn, owner, image)
     identities = [each.identity for each in found.kubernetes()]
     assert len(identities) == len(set(identities))
     # What Argo CD syncs: everything in k8s/, less what the stack's patches mark as local configuration.
@@ -61,8 +97,7 @@ def test_both_owners_run_the_same_pod(drawn: Drawn) -> None:
     also = by_pulumi.one("Application").inputs["spec"]["source"]["kustomize"]["patches"]
     assert also[: len(sent)] == sent
     assert len(also) == len(sent) + 1  # what keeps Argo CD from the Job
-    expected = load_job(patches.of(by_argocd.settings), by_argocd.settings.evaluation.namespace)
-    assert by_pulumi.one("Job").inputs["spec"] == expected["spec"]
+    assert by_pulumi.one("Job").inputs["spec"] == the_job(by_argocd)["spec"]
 
 
 @given(drawn=strategies.stacks(), owner=OWNER)
@@ -71,7 +106,7 @@ def test_every_reference_resolves(drawn: Drawn, owner: str) -> None:
     found = with_owner(drawn, owner)
     identities = {each.identity for each in found.kubernetes()}
     namespace = found.settings.evaluation.namespace
-    synced = load_job(patches.of(found.settings), namespace)["spec"]["template"]
+    synced = the_job(found)["spec"]["template"]
     every = [(each.metadata["namespace"], pod) for each, pod in objects.pods(found)] + [(namespace, synced)]
     for where, pod in every:
         for kind, name in objects.references(pod["spec"]):
@@ -89,9 +124,8 @@ def test_every_reference_resolves(drawn: Drawn, owner: str) -> None:
 @settings(strategies.RUNS_THE_PROGRAM, max_examples=20)
 def test_every_selector_finds_its_pods(drawn: Drawn, owner: str) -> None:
     found = with_owner(drawn, owner)
-    namespace = found.settings.evaluation.namespace
     running = [pod["metadata"]["labels"] for _, pod in objects.pods(found)]
-    running.append(load_job(patches.of(found.settings), namespace)["spec"]["template"]["metadata"]["labels"])
+    running.append(the_job(found)["spec"]["template"]["metadata"]["labels"])
     for policy in (each for each in found.kubernetes() if each.kind == "NetworkPolicy"):
         spec = policy.inputs["spec"]
         assert any(objects.selects(spec["podSelector"], each) for each in running), policy.identity
@@ -170,38 +204,53 @@ def test_the_admin_hash_reaches_the_release_as_a_secret() -> None:
     assert "argocd_password_command" not in found.outputs
 
 
-def test_every_object_carries_the_standard_labels(stack: Stack) -> None:
-    for each in stack.kubernetes():
+def assert_policies(found: Stack) -> None:
+    """Labels and namespaces everywhere, requests, limits and the restricted standard in every pod."""
+    for each in found.kubernetes():
         if each.kind != "Release":
             assert each.metadata["labels"].keys() >= STANDARD, each.identity
             assert each.metadata["labels"][labels.PART_OF] == "vllm-eval"
-    for each, pod in objects.pods(stack):
-        assert pod["metadata"]["labels"].keys() >= STANDARD, each.identity
-
-
-def test_every_container_has_requests_and_a_memory_limit(stack: Stack) -> None:
-    for each, pod in objects.pods(stack):
-        for container in pod["spec"]["containers"]:
-            assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, each.identity
-            assert "memory" in container["resources"]["limits"], each.identity
-
-
-def test_every_pod_keeps_to_the_restricted_standard(stack: Stack) -> None:
-    namespace = stack.one("Namespace", "vllm-eval").metadata["labels"]
+            assert each.metadata["labels"][labels.INSTANCE] == found.settings.stack
+        if each.kind != "Namespace":
+            assert each.metadata["namespace"] in {
+                found.settings.evaluation.namespace,
+                found.settings.argocd.namespace,
+            }, each.identity
+        assert each.metadata.get("namespace") != "default", each.identity
+    assert found.one("Application").inputs["spec"]["project"] != "default"
+    namespace = found.one("Namespace", found.settings.evaluation.namespace).metadata["labels"]
     assert {namespace[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {"restricted"}
-    for each, pod in objects.pods(stack):
-        spec = pod["spec"]
-        assert spec["securityContext"]["runAsNonRoot"] is True, each.identity
-        assert spec["securityContext"]["runAsUser"] > 0
-        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert spec["automountServiceAccountToken"] is False
-        for container in spec["containers"]:
-            context = container["securityContext"]
-            assert context["allowPrivilegeEscalation"] is False
-            assert context["readOnlyRootFilesystem"] is True
-            assert context["capabilities"] == {"drop": ["ALL"]}
-        volumes = {kind for volume in spec.get("volumes", []) for kind in volume if kind != "name"}
-        assert volumes <= {"emptyDir", "persistentVolumeClaim", "secret", "downwardAPI", "configMap"}
+    synced = the_job(found)["spec"]["template"]
+    for pod in [pod for _, pod in objects.pods(found)] + [synced]:
+        assert pod["metadata"]["labels"].keys() >= {labels.NAME, labels.PART_OF}
+        objects.assert_restricted(pod["spec"])
+
+
+@given(drawn=strategies.stacks(), owner=OWNER, image=IMAGE)
+@settings(strategies.RUNS_THE_PROGRAM, max_examples=30)
+def test_random_settings_keep_to_the_policies(drawn: Drawn, owner: str, image: strategies.Groups) -> None:
+    assert_policies(with_owner(drawn, owner, image))
+
+
+def test_committed_stacks_keep_to_the_policies(stack: Stack) -> None:
+    assert_policies(stack)
+
+
+def test_everything_of_argocd_that_runs_has_requests_and_a_memory_limit() -> None:
+    values = program.run(program.stack_file("prod")).one("Release").inputs["values"]
+    off = {"dex", "notifications"}
+    assert all(values[name]["enabled"] is False for name in off)
+    assert values["applicationSet"]["replicas"] == 0
+    for name in ("controller", "repoServer", "server", "redis", "redisSecretInit"):
+        assert values[name]["resources"]["requests"].keys() == {"cpu", "memory"}, name
+        assert values[name]["resources"]["limits"].keys() == {"memory"}, name
+
+
+def test_resources_of_the_gateway_are_laid_over_its_own() -> None:
+    group = {"pushgateway": {"resources": {"requests": {"cpu": "20m"}}}}
+    deployment = program.run({**program.stack_file("prod"), "monitoring": group}).one("Deployment")
+    (container,) = deployment.inputs["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
 
 
 def test_argocd_may_sync_this_repository_into_one_namespace(stack: Stack) -> None:
