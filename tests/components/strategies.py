@@ -23,7 +23,7 @@ PORT = st.integers(1, 65535)
 
 
 @st.composite
-def some(draw: st.DrawFn, **optional: st.SearchStrategy[Any]) -> Groups:
+def some(draw: st.DrawFn, /, **optional: st.SearchStrategy[Any]) -> Groups:
     """Draw any of the keys; the others keep their defaults."""
     return {key: draw(values) for key, values in optional.items() if draw(st.booleans())}
 
