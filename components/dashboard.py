@@ -49,7 +49,7 @@ class Dashboard(pulumi.ComponentResource):
                 "labels": {**settings.dashboard_labels, **labels.standard(NAME, stack)},
                 "annotations": {"grafana_folder": settings.folder},
             },
-            data={"vllm-eval.json": monitoring.dashboard_json()},
+            data={"vllm-eval.json": monitoring.committed_dashboard()},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({"uid": monitoring.DASHBOARD_UID})

@@ -4,6 +4,7 @@ kubectl asks, because it knows every way to log in to a cluster (plugins, OIDC,
 client certificates) exactly as the user's own shell does.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -169,6 +170,12 @@ def _kubeconfigs() -> list[Path]:
     return [each for each in files or [Path.home() / ".kube" / "config"] if each.is_file()]
 
 
+def _load_sdk() -> None:
+    """Load the SDK's modules while kubectl waits for the cluster: the first object of a kind would else do it."""
+    for module in ("core.v1", "apps.v1", "networking.v1", "helm.v3"):
+        importlib.import_module(f"pulumi_kubernetes.{module}")
+
+
 def _get(cluster: Cluster, paths: Sequence[str]) -> dict[str, Any]:
     """Return what the API server answers to each path, None where there is nothing; all are asked at once."""
     context = ["--context", cluster.context] if cluster.context else []
@@ -178,7 +185,9 @@ def _get(cluster: Cluster, paths: Sequence[str]) -> dict[str, Any]:
         return subprocess.run([*command, path], capture_output=True, text=True, check=False)
 
     with ThreadPoolExecutor(len(paths)) as pool:
-        done = dict(zip(paths, pool.map(get, paths), strict=True))
+        asked = pool.map(get, paths)
+        _load_sdk()
+        done = dict(zip(paths, asked, strict=True))
     answers: dict[str, Any] = {}
     for path, process in done.items():
         if process.returncode == 0:

@@ -5,7 +5,7 @@ of thresholds. Nothing here knows Pulumi or Kubernetes: components wrap what
 this package returns.
 """
 
-from monitoring.dashboard import HEADLINE_QUERY, dashboard_json
+from monitoring.dashboard import HEADLINE_QUERY, committed_dashboard, dashboard_json
 from monitoring.names import DASHBOARD_PATH, DASHBOARD_TITLE, DASHBOARD_UID, RUNBOOK_URL
 from monitoring.rules import rule_groups, rules_file
 
@@ -15,6 +15,7 @@ __all__ = [
     "DASHBOARD_UID",
     "HEADLINE_QUERY",
     "RUNBOOK_URL",
+    "committed_dashboard",
     "dashboard_json",
     "rule_groups",
     "rules_file",
