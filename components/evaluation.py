@@ -10,8 +10,9 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import labels, network
+from components.settings.keys import Secrets
 from components.settings.model import Evaluation as EvaluationSettings
-from components.settings.model import Model, Monitoring, Secrets
+from components.settings.model import Model, Monitoring
 
 __all__ = ["Evaluation"]
 

@@ -1,21 +1,78 @@
-"""Forms of texts that several settings share."""
+"""Forms of texts, each with the words in which a wrong one is refused."""
 
 from typing import Annotated, Final
 
 from pydantic import StringConstraints
 
-DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-SECRET_KEY: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"  # noqa: S105 (a pattern)
-QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$"
-URL: Final = r"^https?://[^\s/?#]+[^\s?#]*$"
+WORDS: Final[dict[str, str]] = {}
+"""What an error says instead of a pattern, by the pattern."""
 
-DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL)]
-SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY)]
-Quantity = Annotated[str, StringConstraints(pattern=QUANTITY)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
-Url = Annotated[str, StringConstraints(pattern=URL)]
-Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F:.]+/[0-9]{1,3}$")]
-LabelSet = dict[
-    Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$")],
-    Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$")],
+
+def form(pattern: str, words: str) -> StringConstraints:
+    """Return the constraint of a text, and remember its words."""
+    WORDS[pattern] = words
+    return StringConstraints(pattern=pattern)
+
+
+DnsLabel = Annotated[
+    str,
+    form(
+        r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        "must be lower-case letters, digits and inner dashes, 63 characters at most",
+    ),
 ]
+DnsName = Annotated[
+    str,
+    form(
+        r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        "must be lower-case letters, digits, inner dashes and dots, 253 characters at most",
+    ),
+]
+Quantity = Annotated[
+    str, form(r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$", "must be a quantity such as 500m, 2 or 4Gi")
+]
+Text = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    form(r"^\S(.*\S)?$", "must be one line, without a blank at either end"),
+]
+Url = Annotated[
+    str,
+    form(r"^https?://[^\s/?#]+[^\s?#]*$", "must be an http:// or https:// address without a query or fragment"),
+]
+Cidr = Annotated[str, form(r"^[0-9a-fA-F:.]+/[0-9]{1,3}$", "must be a network address such as 10.0.0.7/32")]
+Digest = Annotated[str, form(r"^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits")]
+Duration = Annotated[str, form(r"^[0-9]+[smhd]$", "must be a number and one of s, m, h, d, such as 36h")]
+GitAddress = Annotated[
+    str, form(r"^(https?://|ssh://|git@)\S+$", "must begin with https://, http://, ssh:// or git@ and hold no blank")
+]
+Version = Annotated[
+    str, form(r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$", "must be one exact version such as 10.1.1, no range")
+]
+StoreUrl = Annotated[str, form(r"^[a-z0-9]+://\S+$", "must be an fsspec address such as s3://bucket/folder")]
+Schedule = Annotated[
+    str, form(r"^(\S+ ){4}\S+$|^@\w+$", "must be five fields of cron, such as 0 18 * * *, or a word such as @daily")
+]
+ImageName = Annotated[
+    str,
+    form(r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$", "must be registry/name in lower case, without a tag or digest"),
+]
+ImageTag = Annotated[
+    str,
+    form(r"^[\w][\w.-]{0,127}$", "must be letters, digits, dots, dashes and underscores, 128 characters at most"),
+]
+QualifiedName = Annotated[
+    str,
+    form(
+        r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$",
+        "must be a name of Kubernetes, such as app or example.com/app",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    form(
+        r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$",
+        "must be a label's value: letters, digits, inner dashes, dots and underscores, 63 characters at most",
+    ),
+]
+LabelSet = dict[QualifiedName, LabelValue]

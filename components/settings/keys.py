@@ -1,6 +1,10 @@
 """The keys of the stack file that are secrets; all others are groups (see `model.py`)."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
+
+import pulumi
 
 GIT_PASSWORD: Final = "git-password"  # noqa: S105 (a key)
 GIT_SSH_KEY: Final = "git-ssh-key"
@@ -24,3 +28,15 @@ ENDPOINT_PREFIX: Final = "endpoint-"
 def is_secret(key: str) -> bool:
     """Return whether a key may hold nothing but a secret."""
     return key in SECRETS or key.startswith(ENDPOINT_PREFIX)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What `pulumi config set --secret` gave; plain text appears nowhere else."""
+
+    endpoint: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    git_password: pulumi.Output[str] | None = None
+    git_ssh_key: pulumi.Output[str] | None = None
+    huggingface_token: pulumi.Output[str] | None = None
+    registry_credentials: pulumi.Output[str] | None = None
+    argocd_admin_hash: pulumi.Output[str] | None = None

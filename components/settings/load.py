@@ -18,6 +18,7 @@ from components.settings.keys import (
     HUGGINGFACE_TOKEN,
     REGISTRY_CREDENTIALS,
     SECRETS,
+    Secrets,
     is_secret,
 )
 from components.settings.model import (
@@ -28,7 +29,6 @@ from components.settings.model import (
     Image,
     Model,
     Monitoring,
-    Secrets,
     Settings,
 )
 from components.settings.problems import Problem, SettingsError, from_pydantic, full_key, problem, set_command

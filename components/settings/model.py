@@ -4,16 +4,33 @@ The models are strict and frozen. A description ends up in the JSON schema that
 editors use; the first example is the value that an error message proposes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import pulumi
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from components import labels, versions
-from components.settings.forms import Cidr, DnsLabel, LabelSet, Quantity, SecretKey, Text, Url
+from components.settings.forms import (
+    Cidr,
+    Digest,
+    DnsLabel,
+    DnsName,
+    Duration,
+    GitAddress,
+    ImageName,
+    ImageTag,
+    LabelSet,
+    LabelValue,
+    QualifiedName,
+    Quantity,
+    Schedule,
+    StoreUrl,
+    Text,
+    Url,
+    Version,
+)
+from components.settings.keys import Secrets
 
 
 class Group(BaseModel):
@@ -42,7 +59,7 @@ class Cluster(Group):
 class Git(Group):
     """What Argo CD reads."""
 
-    repository: Annotated[str, StringConstraints(pattern=r"^(https?://|ssh://|git@)\S+$")] = Field(
+    repository: GitAddress = Field(
         description="Address of this repository or of its fork.",
         examples=["https://github.com/your-org/vllm-eval.git"],
     )
@@ -62,9 +79,7 @@ class ArgoCD(Group):
         description="Chart name in `repository`, an oci:// address, or a local path (starts with / or .).",
     )
     repository: Url = Field(versions.ARGOCD_CHART_REPOSITORY, description="Helm repository of the chart.")
-    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$")] = Field(
-        versions.ARGOCD_CHART, description="Exact version of the chart; unused with a local path."
-    )
+    version: Version = Field(versions.ARGOCD_CHART, description="Exact version of the chart; unused with a local path.")
     values: dict[str, Any] = Field(
         default_factory=dict, description="Values laid over the ones that the stack sets. No secrets: they are shown."
     )
@@ -102,9 +117,9 @@ class Results(Group):
     """Where results are kept: a claim, or a URL."""
 
     size: Quantity = Field("10Gi", description="Size of the claim.")
-    storage_class: DnsLabel | None = Field(None, description="Class of the claim; default: the cluster's.")
+    storage_class: DnsName | None = Field(None, description="Class of the claim; default: the cluster's.")
     access_mode: AccessMode = Field(AccessMode.ONE_NODE, description="ReadWriteMany where pods run on several nodes.")
-    url: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+://\S+$")] | None = Field(
+    url: StoreUrl | None = Field(
         None, description="fsspec URL used instead of a claim.", examples=["s3://evaluations/prod"]
     )
     keep: bool = Field(True, description="Claim and namespace are protected, and outlive the stack.")
@@ -113,12 +128,12 @@ class Results(Group):
 class Resources(Group):
     """Requests and limits of a container, laid over its own."""
 
-    requests: dict[Text, Quantity] = Field(
+    requests: dict[QualifiedName, Quantity] = Field(
         default_factory=dict,
         description="What is reserved, beside what the container has.",
         examples=[{"cpu": "500m", "memory": "1Gi"}],
     )
-    limits: dict[Text, Quantity] = Field(
+    limits: dict[QualifiedName, Quantity] = Field(
         default_factory=dict,
         description="What is never exceeded, beside what the container has.",
         examples=[{"memory": "4Gi"}],
@@ -137,9 +152,7 @@ class Evaluation(Group):
 
     owner: Owner = Field(Owner.ARGOCD, description="Who declares the Job: argocd, pulumi or none.")
     namespace: DnsLabel = Field(labels.NAMESPACE, description="Namespace of everything but Argo CD.")
-    schedule: Annotated[str, StringConstraints(pattern=r"^(\S+ ){4}\S+$|^@\w+$")] | None = Field(
-        "0 18 * * *", description="Cron schedule of the nightly run (null: none)."
-    )
+    schedule: Schedule | None = Field("0 18 * * *", description="Cron schedule of the nightly run (null: none).")
     time_zone: Text = Field("Etc/UTC", description="Time zone of the schedule.")
     parallelism: int = Field(1, ge=1, le=100, description="How many models are evaluated at once.")
     limit: int | None = Field(None, ge=1, description="At most so many items a task (null: all).", examples=[100])
@@ -153,7 +166,7 @@ class Evaluation(Group):
     resources: Resources = Field(Resources(), description="Requests and limits of the container.")
     results: Results = Field(Results(), description="Where results are kept.")
     egress: tuple[Egress, ...] = Field((), description="What pods may reach besides models, gateway and DNS.")
-    account_annotations: dict[Text, str] = Field(
+    account_annotations: dict[QualifiedName, str] = Field(
         default_factory=dict,
         description="Annotations of the pods' ServiceAccount, such as a cloud identity's.",
         examples=[{"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/evaluations"}],
@@ -163,13 +176,11 @@ class Evaluation(Group):
 class Image(Group):
     """The evaluation image, only with `evaluation.owner: pulumi`; else Git says it."""
 
-    repository: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$")] | None = Field(
+    repository: ImageName | None = Field(
         None, description="Registry and name.", examples=["ghcr.io/your-org/vllm-eval-evalchemy"]
     )
-    tag: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]{0,127}$")] = Field("latest", description="Tag.")
-    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
-        None, description="Digest; wins over the tag.", examples=["sha256:" + "0" * 64]
-    )
+    tag: ImageTag = Field("latest", description="Tag.")
+    digest: Digest | None = Field(None, description="Digest; wins over the tag.", examples=["sha256:" + "0" * 64])
     lookup: bool = Field(False, description="Look the tag's digest up at each `up` (pulumi-docker).")
     build: bool = Field(False, description="Build and push at each `up` (pulumi-docker; needs a Docker daemon).")
 
@@ -181,8 +192,8 @@ class Pushgateway(Group):
     """The gateway that keeps the last scores."""
 
     size: Quantity = Field("1Gi", description="Size of its claim.")
-    storage_class: DnsLabel | None = Field(None, description="Class of its claim; default: the cluster's.")
-    digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
+    storage_class: DnsName | None = Field(None, description="Class of its claim; default: the cluster's.")
+    digest: Digest | None = Field(
         None, description="Digest of the image, beside the pinned tag.", examples=["sha256:" + "0" * 64]
     )
     resources: Resources = Field(
@@ -210,13 +221,13 @@ class Monitoring(Group):
     """Pushgateway, alert rules and dashboard. Needs the Prometheus Operator's CRDs."""
 
     enabled: bool = Field(True, description="False on a cluster without the Prometheus Operator: nothing is published.")
-    release: Text = Field("kube-prometheus-stack", description="Label `release` of rules and monitors, for Prometheus.")
+    release: LabelValue = Field(
+        "kube-prometheus-stack", description="Label `release` of rules and monitors, for Prometheus."
+    )
     labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
     scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
-    day: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
-        "24h", description="Length of the alerts' day before; anything else is for drills."
-    )
-    stale: Annotated[str, StringConstraints(pattern=r"^[0-9]+[smhd]$")] = Field(
+    day: Duration = Field("24h", description="Length of the alerts' day before; anything else is for drills.")
+    stale: Duration = Field(
         "36h", description="Age of the last run at which one is missed: 1.5 times the distance between runs."
     )
     dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
@@ -265,23 +276,9 @@ class Model(Group):
     served_name: Text | None = Field(None, description="Name that the endpoint knows it by (default: name).")
     api: Api = Field(Api.COMPLETIONS, description="completions or chat.")
     concurrency: int = Field(8, ge=1, le=1024, description="Requests in flight.")
-    api_key: SecretKey | None = Field(
-        None, description="Names the secret `endpoint-<api_key>`.", examples=["gemma-key"]
-    )
-    ca: SecretKey | None = Field(None, description="Names the secret `endpoint-<ca>`: its CA bundle.", examples=["ca"])
+    api_key: DnsLabel | None = Field(None, description="Names the secret `endpoint-<api_key>`.", examples=["gemma-key"])
+    ca: DnsLabel | None = Field(None, description="Names the secret `endpoint-<ca>`: its CA bundle.", examples=["ca"])
     baseline: Baseline | None = Field(None, description="Accepted baseline (default: from the first good run on).")
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """What `pulumi config set --secret` gave; plain text appears nowhere else."""
-
-    endpoint: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
-    git_password: pulumi.Output[str] | None = None
-    git_ssh_key: pulumi.Output[str] | None = None
-    huggingface_token: pulumi.Output[str] | None = None
-    registry_credentials: pulumi.Output[str] | None = None
-    argocd_admin_hash: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pulumi
 from pydantic import BaseModel, ValidationError
 
 from components.labels import PROJECT
+from components.settings.forms import WORDS
 
 _UNSET: Final = object()
 _LONGEST_VALUE: Final = 80
@@ -74,6 +75,8 @@ def from_pydantic(error: ValidationError, group: str, model: type[BaseModel] | N
 
 
 def _translate(item: Any, path: tuple[str | int, ...], model: type[BaseModel] | None, raw: object) -> Problem:  # noqa: ANN401
+    if path[-1] == "[key]":  # a key of a free map, and not its value
+        path, raw = path[:-2], None
     kind, key = item["type"], full_key(path)
     if kind == "extra_forbidden":
         known = _fields(model, path[1:-1])
@@ -83,7 +86,7 @@ def _translate(item: Any, path: tuple[str | int, ...], model: type[BaseModel] | 
     if kind == "missing":
         return Problem(key, "", "not set, but needed", field_cure(model, path))
     fault = str(item["msg"]).removeprefix("Value error, ")
-    fault = f"{fault[:1].lower()}{fault[1:]}"
+    fault = WORDS[item["ctx"]["pattern"]] if kind == "string_pattern_mismatch" else f"{fault[:1].lower()}{fault[1:]}"
     if kind == "string_type":
         fault += "; quote it in the stack file, or set it with --type string"
     return Problem(key, _shown(_at(raw, path[1:], item["input"])), fault, field_cure(model, path))
