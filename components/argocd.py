@@ -15,8 +15,6 @@ from components.settings.model import ArgoCD as ArgoCDSettings
 
 __all__ = ["ArgoCD"]
 
-RELEASE: Final = "argocd"
-
 # A fixed time: without one the chart writes the time of each rendering, a difference for ever.
 PASSWORD_TIME: Final = "2026-01-01T00:00:00Z"  # noqa: S105 (a time)
 
@@ -58,7 +56,7 @@ class ArgoCD(pulumi.ComponentResource):
         self.release = k8s.helm.v3.Release(
             "argocd",
             # Without a name each stack would get a random one, and the kept CRDs would belong to the first.
-            name=RELEASE,
+            name=labels.ARGOCD_RELEASE,
             namespace=self.namespace.metadata.name,
             **_source(settings),
             values=values(settings, admin_hash),

@@ -26,6 +26,7 @@ RESULTS_CLAIM: Final = "vllm-eval-results"
 ENDPOINT_SECRET: Final = "vllm-eval-endpoints"  # noqa: S105 (a name)
 HUGGINGFACE_SECRET: Final = "vllm-eval-huggingface"  # noqa: S105 (a name)
 REGISTRY_SECRET: Final = "vllm-eval-registry"  # noqa: S105 (a name)
+ARGOCD_RELEASE: Final = "argocd"
 APPLICATION: Final = "vllm-evalchemy-job"
 
 

@@ -23,8 +23,11 @@ from components.settings import Settings
 from components.settings.model import Cluster, Owner
 
 JOBS: Final = "/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+NAMESPACES: Final = "/api/v1/namespaces/{namespace}"
+ARGOCD_CRD: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/applications.argoproj.io"
 SECONDS: Final = 15
 NOT_FOUND: Final = "(NotFound)"
+FORBIDDEN: Final = "(Forbidden)"
 
 
 class PreflightError(pulumi.RunError):
@@ -54,7 +57,7 @@ ARGOCD: Final = Kinds(
 
 
 def check(settings: Settings) -> None:
-    """Check kubeconfig, reachability, CRDs and the live Job's owner.
+    """Check kubeconfig, reachability, CRDs, and whose the live Job and the live Argo CD are.
 
     Raises
     ------
@@ -73,8 +76,13 @@ def check(settings: Settings) -> None:
     job = JOBS.format(namespace=namespace, name=labels.EVALUATION)
     # An Argo CD that this stack installs brings its own kinds.
     wanted = [OPERATOR] * settings.monitoring.enabled + [ARGOCD] * (not settings.argocd.install)
-    answers = _get(cluster, [job, *(kinds.path for kinds in wanted)])
+    argocd = ARGOCD_CRD if settings.argocd.install else NAMESPACES.format(namespace=settings.argocd.namespace)
+    answers = _get(cluster, [job, *(kinds.path for kinds in wanted)], [argocd])
     faults = [*owner_faults(answers[job], settings.evaluation.owner, namespace)]
+    if settings.argocd.install:
+        faults += installation_faults(answers[argocd], settings.argocd.namespace)
+    else:
+        faults += removal_faults(answers[argocd], settings.stack)
     for kinds in wanted:
         faults += kind_faults(answers[kinds.path], kinds)
     if faults:
@@ -170,29 +178,66 @@ def _kubeconfigs() -> list[Path]:
     return [each for each in files or [Path.home() / ".kube" / "config"] if each.is_file()]
 
 
+def installation_faults(crd: Any, namespace: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
+    """Yield a sentence if Argo CD's CRDs are another installation's: helm would fail halfway through an update."""
+    if crd is None:
+        return
+    annotations = crd["metadata"].get("annotations", {})
+    release, where = (annotations.get(f"meta.helm.sh/release-{each}") for each in ("name", "namespace"))
+    if (release, where) == (labels.ARGOCD_RELEASE, namespace):
+        return
+    theirs = f"the helm release {release} in namespace {where}" if release else "no helm release"
+    cure = f"To use that Argo CD, run `pulumi config set --path '{labels.PROJECT}:argocd.install' false`."
+    if release == labels.ARGOCD_RELEASE:
+        cure = f"To keep that one, run `pulumi config set --path '{labels.PROJECT}:argocd.namespace' {where}`."
+    yield (
+        f"Argo CD's CRDs are in the cluster already, those of {theirs}, and helm would not take them over for the"
+        f" release {labels.ARGOCD_RELEASE} in namespace {namespace}. {cure}"
+    )
+
+
+def removal_faults(live: Any, stack: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
+    """Yield a sentence if the Argo CD that the stack is told to find is its own.
+
+    Its end would leave the Application without the controller that finishes its
+    deletion, and so the namespace of both as well.
+    """
+    found = live["metadata"].get("labels", {}) if live else {}
+    ours = labels.standard(labels.ARGOCD_RELEASE, stack)
+    if ours.items() <= found.items():
+        yield (
+            f"{labels.PROJECT}:argocd.install is false, but the Argo CD in namespace {live['metadata']['name']} is this"
+            " stack's own, and must not go before its Application: run `pulumi destroy` with the old settings first."
+        )
+
+
 def _load_sdk() -> None:
     """Load the SDK's modules while kubectl waits for the cluster: the first object of a kind would else do it."""
     for module in ("core.v1", "apps.v1", "networking.v1", "helm.v3"):
         importlib.import_module(f"pulumi_kubernetes.{module}")
 
 
-def _get(cluster: Cluster, paths: Sequence[str]) -> dict[str, Any]:
-    """Return what the API server answers to each path, None where there is nothing; all are asked at once."""
+def _get(cluster: Cluster, paths: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what the API server answers to each path, None where there is nothing; all are asked at once.
+
+    `optional` paths are such as an account that only previews may not read.
+    """
     context = ["--context", cluster.context] if cluster.context else []
     command = ["kubectl", *context, f"--request-timeout={SECONDS}s", "get", "--raw"]
 
     def get(path: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run([*command, path], capture_output=True, text=True, check=False)
 
-    with ThreadPoolExecutor(len(paths)) as pool:
-        asked = pool.map(get, paths)
+    every = [*paths, *optional]
+    with ThreadPoolExecutor(len(every)) as pool:
+        asked = pool.map(get, every)
         _load_sdk()
-        done = dict(zip(paths, asked, strict=True))
+        done = dict(zip(every, asked, strict=True))
     answers: dict[str, Any] = {}
     for path, process in done.items():
         if process.returncode == 0:
             answers[path] = json.loads(process.stdout)
-        elif NOT_FOUND in process.stderr:
+        elif NOT_FOUND in process.stderr or (path in optional and FORBIDDEN in process.stderr):
             answers[path] = None
         else:
             where = "The pod's own cluster" if cluster.in_cluster else f"The cluster of context '{cluster.context}'"

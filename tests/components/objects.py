@@ -1,13 +1,20 @@
 """Questions about rendered objects that several tests ask."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from tests.components.program import ROOT, Declared, Stack
 
+# Kinds of which a stack has several.
+NAMED = frozenset({"Namespace", "NetworkPolicy", "PersistentVolumeClaim", "Secret"})
 POD_PATHS = {"Deployment": ("spec", "template"), "Job": ("spec", "template")}
+
+
+def title(kind: str, manifest: Mapping[str, Any]) -> str:
+    """Return the kind and, where a stack has several of it, the name."""
+    return f"{kind} {manifest['metadata']['name']}" if kind in NAMED else kind
 
 
 def synced() -> dict[str, dict[str, Any]]:

@@ -141,7 +141,7 @@ def fake_kubectl(folder: Path, answers: dict[str, tuple[int, str, str]]) -> None
     script.write_text(
         "#!/usr/bin/env python3\nimport json, sys\n"
         f"answers = json.loads({json.dumps(json.dumps(answers))})\n"
-        "code, out, err = answers[sys.argv[-1]]\n"
+        "code, out, err = answers.get(sys.argv[-1], answers.get('*'))\n"
         "sys.stdout.write(out); sys.stderr.write(err); sys.exit(code)\n"
     )
     script.chmod(0o755)
@@ -159,7 +159,54 @@ def kubectl(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def check(**groups: dict[str, Any]) -> None:
     given = {**program.stack_file("prod"), "cluster": {"context": "prod"}, **groups}
-    preflight.check(program.load(given))
+    preflight.check(program.load(given, stack="prod"))
+
+
+def namespace(stack: str) -> dict[str, Any]:
+    labels = program.run(program.stack_file("prod"), stack=stack).one("Namespace", "argocd").metadata["labels"]
+    return {"metadata": {"name": "argocd", "labels": labels}}
+
+
+def test_the_stacks_own_argocd_may_not_go_before_its_application() -> None:
+    (sentence,) = preflight.removal_faults(namespace("prod"), "prod")
+    assert sentence == (
+        "vllm-eval:argocd.install is false, but the Argo CD in namespace argocd is this stack's own, and must not go"
+        " before its Application: run `pulumi destroy` with the old settings first."
+    )
+    for live_one in (None, {"metadata": {"name": "argocd"}}, namespace("dev")):
+        assert list(preflight.removal_faults(live_one, "prod")) == []
+
+
+def crd(release: str | None, where: str | None) -> dict[str, Any]:
+    helms = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": where}
+    return {"metadata": {"annotations": helms} if release else {}}
+
+
+def test_an_argocd_that_helm_would_not_take_over() -> None:
+    for fits in (None, crd("argocd", "argocd")):
+        assert list(preflight.installation_faults(fits, "argocd")) == []
+    (moved,) = preflight.installation_faults(crd("argocd", "argocd"), "gitops")
+    assert moved == (
+        "Argo CD's CRDs are in the cluster already, those of the helm release argocd in namespace argocd, and helm"
+        " would not take them over for the release argocd in namespace gitops. To keep that one, run"
+        " `pulumi config set --path 'vllm-eval:argocd.namespace' argocd`."
+    )
+    (theirs,) = preflight.installation_faults(crd("tools", "argocd"), "argocd")
+    assert "those of the helm release tools in namespace argocd" in theirs
+    assert "To use that Argo CD, run `pulumi config set --path 'vllm-eval:argocd.install' false`." in theirs
+    assert "those of no helm release" in next(preflight.installation_faults(crd(None, None), "argocd"))
+
+
+def test_an_account_that_may_not_read_everything_may_still_preview(kubectl: Path) -> None:
+    forbidden = (1, "", 'Error from server (Forbidden): namespaces "argocd" is forbidden')
+    kinds = {"resources": [{"kind": "AppProject"}, {"kind": "Application"}]}
+    served = {JOB: MISSING, "/apis/argoproj.io/v1alpha1": (0, json.dumps(kinds), "")}
+    for install in (True, False):
+        fake_kubectl(kubectl, {**served, "*": forbidden})
+        check(argocd={"install": install}, monitoring={"enabled": False})
+    fake_kubectl(kubectl, {"*": forbidden})
+    with pytest.raises(preflight.PreflightError, match=r"cannot be used: Error from server \(Forbidden\)"):
+        check(monitoring={"enabled": False})
 
 
 def test_all_faults_are_told_at_once(kubectl: Path) -> None:
@@ -167,21 +214,24 @@ def test_all_faults_are_told_at_once(kubectl: Path) -> None:
         JOB: (0, json.dumps(live("pulumi")), ""),
         "/apis/monitoring.coreos.com/v1": MISSING,
         "/apis/argoproj.io/v1alpha1": MISSING,
+        "/api/v1/namespaces/argocd": (0, json.dumps(namespace("prod")), ""),
     }
     fake_kubectl(kubectl, answers)
     with pytest.raises(preflight.PreflightError) as caught:
         check(argocd={"install": False})
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
         "The Job vllm-eval/evalchemy is still Pulumi's",
+        "vllm-eval",
         "The cluster has no PrometheusRule and no ServiceMonitor",
         "The cluster has no AppProject and no Application",
     ]
 
 
 def test_only_what_the_stack_needs_is_asked_for(kubectl: Path) -> None:
-    fake_kubectl(kubectl, {JOB: MISSING})
+    argocd = {preflight.ARGOCD_CRD: MISSING}
+    fake_kubectl(kubectl, {**argocd, JOB: MISSING})
     check(monitoring={"enabled": False})
-    fake_kubectl(kubectl, {JOB: MISSING, "/apis/monitoring.coreos.com/v1": (0, json.dumps(RESOURCES), "")})
+    fake_kubectl(kubectl, {**argocd, JOB: MISSING, "/apis/monitoring.coreos.com/v1": (0, json.dumps(RESOURCES), "")})
     check()
 
 
@@ -193,7 +243,7 @@ def test_only_what_the_stack_needs_is_asked_for(kubectl: Path) -> None:
     ],
 )
 def test_a_cluster_that_cannot_be_used(stderr: str, reason: str, kubectl: Path) -> None:
-    fake_kubectl(kubectl, {JOB: (1, "", stderr)})
+    fake_kubectl(kubectl, {"*": (1, "", stderr)})
     with pytest.raises(preflight.PreflightError, match=f"The cluster of context 'prod' cannot be used: {reason}"):
         check(monitoring={"enabled": False})
 
@@ -203,7 +253,7 @@ def test_in_the_cluster_no_kubeconfig_is_asked_for(
 ) -> None:
     kubeconfig.unlink()
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    fake_kubectl(kubectl, {JOB: (1, "", "forbidden")})
+    fake_kubectl(kubectl, {"*": (1, "", "forbidden")})
     with pytest.raises(preflight.PreflightError, match="The pod's own cluster cannot be used: forbidden"):
         check(cluster={"in_cluster": True}, monitoring={"enabled": False})
 
