@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-e2e test-context test-all drill check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,14 +59,17 @@ check: venv lint test-unit  ## lint, types and the tests that need no cluster
 test-unit: venv tools
 	@$(PYTHON) -m pytest -q
 
+test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
+	@$(PYTHON) -m pytest -q -m slow tests/components
+
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends
 	@$(PYTHON) -m pytest -m e2e tests/e2e
 
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
 
-test-all: test  ## `make test`, then what takes longer: kills at every stage of `make up`, two clones at once
-	@$(PYTHON) -m pytest -m slow tests/e2e
+test-all: test  ## `make test`, then what takes longer: every setting on the engine, kills at every stage of `make up`, two clones
+	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)
 	@$(PYTHON) -m pytest -q -s -m e2e tests/e2e/test_drill.py

@@ -68,7 +68,10 @@ class Pushgateway(pulumi.ComponentResource):
                 "selector": {"match_labels": labels.selector(labels.PUSHGATEWAY)},
                 "template": {"metadata": {"labels": every}, "spec": _pod(settings)},
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[claim]),
+            # A claim goes only when no pod uses it, so another class of volume takes another Deployment.
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[claim], replace_with=[claim], delete_before_replace=True
+            ),
         )
         service = k8s.core.v1.Service(
             "service",

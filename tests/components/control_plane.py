@@ -1,7 +1,7 @@
 """A real control plane on loopback, without a node, in which Deployments become available nevertheless.
 
 Two threads stand in for what is not there. `Node` reports every pod as running and ready, so that Deployments become
-available. `ArgoCD` does the one thing that the stack's order rests on: it finishes an Application's deletion as long as
+available. `ArgoCD` does what the stack's order rests on: it finishes an Application's deletion as long as
 its own workload exists. The real Argo CD's behaviour is the end-to-end suite's.
 """
 
@@ -20,20 +20,31 @@ from typing import Any, Final
 import yaml
 
 from sandbox.tools import module_source
+from tests.components import live
 from tests.support.apiserver import CONTEXT, running_apiserver
 
 __all__ = ["CONTEXT", "ControlPlane", "control_plane", "wait_for"]
 
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
+VOLUMES: Final = 30
 APPLICATIONS: Final = "/apis/argoproj.io/v1alpha1/applications"
-CRDS: Final = {
-    "argocd": ("manifests/crds/application-crd.yaml", "manifests/crds/appproject-crd.yaml"),
-    "prometheus-operator": (
-        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
-        "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
-    ),
-}
+CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+OPERATOR_CRDS: Final = (
+    "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+    "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+)
+# Every kind that a stack, its chart or what they start may leave behind.
+KINDS: Final = (
+    *("/api/v1/namespaces", "/api/v1/secrets", "/api/v1/configmaps", "/api/v1/serviceaccounts"),
+    *("/api/v1/persistentvolumeclaims", "/api/v1/services", "/api/v1/pods", "/apis/apps/v1/deployments"),
+    *("/apis/apps/v1/statefulsets", "/apis/apps/v1/replicasets", "/apis/batch/v1/jobs", "/apis/batch/v1/cronjobs"),
+    *("/apis/networking.k8s.io/v1/networkpolicies", "/apis/rbac.authorization.k8s.io/v1/clusterroles"),
+    *("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", "/apis/rbac.authorization.k8s.io/v1/roles"),
+    *("/apis/rbac.authorization.k8s.io/v1/rolebindings", CRDS),
+    *("/apis/argoproj.io/v1alpha1/applications", "/apis/argoproj.io/v1alpha1/appprojects"),
+    *("/apis/monitoring.coreos.com/v1/prometheusrules", "/apis/monitoring.coreos.com/v1/servicemonitors"),
+)
 
 
 class Api:
@@ -114,7 +125,7 @@ class Node:
 
 
 class ArgoCD:
-    """Finishes the deletion of Applications while an Argo CD is installed."""
+    """Finishes the deletion of Applications, and prunes the Job, while an Argo CD is installed."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -124,9 +135,12 @@ class ArgoCD:
         for application in self._api.items(APPLICATIONS):
             metadata = application["metadata"]
             workload = f"/apis/apps/v1/namespaces/{metadata['namespace']}/statefulsets/argocd-application-controller"
-            if "deletionTimestamp" not in metadata or self._api.get(workload) is None:
+            if self._api.get(workload) is None:
                 continue
             namespace = application["spec"]["destination"]["namespace"]
+            if "deletionTimestamp" not in metadata:
+                self._prune(application["spec"]["source"], namespace)
+                continue
             for kind, name in (("jobs", "evalchemy"), ("cronjobs", "evalchemy-nightly")):
                 with suppress(urllib.error.HTTPError):
                     self._api.request(
@@ -138,6 +152,14 @@ class ArgoCD:
             self._api.request("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
             self.finished.append(metadata["name"])
 
+    def _prune(self, source: dict[str, Any], namespace: str) -> None:
+        """Delete a Job that was synced, and that the patches keep from being emitted any more."""
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs/evalchemy"
+        live = self._api.get(path) if "config.kubernetes.io/local-config" in str(source) else None
+        if live is not None and live["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") != "pulumi":
+            with suppress(urllib.error.HTTPError):
+                self._api.request("DELETE", path, {"propagationPolicy": "Background"})
+
 
 class ControlPlane:
     """A running control plane."""
@@ -146,21 +168,58 @@ class ControlPlane:
         self.api, self.kubeconfig, self.argocd = api, kubeconfig, argocd
 
     def snapshot(self) -> set[str]:
-        """Return every object of a kind that a stack may leave behind."""
-        kinds = [
-            *("/api/v1/namespaces", "/api/v1/secrets", "/api/v1/configmaps", "/api/v1/serviceaccounts"),
-            *("/api/v1/persistentvolumeclaims", "/api/v1/services", "/api/v1/pods", "/apis/apps/v1/deployments"),
-            *("/apis/apps/v1/statefulsets", "/apis/batch/v1/jobs", "/apis/batch/v1/cronjobs"),
-            *("/apis/networking.k8s.io/v1/networkpolicies", "/apis/rbac.authorization.k8s.io/v1/clusterroles"),
-            *("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", "/apis/rbac.authorization.k8s.io/v1/roles"),
-            *("/apis/argoproj.io/v1alpha1/applications", "/apis/argoproj.io/v1alpha1/appprojects"),
-            *("/apis/monitoring.coreos.com/v1/prometheusrules", "/apis/monitoring.coreos.com/v1/servicemonitors"),
-        ]
+        """Return the name of every object that is there."""
         return {
             f"{kind.rsplit('/', 1)[-1]} {each['metadata'].get('namespace', '')}/{each['metadata']['name']}"
-            for kind in kinds
+            for kind in KINDS
             for each in self.api.items(kind)
         }
+
+    def contents(self) -> live.Contents:
+        """Return what is there, without what controllers report and count."""
+        return live.contents(answer for kind in KINDS if (answer := self.api.get(kind)) is not None)
+
+    def delete_argocds_kinds(self) -> None:
+        """Make this a cluster that has never had an Argo CD."""
+        names = [each["metadata"]["name"] for each in self.api.items(CRDS)]
+        for path in [f"{CRDS}/{name}" for name in names if name.endswith(".argoproj.io")]:
+            self.api.request("DELETE", path)
+            wait_for(f"the end of {path}", partial(self._is_gone, path))
+
+    def _is_gone(self, path: str) -> bool:
+        return self.api.get(path) is None
+
+    def add_context(self, name: str) -> None:
+        """Give the cluster a second context."""
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        config["contexts"].append({**config["contexts"][0], "name": name})
+        self.kubeconfig.write_text(yaml.safe_dump(config))
+
+    def offer_volumes(self, *classes: str) -> None:
+        """Offer volumes of these classes, and the first as the default: claims bind, and may grow."""
+        for name in classes:
+            is_default = {"storageclass.kubernetes.io/is-default-class": str(name == classes[0]).lower()}
+            storage = {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "StorageClass",
+                "metadata": {"name": name, "annotations": is_default},
+                "provisioner": "kubernetes.io/no-provisioner",
+                "allowVolumeExpansion": True,
+            }
+            self.api.apply(f"/apis/storage.k8s.io/v1/storageclasses/{name}", storage)
+            for number in range(VOLUMES):
+                volume = {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolume",
+                    "metadata": {"name": f"{name}-{number}"},
+                    "spec": {
+                        "capacity": {"storage": "50Gi"},
+                        "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
+                        "storageClassName": name,
+                        "hostPath": {"path": f"/nowhere/{name}-{number}"},
+                    },
+                }
+                self.api.apply(f"/api/v1/persistentvolumes/{name}-{number}", volume)
 
 
 @contextmanager
@@ -185,21 +244,12 @@ def _without_current_context(kubeconfig: Path) -> Path:
 
 
 def _install_crds(api: Api) -> None:
-    names = []
-    for tool, files in CRDS.items():
-        for file in files:
-            crd = yaml.safe_load((module_source(tool) / file).read_text())
-            names.append(crd["metadata"]["name"])
-            if tool == "argocd":
-                # As helm finds them after a release of this name: a reinstallation keeps them.
-                crd["metadata"].setdefault("labels", {})["app.kubernetes.io/managed-by"] = "Helm"
-                crd["metadata"].setdefault("annotations", {}).update(
-                    {"meta.helm.sh/release-name": "argocd", "meta.helm.sh/release-namespace": "argocd"}
-                )
-            api.apply(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}", crd)
-    for name in names:
-        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-        wait_for(name, partial(_established, api, path))
+    """Install the Prometheus Operator's; Argo CD's come with its chart."""
+    for file in OPERATOR_CRDS:
+        crd = yaml.safe_load((module_source("prometheus-operator") / file).read_text())
+        path = f"{CRDS}/{crd['metadata']['name']}"
+        api.apply(path, crd)
+        wait_for(path, partial(_established, api, path))
 
 
 def _established(api: Api, path: str) -> bool:

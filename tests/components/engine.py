@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import yaml
 
+from tests.components import objects
 from tests.components.program import ROOT
 from tests.support.engine import Done, Engine
 
 # `pulumi stack init` writes into the folder's stack file: the project's own is only linked to.
 LINKED: Final = ("__main__.py", "components", "monitoring", "eval", "k8s", "docker")
+UNCHANGED: Final = ("same", "read")
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,16 @@ class Project(Engine):
     def destroy(self) -> Done:
         return self.pulumi("destroy", "--yes", "--skip-preview")
 
-    def preview(self) -> list[Step]:
+    def digest(self, *words: str) -> dict[str, Any]:
+        """Return a preview as JSON."""
+        done = self.pulumi("preview", "--json", *words)
+        found: dict[str, Any] = json.loads(done.out[done.out.index("{") :])
+        return found
+
+    def preview(self, *words: str) -> list[Step]:
         """Return what would change."""
-        done = self.pulumi("preview", "--json")
-        steps = json.loads(done.out[done.out.index("{") :])["steps"]
-        return [Step(each["op"], _title(each["urn"])) for each in steps if each["op"] not in ("same", "read")]
+        steps = self.digest(*words)["steps"]
+        return [Step(each["op"], _title(each["urn"])) for each in steps if each["op"] not in UNCHANGED]
 
     def is_settled(self) -> bool:
         """Return whether nothing would change."""
@@ -74,6 +81,21 @@ class Project(Engine):
     def state(self) -> str:
         """Return the state file's text."""
         return self.text_of("state")
+
+
+def named(digest: Mapping[str, Any]) -> set[str]:
+    """Return the titles of what a preview names, by :func:`objects.title`; components are nothing of their own."""
+    found = set()
+    for step in digest["steps"]:
+        if step["op"] in UNCHANGED:
+            continue
+        # Both, since what is replaced may get another name.
+        for state in filter(None, (step.get("oldState"), step.get("newState"))):
+            if state["type"] == "pulumi:providers:kubernetes":
+                found.add("provider")
+            elif state["custom"]:
+                found.add(objects.title(state["type"].rsplit(":", 1)[-1], state["inputs"]))
+    return found
 
 
 def _title(urn: str) -> str:

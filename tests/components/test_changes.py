@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.settings import problems
-from tests.components import program
+from tests.components import objects, program
 from tests.components.program import Stack
 from tests.components.test_settings import EVERY_FIELD
 
@@ -40,14 +40,12 @@ def before_and_after(case: dict[str, Any]) -> tuple[Stack, Stack]:
 
 def by_title(stack: Stack) -> dict[str, Any]:
     """Return what each object is, by kind and, where there are several of a kind, by name."""
-    named = {"Namespace", "NetworkPolicy", "PersistentVolumeClaim", "Secret"}
     found = {}
     for each in stack.resources.values():
         if each.type == "pulumi:providers:kubernetes":
             found["provider"] = each.inputs
         elif each.custom:
-            title = f"{each.kind} {each.metadata['name']}" if each.kind in named else each.kind
-            found[title] = each.inputs
+            found[objects.title(each.kind, each.inputs)] = each.inputs
     return found
 
 
