@@ -51,11 +51,7 @@ class Pushgateway(pulumi.ComponentResource):
             "claim",
             # Classes with WaitForFirstConsumer bind it only when the Deployment's pod comes.
             metadata={**metadata, "annotations": {"pulumi.com/skipAwait": "true"}},
-            spec={
-                "access_modes": ["ReadWriteOnce"],
-                "storage_class_name": settings.pushgateway.storage_class,
-                "resources": {"requests": {"storage": settings.pushgateway.size}},
-            },
+            spec=_claim(settings),
             opts=child,
         )
         self.deployment = k8s.apps.v1.Deployment(
@@ -108,6 +104,14 @@ def monitor_spec(settings: Monitoring) -> dict[str, Any]:
         "honorLabels": True,
     }
     return {"selector": {"matchLabels": labels.selector(labels.PUSHGATEWAY)}, "endpoints": [endpoint]}
+
+
+def _claim(settings: Monitoring) -> k8s.core.v1.PersistentVolumeClaimSpecArgsDict:
+    return {
+        "access_modes": ["ReadWriteOnce"],
+        "storage_class_name": settings.pushgateway.storage_class,
+        "resources": {"requests": {"storage": settings.pushgateway.size}},
+    }
 
 
 def _pod(settings: Monitoring) -> k8s.core.v1.PodSpecArgsDict:

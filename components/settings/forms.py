@@ -47,7 +47,7 @@ GitAddress = Annotated[
     str, form(r"^(https?://|ssh://|git@)\S+$", "must begin with https://, http://, ssh:// or git@ and hold no blank")
 ]
 Version = Annotated[
-    str, form(r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$", "must be one exact version such as 10.1.1, no range")
+    str, form(r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$", "must be one exact version such as 1.2.3, no range")
 ]
 StoreUrl = Annotated[str, form(r"^[a-z0-9]+://\S+$", "must be an fsspec address such as s3://bucket/folder")]
 Schedule = Annotated[
