@@ -4,6 +4,9 @@ The Job and its nightly are Argo CD's (`gitops.py`) or, for `evaluation.owner:
 pulumi`, the Job is :mod:`components.job`'s.
 """
 
+# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import pulumi

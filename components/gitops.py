@@ -4,6 +4,9 @@ The objects in `k8s/` are Argo CD's; this component only points it to them and
 hands over the stack's patches.
 """
 
+# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 

@@ -1,7 +1,10 @@
 """Who may talk to whom in the evaluation namespace."""
 
+# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi_kubernetes as k8s
 
@@ -10,10 +13,11 @@ from components.settings.model import Egress, Model, Scraper
 
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
-Policy = k8s.networking.v1.NetworkPolicySpecArgsDict
-Peer = k8s.networking.v1.NetworkPolicyPeerArgsDict
-Port = k8s.networking.v1.NetworkPolicyPortArgsDict
-Rule = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
+if TYPE_CHECKING:
+    Policy = k8s.networking.v1.NetworkPolicySpecArgsDict
+    Peer = k8s.networking.v1.NetworkPolicyPeerArgsDict
+    Port = k8s.networking.v1.NetworkPolicyPortArgsDict
+    Rule = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
 
 
 def policies(models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None) -> dict[str, Policy]:

@@ -1,5 +1,8 @@
 """The Pushgateway that keeps the last scores, and how Prometheus finds it."""
 
+# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+from __future__ import annotations
+
 from typing import Any, Final
 
 import pulumi

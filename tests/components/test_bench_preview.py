@@ -15,7 +15,7 @@ from tests.components.program import Declared, Stack
 
 pytestmark = pytest.mark.bench
 
-PAIRS: Final = 9
+PAIRS: Final = 15
 CLASSES: Final = {
     "Namespace": "k8s.core.v1.Namespace",
     "Secret": "k8s.core.v1.Secret",

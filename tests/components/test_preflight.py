@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +288,16 @@ def test_without_kubectl_the_check_is_said_to_be_skipped(kubeconfig: Path, monke
     assert warned == [
         "kubectl is not on PATH: whether the cluster is reachable and has the CRDs was not checked",
     ]
+
+
+def test_nothing_of_the_sdk_is_loaded_before_the_cluster_is_asked() -> None:
+    # Half a preview's own time: it passes while kubectl waits, or else before it starts.
+    script = (
+        "import sys, runpy\n"
+        "runpy.run_path('__main__.py', run_name='program')\n"
+        "print(*[name for name in sys.modules if name.startswith('pulumi_kubernetes.') and name.count('.') > 1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=program.ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
