@@ -82,14 +82,12 @@ class Pushgateway(pulumi.ComponentResource):
             # A Service is awaited until it has endpoints, so it comes after its pods.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.deployment]),
         )
+        monitored = labels.monitored(labels.PUSHGATEWAY, stack, settings.release, settings.labels)
         monitor = k8s.apiextensions.CustomResource(
             "monitor",
             api_version="monitoring.coreos.com/v1",
             kind="ServiceMonitor",
-            metadata={
-                **metadata,
-                "labels": labels.monitored(labels.PUSHGATEWAY, stack, settings.release, settings.labels),
-            },
+            metadata={**metadata, "labels": monitored},
             spec=monitor_spec(settings),
             opts=child,
         )
