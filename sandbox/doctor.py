@@ -20,6 +20,7 @@ PROGRAMS: Final = {
     "ip": "apt-get install iproute2",
     "nsenter": "apt-get install util-linux",
     "openssl": "apt-get install openssl",
+    "setpriv": "apt-get install util-linux",
     "unshare": "apt-get install util-linux",
 }
 FREE_BYTES: Final = 12 * 10**9

@@ -98,12 +98,15 @@ class Namespace:
         )
 
     def command(self, command: Sequence[str | Path]) -> list[str]:
-        """Return the command line that runs `command` inside, in the caller's working directory."""
+        """Return the command line that runs `command` inside, in the caller's folder and while the caller lives."""
         pid = self.pid()
         if pid is None:
             raise SandboxError("there is no running sandbox: type `make up` first")
         flags = ["-t", str(pid), "--net", "--mount", "--pid", "--cgroup", f"--wdns={Path.cwd()}"]
-        return ["nsenter", *flags, "--", *(str(word) for word in command)]
+        # nsenter hands no signal on, and whoever is killed hands none on either: the kernel does. Else a `make up` that
+        # was killed would leave its pulumi at work beside the next one's.
+        with_us, with_nsenter = ["setpriv", "--pdeathsig=KILL"], ["setpriv", "--pdeathsig=TERM"]
+        return [*with_us, "nsenter", *flags, "--", *with_nsenter, *(str(word) for word in command)]
 
     def env(self) -> dict[str, str]:
         """Return the environment of every process inside."""

@@ -59,6 +59,9 @@ def up(namespace: Namespace) -> None:
     (namespace.layout.state / "pulumi").mkdir(exist_ok=True)
     pulumi(namespace, "stack", "select", "--create", NAME)
     configure(namespace, overrides(namespace, os.environ))
+    if any((namespace.layout.state / "pulumi/.pulumi/locks").rglob("*.json")):
+        # Of an update that was killed: steps.up lets nobody else be at work.
+        pulumi(namespace, "cancel", "--yes")
     pulumi(namespace, "up", "--yes", "--skip-preview", *config_file(namespace))
 
 

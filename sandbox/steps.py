@@ -1,7 +1,9 @@
 """What `make up` does, in order; each step is idempotent, so a broken `up` is run again."""
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from sandbox import chart, cluster, doctor, evaluation, failure, git, images, monitoring, stack, tools
@@ -94,10 +96,27 @@ def up(layout: Layout) -> Namespace:
         Names the step that failed, its likely cause and the folder with all logs.
     """
     namespace = Namespace(layout)
-    for title, step in STEPS:
-        try:
-            with stage(title):
-                step(namespace)
-        except SandboxError as error:
-            raise failure.explained(namespace, title, error) from error
+    with ExitStack() as held:
+        for number, (title, step) in enumerate(STEPS):
+            if number == 1:  # the first step changes nothing, not even by a lock
+                held.enter_context(_alone(layout))
+            try:
+                with stage(title):
+                    step(namespace)
+            except SandboxError as error:
+                raise failure.explained(namespace, title, error) from error
     return namespace
+
+
+@contextmanager
+def _alone(layout: Layout) -> Iterator[None]:
+    """Refuse to work beside another `make up` of the same clone."""
+    layout.state.mkdir(parents=True, exist_ok=True)
+    with (layout.state / "up.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SandboxError(
+                "another `make up` of this clone is at work: wait for it, or end everything by `make down`"
+            ) from error
+        yield
