@@ -61,7 +61,7 @@ def rule_groups(
     Raises
     ------
     ValueError
-        If a model is listed twice, the stack has no name, `day` is not between one minute and 24 h,
+        If a model is listed twice, the stack has no name, `day` is not between two minutes and 24 h,
         or `stale` is below 6 h.
     """
     if not stack:

@@ -16,7 +16,7 @@ STALE: Final = "36h"
 _UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(?:\d+[wdhms])+")
 _FULL_DAY: Final = 86_400
-_SHORTEST_DAY: Final = 60
+_SHORTEST_DAY: Final = 120  # below, one failed scrape would end alerts
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ class Windows:
         ------
         ValueError
             If `day` or `stale` is no Prometheus duration, `day` is not between
-            one minute and 24 h, or `stale` is below 6 h.
+            two minutes and 24 h, or `stale` is below 6 h.
         """
         seconds = parse_duration(day)
         if not _SHORTEST_DAY <= seconds <= _FULL_DAY:
             raise ValueError(
-                f"day is {day!r}: a day of the alert rules is between 1m and 24h; 24h is for real use, 10m for a drill"
+                f"day is {day!r}: a day of the alert rules is between 2m and 24h; 24h is for real use, 10m for a drill"
             )
         usual = cls(stale=parse_duration(stale), unsettled=parse_duration(stale))
         if usual.stale < usual.grace:

@@ -130,9 +130,9 @@ def check_image(image: Image, evaluation: Evaluation) -> Found:
 
 def check_monitoring(monitoring: Monitoring) -> Found:
     """Refuse lengths that the alert windows cannot be made from."""
-    if not seconds("1m") <= seconds(monitoring.day) <= seconds("24h"):
+    if not seconds("2m") <= seconds(monitoring.day) <= seconds("24h"):
         path = ["monitoring", "day"]
-        yield problem(path, monitoring.day, "must be from 1m to 24h", set_command(path, "24h"))
+        yield problem(path, monitoring.day, "must be from 2m to 24h", set_command(path, "24h"))
     if seconds(monitoring.stale) < seconds("6h"):
         path = ["monitoring", "stale"]
         yield problem(path, monitoring.stale, "must be 6h or more: a run may take hours", set_command(path, "36h"))

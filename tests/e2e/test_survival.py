@@ -46,7 +46,8 @@ class Clone:
         """Start `make up` with few items, its output in a file."""
         with log.open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "sandbox", "up"],
+                # Ctrl-C must reach it also where the tests run in the background, which ignores it.
+                ["env", "--default-signal=INT", sys.executable, "-m", "sandbox", "up"],
                 cwd=self.folder,
                 env={**os.environ, "LIMIT": "10"},
                 stdout=output,

@@ -101,7 +101,7 @@ def test_a_drill_changes_windows_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("stack", ["prod", ODD_NAME])
-@pytest.mark.parametrize("day", ["24h", "10m", "1m"])
+@pytest.mark.parametrize("day", ["24h", "10m", "2m"])
 def test_promtool_takes_the_rules_of_any_stack(tmp_path: Path, stack: str, day: str) -> None:
     groups = monitoring.rule_groups(stack=stack, models=["google/gemma", ODD_NAME], day=day)
     rules = promtool.write_rules(tmp_path / "rules.json", groups)
