@@ -25,16 +25,20 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class Layout:
-    """Every path of one sandbox; each clone of the project has one of its own."""
+    """Every path of one sandbox; each clone of the project has one of its own in each cache folder."""
 
     cache: Path
     name: str
 
     @classmethod
     def of_this_clone(cls, purpose: str = "") -> "Layout":
-        """Return the layout named after this clone's path, so that two clones never meet; tests add a purpose."""
-        digest = hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]
-        return cls(cache=cache_dir(), name=f"vllm-eval-{digest}" + (f"-{purpose}" if purpose else ""))
+        """Return the layout named after this clone and its cache, so that no two sandboxes meet; tests add a purpose.
+
+        The cgroups go by the name alone, and whoever starts a sandbox ends all that it finds in them.
+        """
+        cache = cache_dir()
+        digest = hashlib.sha256(f"{REPOSITORY}\0{cache.resolve()}".encode()).hexdigest()[:8]
+        return cls(cache=cache, name=f"vllm-eval-{digest}" + (f"-{purpose}" if purpose else ""))
 
     @property
     def bin(self) -> Path:

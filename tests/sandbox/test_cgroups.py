@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from sandbox import doctor, namespace
+from sandbox import doctor, layout, namespace
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import CGROUPS, Namespace
 from sandbox.shell import wait_for
 
-NAME = "vllm-eval-test-cgroups"
+NAME = f"vllm-eval-test-cgroups-{os.getpid()}"
 
 # Starts and ends a sandbox on whatever is mounted as /sys/fs/cgroup, and tells what it saw in between.
 SCRIPT = f"""
@@ -124,6 +124,39 @@ def test_a_start_that_was_killed_is_made_good_and_leaves_no_orphan(empty_cache: 
     finally:
         sandbox.stop()
     assert list(CGROUPS.glob(f"*/{NAME}")) == []
+
+
+def test_a_sandbox_in_another_cache_leaves_this_one_alive(
+    sandbox: Namespace, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.daemon("sleeper", ["sleep", "60"])
+    other = empty_cache / "other"
+    other.mkdir()
+    for each in ("tools", "bin"):
+        (other / each).symlink_to(empty_cache / each)
+    monkeypatch.setenv("VLLM_EVAL_CACHE", str(other))
+    second = Namespace(Layout.of_this_clone())
+    try:
+        second.start()
+    finally:
+        second.stop()
+    assert sandbox.alive("sleeper")
+
+
+def test_a_name_belongs_to_one_clone_and_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "link").symlink_to("cache")
+
+    def name(cache: str) -> str:
+        monkeypatch.setenv("VLLM_EVAL_CACHE", cache)
+        return Layout.of_this_clone().name
+
+    monkeypatch.chdir(tmp_path)
+    one = name(str(tmp_path / "cache"))
+    assert one == name("cache") == name(str(tmp_path / "link")), "one folder, however it is written"
+    assert one != name(str(tmp_path / "other"))
+    monkeypatch.setattr(layout, "REPOSITORY", tmp_path)
+    assert one != name(str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from tests.support.ports import free_port, own_address
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A sandbox that was never started."""
-    return Layout(cache=tmp_path, name="test")
+    # The process's own name: `down` ends whatever it finds in cgroups of that name.
+    return Layout(cache=tmp_path, name=f"vllm-eval-test-refusals-{os.getpid()}")
 
 
 def test_all_missing_prerequisites_are_reported_at_once(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
