@@ -46,9 +46,13 @@ SMALL: Final = 2**20
 
 
 def store(layout: Layout) -> Path:
-    """Return the folder for images: the cache's, or the sandbox's own while another sandbox has that one."""
+    """Return the folder for images: the cache's, or the sandbox's own while another sandbox has that one.
+
+    Chosen and looked through whenever the registry does not run: a power failure, which is what damages images, leaves
+    the choice of before.
+    """
     chosen = layout.state / "images.path"
-    if chosen.exists():
+    if chosen.exists() and Namespace(layout).alive("registry"):
         return Path(chosen.read_text())
     folder = layout.cache / "images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,8 +65,8 @@ def store(layout: Layout) -> Path:
             folder = layout.state / "images"
         else:
             owner.write_text(layout.name)
-            drop_if_large(folder / "registry", REGISTRY_BYTES)
-            drop_if_damaged(folder / "registry")
+        drop_if_large(folder / "registry", REGISTRY_BYTES)
+        drop_if_damaged(folder / "registry")
     chosen.write_text(str(folder))
     return folder
 

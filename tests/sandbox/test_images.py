@@ -1,14 +1,16 @@
-"""The image cache does not grow for ever."""
+"""The image cache does not grow for ever, and nothing damaged in it is used."""
 
 import os
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandbox import images
-from sandbox.layout import cache_dir
+from sandbox.layout import Layout, cache_dir
+from sandbox.namespace import Namespace
 from sandbox.shell import run, wait_for
 from tests.support.ports import free_port
 
@@ -71,6 +73,38 @@ def test_a_manifest_with_other_content_is_damaged(registry: Path) -> None:
     manifest.write_bytes(bytes(manifest.stat().st_size))
     images.drop_if_damaged(registry)
     assert not registry.exists()
+
+
+def damage(folder: Path) -> Path:
+    """Leave a registry as a power failure does, and return it."""
+    blob = folder / "registry/docker/registry/v2/blobs/sha256/00" / ("0" * 64) / "data"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"")
+    return folder / "registry"
+
+
+def test_images_are_looked_through_again_after_a_power_failure_which_leaves_the_sandboxs_state(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, f"vllm-eval-test-images-{os.getpid()}")
+    layout.state.mkdir(parents=True)
+    folder = images.store(layout)
+    damaged = damage(folder)
+    assert images.store(layout) == folder
+    assert not damaged.exists()
+
+
+def test_images_in_use_are_left_alone_and_those_of_a_second_sandbox_are_its_own(sandbox: Namespace) -> None:
+    folder = images.store(sandbox.layout)
+    sandbox.daemon("registry", ["sleep", "60"])
+    used = damage(folder)
+    assert images.store(sandbox.layout) == folder
+    second = replace(sandbox.layout, name=f"{sandbox.layout.name}-second")
+    second.state.mkdir(parents=True)
+    own = images.store(second)
+    assert own == second.state / "images"
+    damaged = damage(own)
+    assert images.store(second) == own
+    assert not damaged.exists()
+    assert used.exists(), "a registry that runs would lose its files"
 
 
 def test_a_registry_that_is_not_there_is_small(tmp_path: Path) -> None:
