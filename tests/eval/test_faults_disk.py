@@ -12,20 +12,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.eval.workspace import ROOT, Workspace
+from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.openai_server import OpenAIServer, Plan, running
 from tests.support.pushgateway import Pushgateway
 
-OWN = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "bash", "-euc"]
+OWN = [*own_mounts(), "bash", "-euc"]
 RUN = f"{shlex.quote(sys.executable)} -m vllm_eval run"
 ITEMS = 400
 
-pytestmark = pytest.mark.skipif(
-    subprocess.run([*OWN, "mount -t tmpfs tmpfs /mnt"], capture_output=True, check=False).returncode != 0,
-    reason="no file system can be mounted here",
-)
+pytestmark = needs_mounts
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import datetime
 import http.client
 import http.server
 import json
-import os
 import queue
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.monitoring.support.prometheus import start
+from tests.support.kernel import NO_MOUNTS, can_mount, own_mounts
 from tests.support.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "monitoring" / "alertmanager-slack.yaml"
@@ -93,10 +93,10 @@ def _at_home(command: list[str]) -> list[str]:
     share = Path(binary).resolve().parents[1] / "share"
     if TEMPLATES.exists() or not (share / "prometheus" / "alertmanager").exists():
         return command
-    # A mount namespace of its own; for others than root, with a user namespace around it.
-    own = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    if not can_mount():
+        pytest.skip(NO_MOUNTS)
     script = 'mount -t overlay overlay -o "lowerdir=$0:/usr/share" /usr/share && exec "$@"'
-    return [*own, "sh", "-c", script, str(share), binary, *command[1:]]
+    return [*own_mounts(), "sh", "-c", script, str(share), binary, *command[1:]]
 
 
 @pytest.fixture

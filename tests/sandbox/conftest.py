@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.layout import Layout, cache_dir
 from sandbox.namespace import Namespace
+from tests.support.kernel import NO_NAMESPACES, can_unshare
 
 Program = Callable[[str, str], None]
 
@@ -34,7 +35,9 @@ def program(empty_cache: Path) -> Program:
 
 @pytest.fixture
 def sandbox(empty_cache: Path) -> Iterator[Namespace]:
-    """Namespaces as `make up` makes them."""
+    """Namespaces as `make up` makes them, where the kernel lets us."""
+    if not can_unshare():
+        pytest.skip(NO_NAMESPACES)
     namespace = Namespace(Layout.of_this_clone())
     namespace.start()
     yield namespace

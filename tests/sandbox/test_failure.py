@@ -1,7 +1,6 @@
 """A stage that fails says which, why and where everything is; real processes, real namespaces."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from sandbox.shell import SandboxError, run, wait_for
 from tests.sandbox.conftest import Program
 
 WARNING = {"involvedObject": {"name": "evalchemy-0-x"}, "reason": "Failed", "message": "Failed to pull image"}
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
 
 def failing(title: str, step: Callable[[Namespace], None], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -65,7 +62,6 @@ def test_a_command_that_hangs_is_quoted_and_its_output_kept(tmp_path: Path) -> N
     assert log.read_text() == "waiting for the lock\n"
 
 
-@needs_root
 def test_a_process_that_died_is_quoted(sandbox: Namespace, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     program("kubectl", "echo connection refused >&2; exit 1")
 
@@ -80,7 +76,6 @@ def test_a_process_that_died_is_quoted(sandbox: Namespace, program: Program, mon
     assert "lives has ended" not in text
 
 
-@needs_root
 def test_the_clusters_warnings_are_quoted_and_its_objects_kept(
     sandbox: Namespace, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:

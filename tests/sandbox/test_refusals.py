@@ -17,6 +17,7 @@ from sandbox.__main__ import COMMANDS, main
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
 from sandbox.shell import SandboxError
+from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.ports import free_port, own_address
 
 
@@ -113,14 +114,14 @@ def test_each_program_that_is_missing_is_named_alone(
     assert problem.startswith(f"there is no `{absent}`: ")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@needs_mounts
 def test_a_disk_that_is_nearly_full_is_named_with_what_is_needed(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from sandbox import doctor; from sandbox.layout import Layout\n"
         "print(doctor.problems(Layout(Path(sys.argv[1]) / 'not/yet', 'test')))"
     )
     shell = f'mount --make-rprivate /; mount -t tmpfs -o size=50m tmpfs {tmp_path}; exec "$@"'
-    command = ["unshare", "--mount", "sh", "-ec", shell, "sh", sys.executable, "-c", script, str(tmp_path)]
+    command = [*own_mounts(), "sh", "-ec", shell, "sh", sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert f"{tmp_path} has 0.1 GB free, the sandbox needs 12: free some, or set VLLM_EVAL_CACHE" in done.stdout
 

@@ -25,8 +25,6 @@ KUBECTL = f"""cat <<END
   "ports": [{{"name": "metrics", "port": 1}}, {{"name": "web", "port": {INSIDE}}}, {{"name": "https", "port": 9}}]}}]}}
 END"""
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
-
 
 @pytest.fixture
 def served(sandbox: Namespace, program: Program, tmp_path: Path) -> Namespace:
