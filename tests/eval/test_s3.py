@@ -226,6 +226,18 @@ def test_a_url_with_a_password_is_refused_and_not_shown(
     assert "hunter22" not in said
 
 
+@pytest.mark.parametrize("url", ["simplecache::s3://me:hunter22@bucket/path", "simplecache::memory://results"])
+def test_a_chain_of_urls_is_refused_and_not_shown(
+    url: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace.add_task("task", 5)
+    workspace.set_models(workspace.model("http://127.0.0.1:9/v1"))
+    assert workspace.run(monkeypatch, VLLM_EVAL_RESULTS=url) == 2
+    said = capfd.readouterr().err
+    assert "VLLM_EVAL_RESULTS (--out) chains fsspec URLs by `::`" in said
+    assert "hunter22" not in said
+
+
 def _await(condition: Callable[[], bool]) -> None:
     limit = time.monotonic() + 60
     while not condition():

@@ -113,7 +113,7 @@ class RemoteStorage:
     Raises
     ------
     SettingsError
-        The URL's package is not installed, or the URL carries a password.
+        The URL's package is not installed, or the URL carries a password or is a chain.
     """
 
     def __init__(self, url: str) -> None:
@@ -125,6 +125,12 @@ class RemoteStorage:
             raise SettingsError(
                 "VLLM_EVAL_RESULTS (--out) is a URL with a password, which would be in logs; "
                 "give the pod an identity, or set the variables that the storage's package reads"
+            )
+        if "::" in url:
+            # Not shown: what is behind the first may have a password. And a cache in the chain would be read where
+            # another run has written since.
+            raise SettingsError(
+                "VLLM_EVAL_RESULTS (--out) chains fsspec URLs by `::`; name the storage alone, such as s3://bucket/path"
             )
         self.local: Path | None = None
         try:
