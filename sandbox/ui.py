@@ -131,8 +131,7 @@ class Relay:
                 return
             there, back = await asyncio.open_connection(sock=inside)
             with contextlib.closing(back):
-                ways = [asyncio.create_task(_copy(reader, back)), asyncio.create_task(_copy(there, writer))]
-                await asyncio.wait(ways, return_when=asyncio.ALL_COMPLETED)
+                await _both(reader, writer, there, back)
 
     def _connect(self) -> socket.socket:
         self._namespace.command([])  # says so when the sandbox has ended meanwhile
@@ -142,12 +141,23 @@ class Relay:
             return inside.submit(_connect_inside, self._namespace.pid(), self._address).result()
 
 
+async def _both(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamReader, back: asyncio.StreamWriter
+) -> None:
+    """Copy either way until both have ended, or one has failed: then nobody is left to end the other."""
+    try:
+        async with asyncio.TaskGroup() as ways:
+            ways.create_task(_copy(reader, back))
+            ways.create_task(_copy(there, writer))
+    except* OSError:
+        pass  # the caller closes both
+
+
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
 
 
 def endpoint(namespace: Namespace, page: Page) -> tuple[str, int]:

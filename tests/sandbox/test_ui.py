@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -90,6 +91,26 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: li
     for port in ports:
         with pytest.raises(ConnectionRefusedError):
             get(port)
+
+
+def sockets(pid: int) -> int:
+    """Count the sockets of a process but those that it was given."""
+    return sum(int(each.name) > 2 and "socket" in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace, ports: list[int]) -> None:
+    process = start(ports)
+    idle = len(ports) + 2  # asyncio wakes itself by a pair
+    try:
+        wait_for("the loop", lambda: sockets(process.pid) == idle, seconds=10)
+        with socket.create_connection(("127.0.0.1", ports[1])) as client:
+            client.send(b"GET /hello HTTP/1.1\r\n")  # and the server waits for the rest
+            wait_for("both halves", lambda: sockets(process.pid) == idle + 2, seconds=10)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
+        wait_for("the end of both", lambda: sockets(process.pid) == idle, seconds=10)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[int]) -> None:
