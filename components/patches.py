@@ -96,13 +96,6 @@ def not_emitted() -> Manifest:
     return patch
 
 
-def image_patch(image: str) -> Manifest:
-    """Return the patch that sets the evaluation image."""
-    patch = _manifest("Job", labels.EVALUATION)
-    patch["spec"] = {"template": {"spec": {"containers": [{"name": labels.EVALUATION, "image": image}]}}}
-    return patch
-
-
 def kustomize_source(patches: Sequence[Manifest], namespace: str) -> Manifest:
     """Return `source.kustomize` of the Application."""
     moved = {"namespace": namespace} if namespace != labels.NAMESPACE else {}

@@ -74,10 +74,6 @@ class Project(Engine):
         steps = self.digest(*words)["steps"]
         return [Step(each["op"], _title(each["urn"])) for each in steps if each["op"] not in UNCHANGED]
 
-    def is_settled(self) -> bool:
-        """Return whether nothing would change."""
-        return self.preview() == []
-
     def state(self) -> str:
         """Return the state file's text."""
         return self.text_of("state")
