@@ -51,7 +51,7 @@ shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine until Ctrl-C (UI_PORTS=…)
 	@$(SANDBOX) ui
 
-test:  ## all tests within an hour from cold: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
+test:  ## within an hour from cold: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
 	@tests/run venv:60 tools:1080 lint:60 test-unit:900 test-e2e:1500
 
 check: venv lint test-unit  ## lint, types and the tests that need no cluster

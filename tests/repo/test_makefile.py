@@ -25,6 +25,15 @@ def test_every_make_command_in_docs_workflows_and_messages_is_a_target() -> None
         assert set(told) <= TARGETS, path
 
 
+def test_both_readmes_name_the_same_commands_and_the_one_that_runs_every_test() -> None:
+    english, korean = (
+        set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("README.md", "README.ko.md")
+    )
+    assert english == korean
+    assert "test-all" in english
+
+
 def told(command: str) -> list[dict[str, str]]:
     """Return the variables of each such make command in the docs."""
     texts = "\n".join(path.read_text() for path in TEXTS)
