@@ -1,5 +1,6 @@
 """A cluster of the caller's own, named by its context of the kubeconfig. Nothing of the sandbox runs there or here."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -105,6 +106,7 @@ def up(context: Context, environment: Mapping[str, str]) -> None:
         _provide_programs(context)
         found = check(context, environment)
         _open_stack(context)
+        _check_recorded(context)
     with stage("pulumi up"), tempfile.TemporaryDirectory() as folder:
         stack.say_plugins()
         # A copy: the caller's stack file stays as it is, whichever cluster it names.
@@ -166,3 +168,20 @@ def _open_stack(context: Context) -> None:
             f"the stack {context.stack} cannot be opened: {error.last}\n"
             f"Log in to its backend (pulumi login), and if it is new: pulumi stack init {context.stack}"
         ) from error
+
+
+def _check_recorded(context: Context) -> None:
+    """Refuse a stack whose objects are on the cluster of another context: Pulumi would take them for the new one's."""
+    # Not through `Context.pulumi`: a log would keep the state.
+    command = ["pulumi", "--non-interactive", "--cwd", str(REPOSITORY), "stack", "export", "--stack", context.stack]
+    deployment = json.loads(context.run(command))["deployment"] or {}
+    for each in deployment.get("resources") or []:
+        recorded = each.get("inputs", {}).get("context")
+        if each["type"] == "pulumi:providers:kubernetes" and recorded != context.name:
+            before = f"of context {recorded!r}" if recorded else "of the pod that it ran in"
+            raise SandboxError(
+                f"the stack {context.stack} is deployed to the cluster {before}, not to that of CONTEXT"
+                f" {context.name!r}, where Pulumi would create nothing: name another STACK, or first run"
+                f" `pulumi destroy --stack {context.stack}` for the old one"
+                f" (if it is the same cluster: `pulumi up` once with vllm-eval:cluster.context {context.name})"
+            )

@@ -132,6 +132,14 @@ def test_up_deploys_waits_and_prints_the_scores(
             context.up(target(tmp_path), {"LIMIT": "40"})
         with runner(cluster, gateway, 0):
             context.up(target(tmp_path), {"LIMIT": "50"})
+        cluster.add_context("renamed")
+        deployed = project.state()
+        with pytest.raises(SandboxError) as refused:
+            context.up(Context("renamed", "dev", Layout(tmp_path / "cache", "test")), {})
+    text = str(refused.value)
+    assert f"the stack dev is deployed to the cluster of context '{CONTEXT}', not to that of CONTEXT 'renamed'" in text
+    assert "name another STACK, or first run `pulumi destroy --stack dev`" in text
+    assert project.state() == deployed
     said = capsys.readouterr().out
     assert "Pulumi plugins: the sandbox's stand-ins" in said
     assert re.search(r"google/gemma-3-270m +dev +custom_task_1 +0\.800 ± 0\.020 +50/50", said)
