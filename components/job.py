@@ -4,8 +4,6 @@ It is the very manifest that Argo CD would sync, with the same patches.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -14,8 +12,6 @@ import yaml
 from components import labels, patches
 
 __all__ = ["Job"]
-
-MANIFEST: Final = Path(__file__).resolve().parents[1] / "k8s" / "evalchemy-job.yaml"
 
 
 class Job(pulumi.ComponentResource):
@@ -69,7 +65,7 @@ class Job(pulumi.ComponentResource):
 
 def load(stack_patches: Sequence[patches.Manifest], namespace: str, stack: str) -> patches.Manifest:
     """Return the manifest in `k8s/` with the stack's patches, marked as Pulumi's."""
-    manifest = patches.apply(yaml.safe_load(MANIFEST.read_text()), stack_patches, namespace)
+    manifest = patches.apply(yaml.safe_load(patches.MANIFEST.read_text()), stack_patches, namespace)
     metadata = manifest["metadata"]
     metadata["labels"] = {**metadata["labels"], **labels.standard(labels.EVALUATION, stack)}
     # `up` starts an evaluation and does not wait for its hours; skipAwait would also skip the wait at its deletion.

@@ -9,6 +9,7 @@ matches, where a target that matches nothing is passed over in silence.
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from components import labels
@@ -16,6 +17,7 @@ from components.settings.model import Evaluation, Model, Settings
 
 Manifest = dict[str, Any]
 
+MANIFEST: Final = Path(__file__).resolve().parents[1] / "k8s" / "evalchemy-job.yaml"
 MODELS_ANNOTATION: Final = "vllm-eval/models"
 LOCAL_CONFIG: Final = {"config.kubernetes.io/local-config": "true"}
 

@@ -6,15 +6,20 @@ Called as ``python -m components.settings STACK < Pulumi.STACK.yaml``, by whoeve
 import json
 import math
 import sys
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 import yaml
 
-from components import labels
+from components import labels, patches
 from components.labels import PROJECT
 from components.settings import Settings, SettingsError
 from components.settings.load import parse
+
+# A pod's way to its first line: a node, volumes, the image's gigabytes, the Job controller's pause before a retry.
+START_SECONDS: Final = 1200
+# Argo CD's way to the Job: its own start, and the retries of a sync.
+SYNC_SECONDS: Final = 900
 
 
 def main() -> int:
@@ -51,7 +56,6 @@ def needs(settings: Settings) -> dict[str, Any]:
         classes["evaluation.results.storage_class"] = evaluation.results.storage_class
     if monitoring.enabled:
         classes["monitoring.pushgateway.storage_class"] = monitoring.pushgateway.storage_class
-    rounds = math.ceil(len(settings.models) / evaluation.parallelism)
     return {
         "namespace": evaluation.namespace,
         "namespace_labels": labels.of_namespace(stack),
@@ -64,8 +68,17 @@ def needs(settings: Settings) -> dict[str, Any]:
         "storage_classes": classes,
         "owner": evaluation.owner.value,
         "argocd": {"namespace": settings.argocd.namespace, "install": settings.argocd.install},
-        "seconds": rounds * evaluation.deadline_seconds,
+        "seconds": patience(settings),
     }
+
+
+def patience(settings: Settings) -> int:
+    """Return after how many seconds the Job has certainly ended: every pod at its deadline, and every retry used."""
+    evaluation = settings.evaluation
+    tries: int = yaml.safe_load(patches.MANIFEST.read_text())["spec"]["backoffLimitPerIndex"] + 1
+    rounds = math.ceil(len(settings.models) / evaluation.parallelism)
+    pod = START_SECONDS + evaluation.deadline_seconds + patches.DEADLINE_MARGIN_SECONDS
+    return settings.argocd.reconciliation_seconds + SYNC_SECONDS + rounds * tries * pod
 
 
 def _encrypted(value: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.settings.__main__ import START_SECONDS, SYNC_SECONDS
 from tests.components import program
 from tests.components.program import ROOT
 
@@ -37,6 +38,27 @@ def test_the_needs_are_those_of_the_declared_objects(stack: str) -> None:
     claims = [each for each in declared.kubernetes() if each.kind == "PersistentVolumeClaim"]
     assert list(needs["storage_classes"].values()) == [each.inputs["spec"].get("storageClassName") for each in claims]
     assert needs["owner"] == declared.settings.evaluation.owner.value
+
+
+@pytest.mark.parametrize(("models", "parallelism", "rounds"), [(1, 1, 1), (3, 1, 3), (3, 2, 2), (2, 5, 1)])
+def test_the_patience_covers_start_sync_and_every_retry(models: int, parallelism: int, rounds: int) -> None:
+    file = committed("dev")
+    (model,) = file["config"]["vllm-eval:models"]
+    named = [{**model, "name": f"m{each}", "tag": f"t{each}"} for each in range(models)]
+    evaluation = {"owner": "pulumi", "parallelism": parallelism, "deadline_seconds": 1000, "results": {"url": "s3://r"}}
+    file["config"] |= {
+        "vllm-eval:models": named,
+        "vllm-eval:evaluation": evaluation,
+        "vllm-eval:argocd": {"reconciliation_seconds": 77},
+    }
+    needs = json.loads(ask("dev", file).stdout)
+    groups = {key.removeprefix("vllm-eval:"): value for key, value in file["config"].items()}
+    job = program.run(groups, stack="dev").one("Job").inputs["spec"]
+    tries = 1 + job["backoffLimitPerIndex"]
+    assert tries == 3
+    a_pod = job["template"]["spec"]["activeDeadlineSeconds"] + START_SECONDS
+    assert needs["seconds"] == 77 + SYNC_SECONDS + rounds * tries * a_pod
+    assert min(START_SECONDS, SYNC_SECONDS) >= 600
 
 
 def test_a_stack_that_keeps_nothing_in_the_cluster_needs_nothing_there() -> None:
