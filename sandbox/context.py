@@ -123,6 +123,7 @@ def up(context: Context, environment: Mapping[str, str]) -> None:
                 namespace=found.namespace,
                 prometheus=found.prometheus,
                 seconds=found.seconds,
+                outage=found.seconds,
             )
     if found.prometheus is None:
         say("monitoring.enabled is false: no Prometheus has scores; the evaluation's log ends with them")

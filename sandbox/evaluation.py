@@ -14,7 +14,7 @@ from sandbox.cluster import kubectl
 from sandbox.layout import REPOSITORY
 from sandbox.monitoring import PROMETHEUS, query
 from sandbox.namespace import Namespace
-from sandbox.shell import Runner, SandboxError, run, say, wait_for
+from sandbox.shell import CommandError, Runner, SandboxError, run, say, wait_for
 
 IMAGE: Final = "vllm-eval/vllm-eval-evalchemy"
 REGISTRY_OF_IMAGE: Final = "ghcr.io"
@@ -22,6 +22,9 @@ NAMESPACE: Final = "vllm-eval"
 JOB: Final = ("get", "job", "evalchemy", "--ignore-not-found", "-o", "json")
 APPLICATION: Final = ("get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
 PATIENCE: Final = 1800.0
+INTERVAL: Final = 2.0
+# The sandbox is on this machine: one that does not answer for longer has ended.
+OUTAGE: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ def follow(
     namespace: str = NAMESPACE,
     prometheus: str | None = PROMETHEUS,
     seconds: float,
+    outage: float = OUTAGE,
 ) -> Job:
     """Say what the evaluation does until its Job has ended well and its scores are in Prometheus.
 
@@ -133,24 +137,34 @@ def follow(
         The Service of the Prometheus that scrapes the scores; None when none does.
     seconds
         How long the run may take.
+    outage
+        For how many seconds the cluster may be away; the evaluation goes on meanwhile.
 
     Raises
     ------
     SandboxError
         With the pods' last lines, when the Job fails; with what was seen last, when it does not end.
     """
-    deadline = time.monotonic() + seconds
+    answered = time.monotonic()
+    deadline = answered + seconds
     said = ""
+    found: Job | None = None
     while time.monotonic() < deadline:
-        found = job(runner, namespace)
-        state = pending(found)
-        if found and found.finished and not state:
-            break
-        state = state or progress(runner, namespace)
+        try:
+            found = job(runner, namespace)
+            state = pending(found)
+            if found and found.finished and not state:
+                break
+            state = state or progress(runner, namespace)
+            answered = time.monotonic()
+        except SandboxError as error:
+            if time.monotonic() - answered > outage:
+                raise
+            state = f"no answer: {error.last if isinstance(error, CommandError) else error}"
         if state != said:
             say(f"  {state}")
             said = state
-        time.sleep(2)
+        time.sleep(INTERVAL)
     else:
         raise SandboxError(f"the evaluation did not end within {seconds:.0f} s; last seen: {said}")
     if found.failed is not None:
