@@ -1,6 +1,5 @@
 """A cluster of the caller's own, named by its context of the kubeconfig. Nothing of the sandbox runs there or here."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from sandbox import evaluation, needs, report, requests, stack, tools
+from sandbox import evaluation, needs, recorded, report, requests, stack, tools
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.shell import CommandError, SandboxError, run, say, stage
 
@@ -97,6 +96,11 @@ def check(context: Context, environment: Mapping[str, str]) -> needs.Found:
     if faults:
         lines = "\n".join(f"  - {each}" for each in faults)
         raise SandboxError(f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}")
+    if endpoint := environment.get("MODEL_ENDPOINT"):
+        try:
+            requests.ask(endpoint)
+        except SandboxError as error:  # no fault: pods of another network may reach what this machine does not
+            say(f"  note: {error}")
     return found
 
 
@@ -106,7 +110,10 @@ def up(context: Context, environment: Mapping[str, str]) -> None:
         _provide_programs(context)
         found = check(context, environment)
         _open_stack(context)
-        _check_recorded(context)
+        resources = _recorded(context)
+        recorded.check_context(resources, context.stack, context.name)
+        if model := environment.get("MODEL"):
+            recorded.check_models(resources, context.stack, model)
     with stage("pulumi up"), tempfile.TemporaryDirectory() as folder:
         stack.say_plugins()
         # A copy: the caller's stack file stays as it is, whichever cluster it names.
@@ -171,18 +178,7 @@ def _open_stack(context: Context) -> None:
         ) from error
 
 
-def _check_recorded(context: Context) -> None:
-    """Refuse a stack whose objects are on the cluster of another context: Pulumi would take them for the new one's."""
+def _recorded(context: Context) -> recorded.Resources:
     # Not through `Context.pulumi`: a log would keep the state.
     command = ["pulumi", "--non-interactive", "--cwd", str(REPOSITORY), "stack", "export", "--stack", context.stack]
-    deployment = json.loads(context.run(command))["deployment"] or {}
-    for each in deployment.get("resources") or []:
-        recorded = each.get("inputs", {}).get("context")
-        if each["type"] == "pulumi:providers:kubernetes" and recorded != context.name:
-            before = f"of context {recorded!r}" if recorded else "of the pod that it ran in"
-            raise SandboxError(
-                f"the stack {context.stack} is deployed to the cluster {before}, not to that of CONTEXT"
-                f" {context.name!r}, where Pulumi would create nothing: name another STACK, or first run"
-                f" `pulumi destroy --stack {context.stack}` for the old one"
-                f" (if it is the same cluster: `pulumi up` once with vllm-eval:cluster.context {context.name})"
-            )
+    return recorded.of(context.run(command))

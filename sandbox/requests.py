@@ -21,7 +21,7 @@ def check(environment: Mapping[str, str]) -> None:
     """Refuse wrong variables, an endpoint that does not answer, and evaluation files that the runner would refuse."""
     settings(environment)
     if endpoint := environment.get("MODEL_ENDPOINT"):
-        _ask(endpoint)
+        ask(endpoint)
     check_evaluation()
 
 
@@ -93,7 +93,14 @@ def _is_service(host: str) -> bool:
     return host.split(".")[2:3] == ["svc"]
 
 
-def _ask(endpoint: str) -> None:
+def ask(endpoint: str) -> None:
+    """Ask an endpoint from this machine; a Service's name is left to the pods.
+
+    Raises
+    ------
+    SandboxError
+        When it does not answer.
+    """
     if _is_service(urllib.parse.urlsplit(endpoint).hostname or ""):
         return
     try:

@@ -15,6 +15,7 @@ from sandbox.layout import REPOSITORY, Layout
 from sandbox.shell import SandboxError
 from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus, storage_class
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
+from tests.support.ports import free_port, own_address
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,17 @@ def test_an_unreachable_cluster_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     assert "127.0.0.1:1 was refused" in text
     assert "kubectl --context dead get namespaces" in text
     assert text.count("\n") == 1
+
+
+def test_an_endpoint_that_this_machine_does_not_reach_is_a_note(
+    cluster: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.apply(prometheus())
+    endpoint = f"http://{own_address()}:{free_port(own_address())}/v1"
+    check(tmp_path, MODEL="m", MODEL_ENDPOINT=endpoint)
+    assert f"note: MODEL_ENDPOINT is '{endpoint}', and it does not answer" in capsys.readouterr().out
+    check(tmp_path, MODEL="m", MODEL_ENDPOINT="http://vllm.serving.svc:8000/v1")
+    assert capsys.readouterr().out == ""
 
 
 def test_without_kubectl_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

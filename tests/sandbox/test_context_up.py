@@ -136,6 +136,9 @@ def test_up_deploys_waits_and_prints_the_scores(
         deployed = project.state()
         with pytest.raises(SandboxError) as refused:
             context.up(Context("renamed", "dev", Layout(tmp_path / "cache", "test")), {})
+        service = "http://vllm.serving.svc:8000/v1"
+        with pytest.raises(SandboxError, match="the stack dev evaluates google/gemma-3-270m: with MODEL 'm' in their"):
+            context.up(target(tmp_path), {"MODEL": "m", "MODEL_ENDPOINT": service})
     text = str(refused.value)
     assert f"the stack dev is deployed to the cluster of context '{CONTEXT}', not to that of CONTEXT 'renamed'" in text
     assert "name another STACK, or first run `pulumi destroy --stack dev`" in text
