@@ -22,6 +22,9 @@ endif
 ifneq ($(origin STACK),command line)
 unexport STACK
 endif
+ifneq ($(origin STANDINS),command line)
+unexport STANDINS
+endif
 
 up: venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
 	@$(SANDBOX) up

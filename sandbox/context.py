@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -82,7 +82,7 @@ def of(environment: Mapping[str, str], layout: Layout) -> Context | None:
 
 def check(context: Context, environment: Mapping[str, str]) -> needs.Found:
     """Look at settings and cluster, change nothing, and raise one error that lists every fault."""
-    faults: list[str] = []
+    faults = [*_missing_plugins(environment)]
     asked: dict[str, Any] | None = None
     try:
         requests.check_evaluation()
@@ -158,6 +158,16 @@ def _synced(application: Mapping[str, Any]) -> bool:
 def _changes(context: Context, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what this run lays over the stack file's groups."""
     return {"cluster": {"context": context.name}, **requests.settings(environment)}
+
+
+def _missing_plugins(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence where the stand-ins, made for a cluster that lasts for hours, would run on somebody's own."""
+    if stack.official() is None and environment.get("STANDINS") != "1":
+        yield (
+            "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH): install Pulumi"
+            " from https://www.pulumi.com/docs/install, which brings and fetches them; or, for a cluster that you can"
+            " afford to lose, let the sandbox's stand-ins do it: STANDINS=1"
+        )
 
 
 def _provide_programs(context: Context) -> None:

@@ -46,7 +46,7 @@ def test_the_variables_of_documented_commands_are_taken(tmp_path: Path) -> None:
     commands = [*told("up"), *told("doctor")]
     assert len(commands) >= 6
     for each in [variables for variables in commands if "…" not in str(variables)]:
-        assert set(each) <= {"CONTEXT", "STACK", "MODEL_ENDPOINT", "MODEL", "MODEL_TAG", "LIMIT"}, each
+        assert set(each) <= {"CONTEXT", "STACK", "MODEL_ENDPOINT", "MODEL", "MODEL_TAG", "LIMIT", "STANDINS"}, each
         requests.settings(each)
         target = context.of(each, layout)
         assert target is None or target.name == each["CONTEXT"]

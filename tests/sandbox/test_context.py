@@ -51,7 +51,7 @@ def evaluation_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(tmp_path: Path, name: str = CONTEXT, stack_name: str = "dev", **environment: str) -> needs.Found:
-    return context.check(Context(name, stack_name, Layout(tmp_path, "test")), environment)
+    return context.check(Context(name, stack_name, Layout(tmp_path, "test")), {"STANDINS": "1", **environment})
 
 
 def refusal(tmp_path: Path, *words: str, **environment: str) -> str:
@@ -223,6 +223,21 @@ def test_a_stack_without_a_cluster_is_refused(tmp_path: Path) -> None:
         context.of({"STACK": "prod"}, Layout(tmp_path, "test"))
 
 
+def test_stand_ins_are_nobodys_own_unless_asked_for(
+    cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.apply(prometheus())
+    for value in ("", "0"):
+        text = refusal(tmp_path, STANDINS=value)
+        assert "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH)" in text
+        assert "STANDINS=1" in text
+    folder = tmp_path / "official"
+    folder.mkdir()
+    (folder / "pulumi-language-python").touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    check(tmp_path, STANDINS="")
+
+
 def make(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = ["make", "--no-print-directory", *words]
     return subprocess.run(
@@ -231,14 +246,14 @@ def make(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_make_takes_context_and_stack_as_typed_and_not_from_the_environment(cluster: ApiServer) -> None:
-    show = ("--eval=show: ; @echo [$$CONTEXT] [$$STACK]", "show")
-    assert make(*show, CONTEXT="prod", STACK="prod").stdout == "[] []\n"
-    assert make(*show, "CONTEXT=prod", "STACK=prod").stdout == "[prod] [prod]\n"
+    show = ("--eval=show: ; @echo [$$CONTEXT] [$$STACK] [$$STANDINS]", "show")
+    assert make(*show, CONTEXT="prod", STACK="prod", STANDINS="1").stdout == "[] [] []\n"
+    assert make(*show, "CONTEXT=prod", "STACK=prod", "STANDINS=1").stdout == "[prod] [prod] [1]\n"
 
 
 def test_make_doctor_ends_well_on_a_good_cluster_and_make_down_does_not_take_one(cluster: ApiServer) -> None:
     cluster.apply(prometheus())
-    done = make("doctor", f"CONTEXT={CONTEXT}")
+    done = make("doctor", f"CONTEXT={CONTEXT}", "STANDINS=1")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"the cluster of context '{CONTEXT}' has all that the stack dev needs" in done.stdout
     down = make("down", f"CONTEXT={CONTEXT}")

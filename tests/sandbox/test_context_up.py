@@ -24,6 +24,7 @@ from tests.support.apiserver import ApiServer
 from tests.support.ports import own_address
 from tests.support.pushgateway import running_pushgateway
 
+STANDINS = {"STANDINS": "1"}
 PODS = "/api/v1/namespaces/vllm-eval/pods"
 LABELS = 'stack="dev",model="google/gemma-3-270m",model_tag="dev",task="custom_task_1"'
 SCORES = {
@@ -129,16 +130,16 @@ def test_up_deploys_waits_and_prints_the_scores(
     assert f"context: {CONTEXT}" not in before
     with scraped_gateway(cluster, tmp_path) as gateway:
         with runner(cluster, gateway, 2), pytest.raises(SandboxError, match="the evaluation failed: "):
-            context.up(target(tmp_path), {"LIMIT": "40"})
+            context.up(target(tmp_path), {**STANDINS, "LIMIT": "40"})
         with runner(cluster, gateway, 0):
-            context.up(target(tmp_path), {"LIMIT": "50"})
+            context.up(target(tmp_path), {**STANDINS, "LIMIT": "50"})
         cluster.add_context("renamed")
         deployed = project.state()
         with pytest.raises(SandboxError) as refused:
-            context.up(Context("renamed", "dev", Layout(tmp_path / "cache", "test")), {})
+            context.up(Context("renamed", "dev", Layout(tmp_path / "cache", "test")), STANDINS)
         service = "http://vllm.serving.svc:8000/v1"
         with pytest.raises(SandboxError, match="the stack dev evaluates google/gemma-3-270m: with MODEL 'm' in their"):
-            context.up(target(tmp_path), {"MODEL": "m", "MODEL_ENDPOINT": service})
+            context.up(target(tmp_path), {**STANDINS, "MODEL": "m", "MODEL_ENDPOINT": service})
     text = str(refused.value)
     assert f"the stack dev is deployed to the cluster of context '{CONTEXT}', not to that of CONTEXT 'renamed'" in text
     assert "name another STACK, or first run `pulumi destroy --stack dev`" in text
@@ -199,5 +200,5 @@ def test_a_stack_that_is_not_there_is_named_before_anything_is_changed(
     before = cluster.snapshot()
     project.pulumi("stack", "rm", "--yes", "--force", "--preserve-config", "dev")
     with pytest.raises(SandboxError, match=r"the stack dev cannot be opened: .*no stack[\s\S]*pulumi stack init dev"):
-        context.up(target(tmp_path), {})
+        context.up(target(tmp_path), STANDINS)
     assert cluster.snapshot() == before
