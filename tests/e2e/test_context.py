@@ -48,6 +48,8 @@ class Elsewhere:
     def up(self, **variables: str) -> str:
         """Run what `make up` runs."""
         asked = {"CONTEXT": self.context, "STACK": STACK, "LIMIT": str(LIMIT), **variables}
+        if not CONTEXT:
+            asked["STANDINS"] = "1"  # a sandbox's cluster can be lost
         return self.run(
             "env", *(f"{key}={value}" for key, value in asked.items()), sys.executable, "-m", "sandbox", "up"
         )
