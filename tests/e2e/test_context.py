@@ -6,6 +6,7 @@ CONTEXT set it is that one, such as kind's in `.github/workflows/e2e.yml`, with 
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     finally:
         pulumi(made, "destroy", "--yes", "--skip-preview")
         kubectl(runner, "delete", "namespace", SERVING)
+        shutil.rmtree(Context(name, STACK, Layout.of_this_clone()).logs, ignore_errors=True)
 
 
 def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dict[str, Any]:
