@@ -1,7 +1,9 @@
 """Runs the stack's program against a recording monitor and returns what it declared."""
 
+import asyncio
 import json
 import runpy
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,8 +186,19 @@ def load(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, st
     return parse(stack, pulumi.Config(PROJECT), {key: key in (secrets or {}) for key in texts})
 
 
+def _have_an_event_loop() -> None:
+    # An asyncio.run in whatever test came before leaves none, and the SDK asks for the current one.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            asyncio.get_event_loop()
+        except RuntimeError:
+            asyncio.set_event_loop(asyncio.new_event_loop())
+
+
 def declare(settings: Settings) -> Stack:
     """Run the program for these settings."""
+    _have_an_event_loop()
     monitor = _RecordingMonitor()
     pulumi.runtime.set_mocks(_Mocks(), project=PROJECT, stack=settings.stack, preview=False, monitor=monitor)
     root = get_root_resource()
