@@ -2,6 +2,8 @@
 
 kubectl asks, because it knows every way to log in to a cluster (plugins, OIDC,
 client certificates) exactly as the user's own shell does.
+
+``python -m components.preflight STACK < Pulumi.STACK.yaml`` looks without an update.
 """
 
 import importlib
@@ -9,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +22,8 @@ import pulumi
 import yaml
 
 from components import labels
-from components.settings import Settings
+from components.settings import Settings, SettingsError
+from components.settings.__main__ import read
 from components.settings.model import Cluster, Owner
 
 JOBS: Final = "/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
@@ -54,6 +58,22 @@ ARGOCD: Final = Kinds(
     ("AppProject", "Application"),
     f"install Argo CD, or run `pulumi config set --path '{labels.PROJECT}:argocd.install' true`",
 )
+
+
+def main() -> int:
+    """Print a line for each fault on standard error, and return 2; of wrong settings, only the context is looked at."""
+    file = yaml.safe_load(sys.stdin)
+    try:
+        try:
+            settings = read(sys.argv[1], file)
+        except SettingsError:
+            check_context(Cluster(context=file["config"][f"{labels.PROJECT}:cluster"]["context"]))
+        else:
+            check(settings)
+    except PreflightError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def check(settings: Settings) -> None:
@@ -244,3 +264,7 @@ def _get(cluster: Cluster, paths: Sequence[str], optional: Sequence[str] = ()) -
             reason = (process.stderr.strip().splitlines() or ["kubectl gave no reason"])[-1]
             raise PreflightError(f"{where} cannot be used: {reason}")
     return answers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -82,26 +82,7 @@ def of(environment: Mapping[str, str], layout: Layout) -> Context | None:
 
 def check(context: Context, environment: Mapping[str, str]) -> needs.Found:
     """Look at settings and cluster, change nothing, and raise one error that lists every fault."""
-    faults = [*_missing_plugins(environment)]
-    asked: dict[str, Any] | None = None
-    try:
-        requests.check_evaluation()
-        asked = stack.check(context.stack, _changes(context, environment))
-    except SandboxError as error:
-        faults.append(str(error))
-    if shutil.which("kubectl", path=context.env()["PATH"]) is None:
-        faults.append("there is no `kubectl` to ask the cluster with: install it, or build ours by `make tools`")
-    else:
-        found = needs.look(context, context.name, context.stack, asked, faults)
-    if faults:
-        lines = "\n".join(f"  - {each}" for each in faults)
-        raise SandboxError(f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}")
-    if endpoint := environment.get("MODEL_ENDPOINT"):
-        try:
-            requests.ask(endpoint)
-        except SandboxError as error:  # no fault: pods of another network may reach what this machine does not
-            say(f"  note: {error}")
-    return found
+    return _look(context, environment, *_judge(context, environment))
 
 
 def up(context: Context, environment: Mapping[str, str]) -> None:
@@ -158,6 +139,51 @@ def _synced(application: Mapping[str, Any]) -> bool:
 def _changes(context: Context, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what this run lays over the stack file's groups."""
     return {"cluster": {"context": context.name}, **requests.settings(environment)}
+
+
+def _judge(context: Context, environment: Mapping[str, str]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what the stack asks of a cluster, None when its settings are wrong; and all that is wrong on this side."""
+    faults = [*_missing_plugins(environment)]
+    try:
+        requests.check_evaluation()
+    except SandboxError as error:
+        faults.append(str(error))
+    try:
+        return stack.check(context.stack, _changes(context, environment)), faults
+    except SandboxError as error:
+        return None, [*faults, str(error)]
+
+
+def _look(
+    context: Context, environment: Mapping[str, str], asked: Mapping[str, Any] | None, faults: list[str]
+) -> needs.Found:
+    """Return what the cluster has for the stack, or raise one error that lists what it lacks after `faults`."""
+    found: needs.Found | None = None
+    if shutil.which("kubectl", path=context.env()["PATH"]) is None:
+        faults.append("there is no `kubectl` to ask the cluster with: install it, or build ours by `make tools`")
+    else:
+        refused = _refusal(context, environment)
+        faults += refused
+        if asked is not None:
+            found = needs.look(context, context.stack, asked, faults, reachable=not refused)
+    if faults or found is None:
+        lines = "\n".join(f"  - {each}" for each in faults)
+        raise SandboxError(f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}")
+    if endpoint := environment.get("MODEL_ENDPOINT"):
+        try:
+            requests.ask(endpoint)
+        except SandboxError as error:  # no fault: pods of another network may reach what this machine does not
+            say(f"  note: {error}")
+    return found
+
+
+def _refusal(context: Context, environment: Mapping[str, str]) -> list[str]:
+    """Return what the program itself would refuse when it sees the cluster."""
+    try:
+        stack.preflight(context.stack, _changes(context, environment), context.env())
+    except SandboxError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _missing_plugins(environment: Mapping[str, str]) -> Iterator[str]:

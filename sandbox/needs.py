@@ -1,4 +1,4 @@
-"""What a stack needs in a cluster, looked at without changing anything."""
+"""What a stack needs in a cluster beside what the program itself looks at: storage, and a Prometheus that reads it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,6 @@ from sandbox.cluster import kubectl
 from sandbox.shell import CommandError, Runner, SandboxError
 
 OPERATOR: Final = "/apis/monitoring.coreos.com/v1"
-ARGOCD: Final = "/apis/argoproj.io/v1alpha1"
 DEFAULT_CLASS: Final = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
@@ -28,69 +27,29 @@ class Found:
     prometheus: str | None
 
 
-def look(runner: Runner, context: str, stack: str, asked: Mapping[str, Any] | None, faults: list[str]) -> Found:
-    """Look for everything that a stack asks of the cluster of a context.
+def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str], *, reachable: bool) -> Found:
+    """Look for what a stack asks of a cluster.
 
     Parameters
     ----------
     runner
         Runs kubectl on that cluster.
-    context, stack
-        Their names.
+    stack
+        Its name.
     asked
-        What `components.settings` says; None when the settings are wrong, and only the cluster can be judged.
+        What `components.settings` says.
     faults
         Takes a sentence with its cure for everything that is missing.
+    reachable
+        Whether a cluster that does not answer is a fault of its own, and not one that was told.
     """
     prometheus: str | None = None
     try:
-        _check_context(runner, context)
-        _check_reachable(runner, context)
-        if asked is not None:
-            faults += _missing_kinds(runner, stack, asked)
-            faults += _missing_classes(runner, stack, asked)
-            prometheus = _reader(runner, stack, asked, faults)
+        faults += _missing_classes(runner, stack, asked)
+        prometheus = _reader(runner, stack, asked, faults)
     except SandboxError as error:
-        faults.append(str(error))
-    if asked is None:
-        return Found("", "", "", 0, None)
-    return Found(asked["namespace"], asked["owner"], asked["argocd"]["namespace"], asked["seconds"], prometheus)
-
-
-def _check_context(runner: Runner, context: str) -> None:
-    known = kubectl(runner, "config", "get-contexts", "-o", "name").split()
-    if context not in known:
-        raise SandboxError(
-            f"CONTEXT is {context!r}, but the kubeconfig has no such context (it has: {', '.join(known) or 'none'}):"
-            " log in to the cluster, or point KUBECONFIG to the file that has it"
-        )
-
-
-def _check_reachable(runner: Runner, context: str) -> None:
-    try:
-        _get(runner, "/version")
-    except SandboxError as error:
-        raise SandboxError(
-            f"{error}. Is the cluster up, and are you logged in? Try: kubectl --context {context} get namespaces"
-        ) from error
-
-
-def _missing_kinds(runner: Runner, stack: str, asked: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each product whose CRDs the stack needs and the cluster lacks."""
-    wanted = []
-    if asked["monitored"]:
-        wanted.append((OPERATOR, ("PrometheusRule", "ServiceMonitor"), "monitoring.enabled", "false",
-                       "install the Prometheus Operator (chart kube-prometheus-stack)"))  # fmt: skip
-    if not asked["argocd"]["install"]:
-        wanted.append((ARGOCD, ("AppProject", "Application"), "argocd.install", "true", "install Argo CD"))
-    for path, kinds, setting, value, cure in wanted:
-        answer = _get(runner, path)
-        served = {each["kind"] for each in answer["resources"]} if answer else set()
-        if absent := [kind for kind in kinds if kind not in served]:
-            yield (
-                f"the cluster has no {' and no '.join(absent)}: {cure},"
-                f" or pulumi config set --stack {stack} --path 'vllm-eval:{setting}' {value}"
-            )
+        faults += [str(error)] if reachable else []
+    return Found(asked["namespace"], asked["owner"], asked["argocd"], asked["seconds"], prometheus)
 
 
 def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> Iterator[str]:

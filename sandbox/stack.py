@@ -100,14 +100,29 @@ def check(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     SandboxError
         With every problem that the program finds.
     """
+    return dict(json.loads(_judged("components.settings", name, changes, os.environ)))
+
+
+def preflight(name: str, changes: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Let the program look at the cluster of a stack with `changes`, as it does before every update.
+
+    Raises
+    ------
+    SandboxError
+        With a line for everything that the program would refuse.
+    """
+    _judged("components.preflight", name, changes, environment)
+
+
+def _judged(module: str, name: str, changes: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Run a module of the program on the stack file of a stack with `changes`, and return what it prints."""
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "eval/evalchemy")])
-    command = [sys.executable, "-m", "components.settings", name]
     settings = yaml.safe_dump(merged(name, changes))
     try:
-        needs = run(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": path}, stdin=settings)
+        command = [sys.executable, "-m", module, name]
+        return run(command, cwd=REPOSITORY, env={**environment, "PYTHONPATH": path}, stdin=settings)
     except CommandError as error:
         raise SandboxError(error.output) from error
-    return dict(json.loads(needs))
 
 
 def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:

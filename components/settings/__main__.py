@@ -67,7 +67,7 @@ def needs(settings: Settings) -> dict[str, Any]:
         else {},
         "storage_classes": classes,
         "owner": evaluation.owner.value,
-        "argocd": {"namespace": settings.argocd.namespace, "install": settings.argocd.install},
+        "argocd": settings.argocd.namespace,
         "seconds": patience(settings),
     }
 

@@ -62,8 +62,10 @@ def refusal(tmp_path: Path, *words: str, **environment: str) -> str:
 
 def with_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **groups: dict[str, Any]) -> None:
     """Let the stack dev have other settings than the committed ones."""
+    tmp_path.mkdir(exist_ok=True)
     for name in ("components", "monitoring", "eval"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
+        if not (tmp_path / name).exists():
+            (tmp_path / name).symlink_to(REPOSITORY / name)
     file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
     for group, values in groups.items():
         file["config"].setdefault(f"vllm-eval:{group}", {}).update(values)
@@ -152,13 +154,13 @@ def test_a_cluster_without_the_operator_lacks_its_kinds(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(bare.kubeconfig))
     text = refusal(tmp_path)
-    assert "the cluster has no PrometheusRule and no ServiceMonitor: install the Prometheus Operator" in text
+    assert "The cluster has no PrometheusRule and no ServiceMonitor: install the Prometheus Operator" in text
     assert "no default StorageClass" in text, "everything is reported at once"
     assert "no Prometheus is in" not in text, "one fault, said once"
     assert "Argo CD" not in text, "the stack installs its own"
     with_settings(monkeypatch, tmp_path, argocd={"install": False}, monitoring={"enabled": False})
     text = refusal(tmp_path)
-    assert "the cluster has no AppProject and no Application: install Argo CD" in text
+    assert "The cluster has no AppProject and no Application: install Argo CD" in text
     assert "PrometheusRule" not in text
 
 
@@ -168,7 +170,40 @@ def test_a_wrong_stack_file_and_a_wrong_cluster_are_one_list(
     with_settings(monkeypatch, tmp_path, evaluation={"limt": 3})
     text = refusal(tmp_path, "elsewhere")
     assert "vllm-eval:evaluation.limt = 3: unknown key" in text
-    assert f"CONTEXT is 'elsewhere', but the kubeconfig has no such context (it has: {CONTEXT})" in text
+    assert f"The kubeconfig has no context 'elsewhere' (it has: {CONTEXT})" in text
+    with_settings(monkeypatch, tmp_path / "good")
+    text = refusal(tmp_path, "elsewhere")
+    assert text.count("\n") == 1, "one fault, said once"
+    assert "The kubeconfig has no context 'elsewhere'" in text
+
+
+def test_what_the_program_would_refuse_is_refused_here(
+    cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.apply(prometheus(), namespace("evaluations"))
+    with_settings(monkeypatch, tmp_path, evaluation={"namespace": "evaluations"})
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "evalchemy", "image": "none"}]}}
+    meta = {"name": "evalchemy", "namespace": "evaluations"}
+    cluster.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {"template": template}})
+    assert "The Job evaluations/evalchemy is still there and is not Pulumi's" in refusal(tmp_path)
+    cluster.kubectl("delete", "job", "evalchemy", "--namespace=evaluations", "--cascade=background")
+    check(tmp_path)
+    with_settings(monkeypatch, tmp_path, cluster={"server": "https://other.example.com"})
+    assert "vllm-eval:cluster.server pins https://other.example.com" in refusal(tmp_path)
+
+
+def test_an_argo_cd_of_others_is_refused_here(bare: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(bare.kubeconfig))
+    names = {"plural": "applications", "singular": "application", "kind": "Application"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": schema}
+    spec = {"group": "argoproj.io", "scope": "Namespaced", "names": names, "versions": [version]}
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
+    bare.apply({**crd, "metadata": {"name": "applications.argoproj.io"}})
+    try:
+        assert "Argo CD's CRDs are in the cluster already, those of no helm release" in refusal(tmp_path)
+    finally:
+        bare.kubectl("delete", "crd", "applications.argoproj.io")
 
 
 def test_an_unreachable_cluster_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +218,7 @@ def test_an_unreachable_cluster_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     text = refusal(tmp_path, "dead")
     assert "127.0.0.1:1 was refused" in text
-    assert "kubectl --context dead get namespaces" in text
+    assert "The cluster of context 'dead' cannot be used" in text
     assert text.count("\n") == 1
 
 
