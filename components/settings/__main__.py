@@ -6,6 +6,8 @@ Called as ``python -m components.settings STACK < Pulumi.STACK.yaml``, by whoeve
 import json
 import math
 import sys
+from collections.abc import Iterator
+from datetime import date
 from typing import Any, Final
 
 import pulumi
@@ -13,11 +15,13 @@ import yaml
 
 from components import labels, patches
 from components.labels import PROJECT
-from components.settings import Settings, SettingsError
+from components.settings import Problem, Settings, SettingsError
 from components.settings.load import parse
+from components.settings.problems import full_key
 
 # A pod's way to its first line: a node, volumes, the image's gigabytes, the Job controller's pause before a retry.
 START_SECONDS: Final = 1200
+DATE: Final = ("a date, where a text is needed", "quote it in the stack file, or set it with --type string")
 # Argo CD's way to the Job: its own start, and the retries of a sync.
 SYNC_SECONDS: Final = 900
 
@@ -41,6 +45,8 @@ def read(stack: str, file: dict[str, Any]) -> Settings:
     SettingsError
     """
     config = file.get("config") or {}
+    if dates := [Problem(full_key(path), str(value), *DATE) for path, value in _dates(config)]:
+        raise SettingsError(stack, dates)
     texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in config.items()}
     secrets = [key for key, each in config.items() if _encrypted(each)]
     pulumi.runtime.set_all_config(texts, secrets)
@@ -79,6 +85,17 @@ def patience(settings: Settings) -> int:
     rounds = math.ceil(len(settings.models) / evaluation.parallelism)
     pod = START_SECONDS + evaluation.deadline_seconds + patches.DEADLINE_MARGIN_SECONDS
     return settings.argocd.reconciliation_seconds + SYNC_SECONDS + rounds * tries * pod
+
+
+def _dates(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Yield path and value of what YAML takes for a date and JSON does not know."""
+    if isinstance(value, date):
+        yield path, value
+    elif isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            part = key if isinstance(key, int) else str(key).removeprefix(f"{PROJECT}:")
+            yield from _dates(key, (*path, part))
+            yield from _dates(each, (*path, part))
 
 
 def _encrypted(value: object) -> bool:

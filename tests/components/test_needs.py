@@ -91,3 +91,19 @@ def test_all_problems_are_printed_at_once() -> None:
     assert "Traceback" not in done.stderr
     for said in ("5 problems", "vllm-eval:typo: unknown key", "did you mean limit?", "in plain text", "has a secret"):
         assert said in done.stderr, said
+
+
+@pytest.mark.parametrize("tag", ["2026-11-24", "2026-11-24T18:00:00Z"])
+def test_an_unquoted_date_is_named_and_the_quoted_one_is_a_text(tag: str) -> None:
+    file = committed("dev")
+    (model,) = file["config"]["vllm-eval:models"]
+    model["tag"] = yaml.safe_load(tag)
+    done = ask("dev", file)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "vllm-eval:models[0].tag = 2026-11-24" in done.stderr
+    assert "quote it in the stack file" in done.stderr
+    model["tag"] = tag
+    file["config"]["vllm-eval:monitoring"] = {"labels": {yaml.safe_load(tag): "x"}}
+    assert "vllm-eval:monitoring.labels.2026-11-24" in ask("dev", file).stderr
+    file["config"]["vllm-eval:monitoring"] = {"labels": {"day": tag[:10]}}
+    assert ask("dev", file).returncode == 0
