@@ -88,8 +88,10 @@ def check(context: Context, environment: Mapping[str, str]) -> needs.Found:
 def up(context: Context, environment: Mapping[str, str]) -> None:
     """Update the stack on the cluster, wait for its evaluation and print the scores."""
     with stage("prerequisites"):
-        _provide_programs(context)
-        found = check(context, environment)
+        asked, faults = _judge(context, environment)
+        if not faults:  # or else the minutes of a build would come before the refusal
+            _provide_programs(context)
+        found = _look(context, environment, asked, faults)
         _open_stack(context)
         resources = _recorded(context)
         recorded.check_context(resources, context.stack, context.name)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import context, needs, requests, stack
+from sandbox import context, needs, requests, stack, tools
 from sandbox.context import Context
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.shell import SandboxError
@@ -175,6 +175,20 @@ def test_a_wrong_stack_file_and_a_wrong_cluster_are_one_list(
     text = refusal(tmp_path, "elsewhere")
     assert text.count("\n") == 1, "one fault, said once"
     assert "The kubeconfig has no context 'elsewhere'" in text
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_a_wrong_stack_file_is_refused_before_tools_are_built(
+    wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(tools, "build", lambda tool, layout: built.append(tool))
+    with_settings(monkeypatch, tmp_path, evaluation={"limt": 3} if wrong else {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxError) as refused:
+        context.up(Context(CONTEXT, "dev", Layout(tmp_path, "test")), {"STANDINS": "1"})
+    assert ("vllm-eval:evaluation.limt = 3: unknown key" in str(refused.value)) == wrong
+    assert built == ([] if wrong else list(context.PROGRAMS.values()))
 
 
 def test_what_the_program_would_refuse_is_refused_here(
