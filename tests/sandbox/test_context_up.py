@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import chart, context, needs, requests, stack
+from sandbox import chart, context, evaluation, needs, requests, stack
 from sandbox.context import Context
 from sandbox.layout import Layout
 from sandbox.shell import SandboxError
@@ -165,6 +165,8 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
     destination = {"server": "https://kubernetes.default.svc", "namespace": "evaluations"}
     path = "/apis/argoproj.io/v1alpha1/namespaces/argo/applications/vllm-evalchemy-job"
 
+    job = evaluation.Job("uid", "commit", "image", None, None)
+
     def says(sync: str, compared: dict[str, Any], operation: str = "Succeeded", **status: object) -> str:
         """Let Argo CD report, and return what is waited for."""
         compared_to = {"source": compared, "destination": destination}
@@ -187,7 +189,9 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
     assert says("OutOfSync", source, conditions=[condition]) == "Argo CD: OutOfSync told repository not found"
     assert says("Synced", {**source, "path": "old"}) == "Argo CD: Synced told"
     assert says("Synced", source, "Running") == "Argo CD: Synced told"
+    assert context.pending(where, found, job) == "Argo CD: Synced told", "a Job of before counts"
     assert says("Synced", source) == "there is no Job yet"
+    assert context.pending(where, found, job) == ""
 
 
 def named(name: str) -> dict[str, Any]:
