@@ -145,16 +145,25 @@ def follow(
     SandboxError
         With the pods' last lines, when the Job fails; with what was seen last, when it does not end.
     """
+    found = _ended(runner, pending, namespace, seconds, outage)
+    if found.failed is not None:
+        raise SandboxError(f"the evaluation failed: {found.failed}\n{logs(runner, namespace)}")
+    if prometheus is not None:
+        finished = found.finished or 0.0
+        wait_for("the scores in Prometheus", lambda: scraped(runner, prometheus) > finished, seconds=180)
+    return found
+
+
+def _ended(runner: Runner, pending: Callable[[Job | None], str], namespace: str, seconds: float, outage: float) -> Job:
     answered = time.monotonic()
     deadline = answered + seconds
     said = ""
-    found: Job | None = None
     while time.monotonic() < deadline:
         try:
             found = job(runner, namespace)
             state = pending(found)
             if found and found.finished and not state:
-                break
+                return found
             state = state or progress(runner, namespace)
             answered = time.monotonic()
         except SandboxError as error:
@@ -165,14 +174,7 @@ def follow(
             say(f"  {state}")
             said = state
         time.sleep(INTERVAL)
-    else:
-        raise SandboxError(f"the evaluation did not end within {seconds:.0f} s; last seen: {said}")
-    if found.failed is not None:
-        raise SandboxError(f"the evaluation failed: {found.failed}\n{logs(runner, namespace)}")
-    if prometheus is not None:
-        finished = found.finished
-        wait_for("the scores in Prometheus", lambda: scraped(runner, prometheus) > finished, seconds=180)
-    return found
+    raise SandboxError(f"the evaluation did not end within {seconds:.0f} s; last seen: {said}")
 
 
 def application(runner: Runner, namespace: str = "argocd") -> dict[str, Any] | None:
