@@ -164,7 +164,7 @@ def _look(
     if shutil.which("kubectl", path=context.env()["PATH"]) is None:
         faults.append("there is no `kubectl` to ask the cluster with: install it, or build ours by `make tools`")
     else:
-        refused = _refusal(context, environment)
+        refused = _refusal(context, environment, faults)
         faults += refused
         if asked is not None:
             found = needs.look(context, context.stack, asked, faults, reachable=not refused)
@@ -179,12 +179,12 @@ def _look(
     return found
 
 
-def _refusal(context: Context, environment: Mapping[str, str]) -> list[str]:
-    """Return what the program itself would refuse when it sees the cluster."""
+def _refusal(context: Context, environment: Mapping[str, str], told: Sequence[str]) -> list[str]:
+    """Return what the program itself would refuse when it sees the cluster; no stack file at all was `told` before."""
     try:
         stack.preflight(context.stack, _changes(context, environment), context.env())
     except SandboxError as error:
-        return str(error).splitlines()
+        return [] if str(error) in told else str(error).splitlines()
     return []
 
 

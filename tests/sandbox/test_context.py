@@ -255,9 +255,9 @@ def test_without_kubectl_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_unknown_stack_names_those_that_are_there(cluster: ApiServer, tmp_path: Path) -> None:
-    assert "STACK is 'pord', but there is no Pulumi.pord.yaml: write it, or name one of dev, local, prod" in refusal(
-        tmp_path, CONTEXT, "pord"
-    )
+    text = refusal(tmp_path, CONTEXT, "pord")
+    assert "STACK is 'pord', but there is no Pulumi.pord.yaml: write it, or name one of dev, local, prod" in text
+    assert text.count("\n") == 1, "one fault, said once"
 
 
 def test_a_bare_kubeconfig_is_ignored_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
