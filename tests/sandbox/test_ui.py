@@ -8,6 +8,8 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,15 +47,19 @@ def ports() -> list[int]:
     return [free_port() for _ in ui.PAGES]
 
 
-def start(ports: list[int]) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "sandbox", "ui"]
+@contextmanager
+def running_ui(ports: list[int]) -> Iterator["subprocess.Popen[str]"]:
+    """Run `make ui`, ready, and end it whatever happens."""
+    # Ctrl-C must reach it also where the tests run in the background, which ignores it.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "sandbox", "ui"]
     environment = {**os.environ, "UI_PORTS": ",".join(map(str, ports))}
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    for line in process.stdout:
-        if "Ctrl-C" in line:
-            return process
-    raise AssertionError(process.wait(timeout=10))
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert any("Ctrl-C" in line for line in process.stdout), process.wait(timeout=10)
+            yield process
+        finally:
+            process.kill()
 
 
 def get(port: int) -> bytes:
@@ -71,8 +77,7 @@ def children(pid: int) -> str:
 def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: list[int]) -> None:
     with pytest.raises(ConnectionRefusedError):
         get(INSIDE)  # it listens inside alone
-    process = start(ports)
-    try:
+    with running_ui(ports) as process:
         bodies = {get(port) for port in ports[1:] * 3}
         assert bodies == {b"seen\n" * 100_000}
         # Argo CD's port has nobody behind it: the connection ends, and the others stay.
@@ -84,8 +89,6 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: li
             idle.send(b"GET /hello HTTP/1.1\r\n")
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=10)
-    finally:
-        process.kill()
     assert process.returncode == 0
     assert "Argo CD cannot be reached: " in out
     for port in ports:
@@ -99,23 +102,18 @@ def sockets(pid: int) -> int:
 
 
 def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace, ports: list[int]) -> None:
-    process = start(ports)
     idle = len(ports) + 2  # asyncio wakes itself by a pair
-    try:
+    with running_ui(ports) as process:
         wait_for("the loop", lambda: sockets(process.pid) == idle, seconds=10)
         with socket.create_connection(("127.0.0.1", ports[1])) as client:
             client.send(b"GET /hello HTTP/1.1\r\n")  # and the server waits for the rest
             wait_for("both halves", lambda: sockets(process.pid) == idle + 2, seconds=10)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
         wait_for("the end of both", lambda: sockets(process.pid) == idle, seconds=10)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[int]) -> None:
-    process = start(ports)
-    try:
+    with running_ui(ports) as process:
         assert get(ports[1])
         network = Path(f"/proc/{served.pid()}/ns/net").readlink()
         served.stop()
@@ -124,7 +122,6 @@ def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[
         assert network not in held
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             get(ports[1])
-    finally:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=10)
     assert process.returncode == 0
