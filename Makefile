@@ -55,12 +55,12 @@ ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine 
 	@$(SANDBOX) ui
 
 test:  ## within an hour from cold: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
-	@tests/run venv:60 tools:1080 lint:60 test-unit:900 test-e2e:1500
+	@tests/run venv:60 tools:1080 lint:60 test-unit:840 test-e2e:1560
 
 check: venv lint test-unit  ## lint, types and the tests that need no cluster
 
 test-unit: venv tools
-	@$(PYTHON) -m pytest -q
+	@$(PYTHON) tests/side_by_side.py
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
 	@$(PYTHON) -m pytest -q -m slow tests/components

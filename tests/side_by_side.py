@@ -1,0 +1,36 @@
+"""Run the unit tests as two pytest processes: much of their time is waiting for servers that start.
+
+Prints the output of each when both have ended; exits with the worse exit code.
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import Final
+
+PARTS: Final = (("tests/components",), ("--ignore=tests/components",))
+
+
+def main() -> int:
+    """Run both parts; an interrupt is handed on, so that they stop what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    outputs = [tempfile.TemporaryFile("w+") for _ in PARTS]  # noqa: SIM115 -- they live as long as this program
+    running = [
+        subprocess.Popen([sys.executable, "-m", "pytest", "-q", *part], stdout=output, stderr=subprocess.STDOUT)
+        for part, output in zip(PARTS, outputs, strict=True)
+    ]
+    try:
+        codes = [each.wait() for each in running]
+    except KeyboardInterrupt:
+        for each in running:
+            each.send_signal(signal.SIGINT)
+        codes = [each.wait() for each in running]
+    for output in outputs:
+        output.seek(0)
+        print(output.read(), end="", flush=True)
+    return max(codes, key=abs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
