@@ -4,6 +4,7 @@ It is the very manifest that Argo CD would sync, with the same patches.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -12,6 +13,11 @@ import yaml
 from components import labels, patches
 
 __all__ = ["Job"]
+
+# `up` starts an evaluation and does not wait for its hours. `waitFor` would do as well, but `refresh` knows nothing of
+# it: it would record a Job that runs as one that failed to start, and every preview from then on plan an update.
+# Without awaits a deletion is not waited for either: by the policy, the name is free when the API server answers.
+AWAITED: Final = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
 
 
 class Job(pulumi.ComponentResource):
@@ -68,6 +74,5 @@ def load(stack_patches: Sequence[patches.Manifest], namespace: str, stack: str) 
     manifest = patches.apply(yaml.safe_load(patches.MANIFEST.read_text()), stack_patches, namespace)
     metadata = manifest["metadata"]
     metadata["labels"] = {**metadata["labels"], **labels.standard(labels.EVALUATION, stack)}
-    # `up` starts an evaluation and does not wait for its hours; skipAwait would also skip the wait at its deletion.
-    metadata["annotations"] = {**metadata["annotations"], "pulumi.com/waitFor": "jsonpath={.kind}=Job"}
+    metadata["annotations"] = {**metadata["annotations"], **AWAITED}
     return manifest

@@ -65,7 +65,10 @@ def test_pulumis_job_waits_until_argocd_has_let_go_of_it() -> None:
     job = stack.one("Job")
     assert stack.one("Application").urn in job.dependencies
     assert job.delete_before_replace
-    assert job.metadata["annotations"]["pulumi.com/waitFor"] == "jsonpath={.kind}=Job"
+    # Not awaited, neither at its start nor by a refresh; gone, for one that follows, as soon as it is deleted.
+    assert job.metadata["annotations"]["pulumi.com/skipAwait"] == "true"
+    assert job.metadata["annotations"]["pulumi.com/deletionPropagationPolicy"] == "background"
+    assert "pulumi.com/waitFor" not in job.metadata["annotations"]
     assert job.metadata["labels"]["app.kubernetes.io/managed-by"] == "pulumi"
 
 
