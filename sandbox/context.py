@@ -15,8 +15,9 @@ from sandbox import evaluation, needs, recorded, report, requests, stack, tools
 from sandbox.layout import REPOSITORY, Layout
 from sandbox.shell import CommandError, SandboxError, run, say, stage
 
+PROVIDER: Final = "pulumi-resource-kubernetes"
 # The tool that brings each program, where the caller's PATH has none.
-PROGRAMS: Final = {"kubectl": "kubernetes", "pulumi": "pulumi", "helm": "helm"}
+PROGRAMS: Final = {"kubectl": "kubernetes", "pulumi": "pulumi", PROVIDER: PROVIDER}
 STACK: Final = "dev"
 
 
@@ -36,7 +37,7 @@ class Context:
     def env(self) -> dict[str, str]:
         """Return the caller's own environment, Pulumi's backend and passphrase included; our tools come last."""
         path = f"{os.environ['PATH']}{os.pathsep}{self.layout.bin}"
-        return {**os.environ, **stack.plugins(path)}
+        return {**os.environ, **stack.plugins(self.layout, path)}
 
     def run(
         self,
@@ -189,19 +190,19 @@ def _refusal(context: Context, environment: Mapping[str, str], told: Sequence[st
 
 
 def _missing_plugins(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence where the stand-ins, made for a cluster that lasts for hours, would run on somebody's own."""
+    """Yield a sentence where an older provider than the program's SDK would be let on somebody's own cluster."""
     if stack.official() is None and environment.get("STANDINS") != "1":
         yield (
             "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH): install Pulumi"
             " from https://www.pulumi.com/docs/install, which brings and fetches them; or, for a cluster that you can"
-            " afford to lose, let the sandbox's stand-ins do it: STANDINS=1"
+            " afford to lose, take the sandbox's, whose Kubernetes provider is older: STANDINS=1"
         )
 
 
 def _provide_programs(context: Context) -> None:
-    """Build what the caller's PATH lacks; helm is the stand-ins' alone."""
+    """Build what the caller's PATH lacks; an official Pulumi fetches its providers."""
     for program, tool in PROGRAMS.items():
-        needed = program != "helm" or stack.official() is None
+        needed = program != PROVIDER or stack.official() is None
         if needed and shutil.which(program, path=context.env()["PATH"]) is None:
             tools.build(tool, context.layout)
 

@@ -46,6 +46,11 @@ class Layout:
         return self.cache / "bin"
 
     @property
+    def plugins(self) -> Path:
+        """Links to Pulumi plugins, for machines without the official ones."""
+        return self.cache / "plugins"
+
+    @property
     def state(self) -> Path:
         """All that `make down` removes."""
         return self.cache / "sandboxes" / self.name

@@ -11,12 +11,12 @@ from typing import Any, Final
 import yaml
 
 from sandbox import requests
-from sandbox.layout import REPOSITORY
+from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
 from sandbox.shell import CommandError, SandboxError, run, say
 
 NAME: Final = "local"
-PLUGINS: Final = REPOSITORY / "sandbox/plugins"
+LANGUAGE: Final = REPOSITORY / "sandbox/language"
 PROJECT: Final = "vllm-eval"
 
 
@@ -29,27 +29,33 @@ def env(namespace: Namespace) -> dict[str, str]:
         "PULUMI_CONFIG_PASSPHRASE": "sandbox",  # guards nothing: the state holds the sandbox's own secrets
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "TMPDIR": f"{state}/tmp",
-        **plugins(namespace.env()["PATH"]),
+        **plugins(namespace.layout, namespace.env()["PATH"]),
     }
 
 
-def plugins(path: str) -> dict[str, str]:
-    """Return what lets pulumi find its plugins: the official ones where they are, else the stand-ins before `path`."""
-    theirs = official()
-    ours = {"PATH": f"{theirs or PLUGINS}:{path}", "VLLM_EVAL_PYTHON": sys.executable}
-    return ours if theirs else {**ours, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+def plugins(layout: Layout, path: str) -> dict[str, str]:
+    """Return what lets pulumi find its plugins: an official Pulumi's where it is, else ours, before `path`."""
+    if theirs := official():
+        return {"PATH": f"{theirs}:{path}"}
+    return {
+        "PATH": f"{LANGUAGE}:{layout.plugins}:{path}",
+        "VLLM_EVAL_PYTHON": sys.executable,
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        # What the program's `enable_patch_force` is to later versions of the provider.
+        "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
+    }
 
 
 def official() -> Path | None:
     """Return the folder of an official Pulumi on PATH; it brings its language host and downloads its plugins."""
     host = shutil.which("pulumi-language-python")
-    return Path(host).parent if host and Path(host).parent != PLUGINS else None
+    return Path(host).parent if host and Path(host).parent != LANGUAGE else None
 
 
 def say_plugins() -> None:
     """Say which plugins pulumi will use."""
     theirs = official()
-    kind = f"the official plugins of {theirs}" if theirs else "the sandbox's stand-ins (sandbox/plugins)"
+    kind = f"those of {theirs}" if theirs else "Kubernetes' built from its module, Python's our own (sandbox/language)"
     say(f"  Pulumi plugins: {kind}")
 
 

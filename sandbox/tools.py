@@ -1,9 +1,9 @@
 """Builds the pinned tools once and fetches Debian's programs, into the cache.
 
 Every folder of `tools/` is one Go module: its go.mod names the tool and pins
-it, its go.sum is the lock, `build.toml` adds build tags, linker flags and the
-names by which a binary of several programs is called. A finished tool appears in the
-cache under a key of all of these by one rename, so that an interrupted build
+it, its go.sum is the lock, `build.toml` adds build tags, linker flags, the names
+by which a binary of several programs is called, and whether it is a plugin of
+Pulumi. A finished tool appears in the cache under a key of all of these by one rename, so that an interrupted build
 leaves nothing that looks like a tool.
 """
 
@@ -33,6 +33,7 @@ TOOLS: Final = REPOSITORY / "tools"
 LONGEST_FIRST: Final = (
     "kubernetes",
     "argocd",
+    "pulumi-resource-kubernetes",
     "pulumi",
     "prometheus",
     "buildkit",
@@ -88,7 +89,6 @@ def build_all(layout: Layout) -> None:
     SandboxError
         Names the tool whose build or download failed and the log.
     """
-    layout.bin.mkdir(parents=True, exist_ok=True)
     names = sorted(path.parent.name for path in TOOLS.glob("*/go.mod"))
     names.sort(key=lambda name: (*LONGEST_FIRST, name).index(name))
     # Two at once: compiling fills both cores, but each link keeps one idle.
@@ -116,7 +116,7 @@ def build(name: str, layout: Layout) -> Path:
             _go_build(name, source, options, scratch, layout)
         say(f"  built {name} in {time.monotonic() - started:.0f} s")
     for binary in folder.iterdir():
-        _link(layout.bin / binary.name, binary)
+        _link((layout.plugins if options.get("plugin") else layout.bin) / binary.name, binary)
         for alias in options.get("links", []):
             _link(layout.bin / alias, binary)
     return folder
@@ -271,6 +271,7 @@ _link_lock = threading.Lock()
 
 def _link(link: Path, target: Path) -> None:
     with _link_lock:
+        link.parent.mkdir(parents=True, exist_ok=True)
         fresh = link.with_name(f".{link.name}.{os.getpid()}")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(target)

@@ -23,6 +23,7 @@ INITIAL = "made-up-by-argocd"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with control_plane(tmp_path_factory.mktemp("cluster")) as running:
         running.add_context("staging")
+        running.offer_volumes("standard")
         yield running
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sandbox import chart
 from sandbox.tools import module_source
 from tests.components import program
 from tests.components.engine import Project, Step
@@ -72,9 +73,18 @@ def test_missing_kinds_of_an_argocd_that_others_install(server: ApiServer, tmp_p
     )
 
 
-def test_before_the_first_update_argocds_kinds_are_rightly_missing(server: ApiServer, tmp_path: Path) -> None:
-    groups = {**program.stack_file("prod"), "cluster": {"context": CONTEXT}, "monitoring": {"enabled": False}}
-    steps = Project(tmp_path, "prod", groups, server.kubeconfig).preview()
+@pytest.fixture
+def accepted(tmp_path: Path) -> dict[str, Any]:
+    """Production, as far as it can be previewed on a bare API server; the chart is no address to ask."""
+    argocd = {"chart": str(chart.write(tmp_path / "chart"))}
+    monitoring = {"enabled": False}
+    return {**program.stack_file("prod"), "cluster": {"context": CONTEXT}, "argocd": argocd, "monitoring": monitoring}
+
+
+def test_before_the_first_update_argocds_kinds_are_rightly_missing(
+    server: ApiServer, tmp_path: Path, accepted: dict[str, Any]
+) -> None:
+    steps = Project(tmp_path, "prod", accepted, server.kubeconfig).preview()
     assert Step("create", "Application application") in steps
     assert {step.op for step in steps} == {"create"}
 
@@ -130,9 +140,8 @@ def test_an_argocd_that_is_there_already(
     )
 
 
-def test_make_preview_is_a_preview_of_the_stack(server: ApiServer, tmp_path: Path) -> None:
-    groups = {**program.stack_file("prod"), "cluster": {"context": CONTEXT}, "monitoring": {"enabled": False}}
-    project = Project(tmp_path, "prod", groups, server.kubeconfig)
+def test_make_preview_is_a_preview_of_the_stack(server: ApiServer, tmp_path: Path, accepted: dict[str, Any]) -> None:
+    project = Project(tmp_path, "prod", accepted, server.kubeconfig)
     shutil.copy(program.ROOT / "Makefile", tmp_path)
     # What `venv` would make is there: the environment that this test runs in.
     done = project.run(["make", "--old-file=venv", "preview", "STACK=prod"], check=True)

@@ -113,7 +113,7 @@ def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dic
 def pulumi(elsewhere: Elsewhere, *words: str) -> str:
     """Run pulumi on the stack, with the plugins that `make up` takes."""
     path = elsewhere.run("sh", "-c", "echo $PATH").strip()
-    plugins = [f"{key}={value}" for key, value in stack.plugins(path).items()]
+    plugins = [f"{key}={value}" for key, value in stack.plugins(Layout.of_this_clone(), path).items()]
     return elsewhere.run("env", *plugins, "pulumi", "--non-interactive", *words, "--stack", STACK)
 
 

@@ -272,7 +272,7 @@ def test_a_stack_without_a_cluster_is_refused(tmp_path: Path) -> None:
         context.of({"STACK": "prod"}, Layout(tmp_path, "test"))
 
 
-def test_stand_ins_are_nobodys_own_unless_asked_for(
+def test_the_sandboxs_plugins_are_nobodys_unless_asked_for(
     cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.apply(prometheus())

@@ -19,7 +19,7 @@ from tests.components import program
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.components.engine import Project
 from tests.monitoring.support import prometheus as local
-from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus, storage_class
+from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus
 from tests.support.apiserver import ApiServer
 from tests.support.ports import own_address
 from tests.support.pushgateway import running_pushgateway
@@ -40,7 +40,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with control_plane(tmp_path_factory.mktemp("cluster")) as running:
         server = ApiServer(running.api.url, running.api.token, Path(), running.kubeconfig.with_name("kubeconfig"))
         install_operator_kinds(server, "prometheuses")
-        server.apply(namespace("monitoring"), storage_class("standard", default=True), prometheus())
+        server.apply(namespace("monitoring"), prometheus())
+        running.offer_volumes("standard")
         yield running
 
 
@@ -145,7 +146,7 @@ def test_up_deploys_waits_and_prints_the_scores(
     assert "name another STACK, or first run `pulumi destroy --stack dev`" in text
     assert project.state() == deployed
     said = capsys.readouterr().out
-    assert "Pulumi plugins: the sandbox's stand-ins" in said
+    assert "Pulumi plugins: Kubernetes' built from its module, Python's our own" in said
     assert re.search(r"google/gemma-3-270m +dev +custom_task_1 +0\.800 ± 0\.020 +50/50", said)
     assert project.file.read_text() == before, "the caller's stack file is theirs"
     assert (target(tmp_path).logs / "pulumi-up.log").read_text()

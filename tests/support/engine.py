@@ -1,14 +1,13 @@
-"""The real Pulumi engine with the sandbox's stand-in plugins, its state and home in a folder of the test's."""
+"""The real Pulumi engine with the sandbox's plugins, its state and home in a folder of the test's."""
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-PLUGINS: Final = Path(__file__).resolve().parents[2] / "sandbox" / "plugins"
+from sandbox import stack
+from sandbox.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -22,14 +21,12 @@ class Done:
 def environment(folder: Path, kubeconfig: Path | None) -> dict[str, str]:
     """Return an environment without the developer's own Pulumi and clusters; `folder`/state is the backend."""
     ours = {
-        "PATH": f"{PLUGINS}{os.pathsep}{os.environ['PATH']}",
+        **stack.plugins(Layout.of_this_clone(), os.environ["PATH"]),
         "HOME": str(folder),
         "PULUMI_HOME": str(folder / "home"),
         "PULUMI_BACKEND_URL": f"file://{folder}/state",
         "PULUMI_CONFIG_PASSPHRASE": "test",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "VLLM_EVAL_PYTHON": sys.executable,
     }
     if kubeconfig is not None:
         ours["KUBECONFIG"] = str(kubeconfig)
@@ -58,17 +55,21 @@ class Engine:
 
     def run(self, command: Sequence[str], *, check: bool, stdin: str | None = None) -> Done:
         """Run one command; with `check` it must end well."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=self._timeout,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                timeout=self._timeout,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout
+            raise AssertionError(f"{' '.join(command)} goes on after {self._timeout:.0f} s:\n{said}") from error
         self.printed.append(done.stdout)
         assert not check or done.returncode == 0, done.stdout
         return Done(done.returncode, done.stdout)

@@ -1,21 +1,26 @@
-"""Stand-in for `pulumi-language-python`: runs a project's `__main__.py` in this process."""
+"""The language host: runs a project's `__main__.py` in this process, by the server that Pulumi's own SDK brings."""
 
 import os
 import runpy
+import signal
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
+from typing import Final
 
+import grpc
 import pulumi
 from google.protobuf.empty_pb2 import Empty
-from grpc import Server
 from grpc import ServicerContext as Context
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2 as proto
 from pulumi.runtime.proto import language_pb2_grpc, plugin_pb2
 
-from sandbox.plugins.server import serve
+# The engine's own limit; a chart's values or a dashboard exceed gRPC's 4 MiB.
+MESSAGE_LIMIT: Final = 400 * 1024 * 1024
 
 
 class Host(LanguageServer):
@@ -88,12 +93,29 @@ def _run(folder: Path) -> None:
 
 
 def main() -> None:
-    """Start the plugin; the engine's address is the last argument."""
+    """Serve on a free loopback port, print it, which is how the engine finds a plugin, and wait for its end.
 
-    def register(server: Server) -> None:
-        language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(sys.argv[-1]), server)
+    The engine's address is the last argument.
+    """
+    engine = os.getppid()  # before the engine knows that it may go on, and so may end
 
-    serve(register)
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        # Not sys.exit: the engine has printed all there is to say, and threads may still wait.
+        os._exit(0)
+
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
+    limits = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT)]
+    server = grpc.server(ThreadPoolExecutor(max_workers=32), options=limits)
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(sys.argv[-1]), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    # An engine that was killed sends no signal; true means that the time is over.
+    while server.wait_for_termination(timeout=1):
+        if os.getppid() != engine:
+            os._exit(0)
 
 
 if __name__ == "__main__":
