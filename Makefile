@@ -8,7 +8,7 @@ PYTHON := $(VENV)/bin/python
 SANDBOX := $(PYTHON) -m sandbox
 CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eval)
 UV_VERSION := 0.9.5
-SOURCES := __main__.py components monitoring eval sandbox tests .github/scripts
+SOURCES := __main__.py components monitoring eval deploy sandbox tests .github/scripts
 
 .PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
 

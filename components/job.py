@@ -14,9 +14,9 @@ from components import labels, patches
 
 __all__ = ["Job"]
 
-# `up` starts an evaluation and does not wait for its hours. A `waitFor` would do as well, but `refresh` does not know it
-# and records a running Job as one that failed to start, which is an update ever after. Without awaits a deletion is not
-# waited for either: by the policy the Job is gone when the API server has answered, and a new one may take its name.
+# `up` starts an evaluation and does not wait for its hours. `waitFor` would do as well, but `refresh` knows nothing of
+# it: it would record a Job that runs as one that failed to start, and every preview from then on plan an update.
+# Without awaits a deletion is not waited for either: by the policy, the name is free when the API server answers.
 AWAITED: Final = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
 
 

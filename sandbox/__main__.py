@@ -7,11 +7,22 @@ import subprocess
 import sys
 from typing import Final
 
-from sandbox import context, doctor, report, stack, steps, tools, ui
-from sandbox.cluster import kubectl
-from sandbox.layout import Layout
+from deploy import context, report, tools
+from deploy.kubectl import kubectl
+from deploy.layout import Layout
+from deploy.shell import SandboxError, fail, say
+from sandbox import doctor, stack, steps, ui
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, fail, say
+
+NEXT: Final = """
+Next:
+  make status                    processes, pods, scores
+  make logs                      the evaluation's last lines
+  make preview STACK=local       what `pulumi up` would change
+  make ui                        Argo CD, Prometheus and Alertmanager in a browser
+  make shell                     then e.g. `kubectl -n vllm-eval get jobs,pods` or `pulumi preview`
+  edit eval/ and `make up`       builds the image, and Argo CD runs the Job again
+  make down                      ends the sandbox and leaves the machine as it was"""
 
 
 def up(layout: Layout) -> int:
@@ -20,7 +31,7 @@ def up(layout: Layout) -> int:
         context.up(theirs, os.environ)
         return 0
     namespace = steps.up(layout)
-    say(f"\n{report.table(report.scores(namespace, stack.NAME))}\n{report.NEXT}")
+    say(f"\n{report.table(report.scores(namespace, stack.NAME))}\n{NEXT}")
     return 0
 
 

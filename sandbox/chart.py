@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from sandbox.tools import module_source
+from deploy.tools import module_source
 
 Manifest = dict[str, Any]
 

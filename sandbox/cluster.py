@@ -2,14 +2,14 @@
 
 import json
 import secrets
-import urllib.parse
 from pathlib import Path
 from string import Template
 from typing import Final
 
-from sandbox.layout import NODE_ADDRESS, POD_SUBNET, REGISTRY, SERVICE_SUBNET, UPLINK_DNS
+from deploy.kubectl import kubectl
+from deploy.shell import Runner, wait_for
+from sandbox.addresses import NODE_ADDRESS, POD_SUBNET, REGISTRY, SERVICE_SUBNET, UPLINK_DNS
 from sandbox.namespace import Namespace
-from sandbox.shell import Runner, wait_for
 
 CONFIG: Final = Path(__file__).parent / "config"
 MANIFESTS: Final = Path(__file__).parent / "manifests"
@@ -115,34 +115,10 @@ def provide_storage(namespace: Namespace) -> None:
     apply(namespace, [_volume(name, namespace.layout.state / "volumes" / name) for name in names])
 
 
-def kubectl(runner: Runner, *words: str, stdin: str | None = None, timeout: float = 120) -> str:
-    """Run kubectl on a cluster and return what it printed."""
-    return runner.run(["kubectl", *words], stdin=stdin, timeout=timeout)
-
-
 def apply(runner: Runner, objects: list[dict[str, object]]) -> None:
     """Apply objects by server-side apply, as the owner `sandbox`."""
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     kubectl(runner, "apply", "--server-side", "--force-conflicts", "--field-manager=sandbox", "-f", "-", stdin=listed)
-
-
-def rollout(runner: Runner, workload: str, *, seconds: int = 180) -> None:
-    """Wait until a workload, given as `-n NAMESPACE KIND/NAME`, is available.
-
-    Raises
-    ------
-    SandboxError
-        After `seconds`, with kubectl's last word.
-    """
-    kubectl(runner, "rollout", "status", f"--timeout={seconds}s", *workload.split(), timeout=seconds + 30)
-
-
-def service_proxy(runner: Runner, service: str, path: str, **query: str) -> str:
-    """Get a path of a Service, `namespace/name:port` and what its paths begin with, through the API server."""
-    where, name, *prefix = service.split("/", 2)
-    arguments = f"?{urllib.parse.urlencode(query)}" if query else ""
-    address = f"/api/v1/namespaces/{where}/services/{name}/proxy{''.join(f'/{each}' for each in prefix)}{path}"
-    return kubectl(runner, "get", f"--raw={address}{arguments}")
 
 
 def _ready(namespace: Namespace) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from sandbox import requests, stack
-from sandbox.layout import Layout
+from deploy import requests, stack
+from deploy.layout import Layout
+from deploy.shell import SandboxError
+from deploy.tools import go_version
 from sandbox.namespace import CGROUPS
-from sandbox.shell import SandboxError
-from sandbox.tools import go_version
 
 PROGRAMS: Final = {
     "apt-get": "the sandbox unpacks Debian packages: use Debian 12",
@@ -59,7 +59,7 @@ def check(layout: Layout, environment: Mapping[str, str]) -> None:
     found = problems(layout)
     try:
         requests.check(environment)
-        stack.check(stack.NAME, requests.settings(environment))
+        stack.check(stack.LOCAL, requests.settings(environment))
     except SandboxError as error:
         found.append(str(error))
     if found:

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.cluster import kubectl
+from deploy.kubectl import kubectl
+from deploy.shell import Runner, SandboxError
 from sandbox.namespace import Namespace
-from sandbox.shell import Runner, SandboxError
 
 FILES: Final = {
     "events.txt": ("get", "events", "-A", "--sort-by=.lastTimestamp"),

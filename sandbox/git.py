@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from sandbox.layout import GIT_PORT, NODE_ADDRESS, REPOSITORY
+from deploy.layout import REPOSITORY
+from deploy.shell import run
+from sandbox.addresses import GIT_PORT, NODE_ADDRESS
 from sandbox.namespace import Namespace
-from sandbox.shell import run
 
 NAME: Final = "vllm-eval.git"
 JOB: Final = "k8s/evalchemy-job.yaml"

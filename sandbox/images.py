@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.layout import REGISTRY, Layout
+from deploy.layout import Layout
+from deploy.shell import run, say, wait_for
+from deploy.tools import module_source
+from sandbox.addresses import REGISTRY
 from sandbox.namespace import Namespace
-from sandbox.shell import run, say, wait_for
-from sandbox.tools import module_source
 
 HERE: Final = Path(__file__).parent / "images"
 BASE: Final = "python:3.11-slim"

@@ -1,14 +1,13 @@
 """Prometheus Operator with a Prometheus and an Alertmanager, as production brings them."""
 
-import json
 from typing import Final
 
-from sandbox.cluster import MANIFESTS, kubectl, rollout, service_proxy
+from deploy.kubectl import kubectl, query, rollout, service_proxy
+from deploy.shell import wait_for
+from deploy.tools import module_source
+from sandbox.cluster import MANIFESTS
 from sandbox.namespace import Namespace
-from sandbox.shell import Runner, wait_for
-from sandbox.tools import module_source
 
-PROMETHEUS: Final = "monitoring/prometheus-operated:9090"
 ALERTMANAGER: Final = "monitoring/alertmanager-operated:9093"
 
 
@@ -27,15 +26,3 @@ def wait(namespace: Namespace) -> None:
     rollout(namespace, "-n default deployment/prometheus-operator")
     wait_for("Prometheus", lambda: query(namespace, "vector(1)"), seconds=60)
     wait_for("Alertmanager", lambda: service_proxy(namespace, ALERTMANAGER, "/-/ready"), seconds=120)
-
-
-def query(runner: Runner, expression: str, prometheus: str = PROMETHEUS) -> list[tuple[dict[str, str], float]]:
-    """Evaluate an instant query.
-
-    Returns
-    -------
-    list of (labels, value)
-        One entry a series; empty when nothing matches.
-    """
-    answer = json.loads(service_proxy(runner, prometheus, "/api/v1/query", query=expression))
-    return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]

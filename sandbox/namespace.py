@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sandbox.layout import UPLINK_DNS, Layout
-from sandbox.shell import SandboxError, run, wait_for
-from sandbox.tools import debian_root
+from deploy.layout import Layout
+from deploy.shell import SandboxError, run, wait_for
+from deploy.tools import debian_root
+from sandbox.addresses import UPLINK_DNS
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 
@@ -92,7 +93,7 @@ class Namespace:
         timeout: float = 600,
         log: Path | None = None,
     ) -> str:
-        """Run a command inside; see `sandbox.shell.run`."""
+        """Run a command inside; see `deploy.shell.run`."""
         return run(
             self.command(command), env={**self.env(), **(env or {})}, cwd=cwd, stdin=stdin, timeout=timeout, log=log
         )

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from sandbox import chart, cluster, doctor, evaluation, failure, git, images, monitoring, stack, tools
-from sandbox.cluster import MANIFESTS, kubectl
-from sandbox.layout import Layout
+from deploy import evaluation, tools
+from deploy.kubectl import kubectl, rollout
+from deploy.layout import Layout
+from deploy.shell import SandboxError, stage
+from sandbox import chart, ci, cluster, doctor, failure, git, images, monitoring, stack
+from sandbox.cluster import MANIFESTS
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, stage
 
+PATIENCE: Final = 1800.0
 Step = Callable[[Namespace], None]
 
 
@@ -54,13 +57,13 @@ def publish(namespace: Namespace) -> None:
     """Push the working tree and, if its evaluation code changed, the image and its digest, as CI would."""
     git.start(namespace)
     git.publish(namespace)
-    evaluation.build_image(namespace)
+    ci.build_image(namespace)
 
 
 def wait_for_services(namespace: Namespace) -> None:
     """Wait for Prometheus and the model, which started while the image was built."""
     monitoring.wait(namespace)
-    cluster.rollout(namespace, "-n serving deployment/model")
+    rollout(namespace, "-n serving deployment/model")
 
 
 def deploy(namespace: Namespace) -> None:
@@ -71,7 +74,14 @@ def deploy(namespace: Namespace) -> None:
 
 def evaluate(namespace: Namespace) -> None:
     """Wait until the evaluation that Argo CD started is over and its scores are in Prometheus."""
-    evaluation.wait(namespace)
+    recorded = git.recorded_commit(namespace)
+
+    def pending(found: evaluation.Job | None) -> str:
+        if found and found.git_commit == recorded:
+            return ""
+        return evaluation.sync_state(evaluation.application(namespace))
+
+    evaluation.follow(namespace, pending, seconds=PATIENCE)
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (

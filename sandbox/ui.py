@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sandbox.cluster import kubectl
+from deploy.kubectl import kubectl
+from deploy.shell import SandboxError, say
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, say
 
 LOOPBACK: Final = "127.0.0.1"
 PASSWORD: Final = "kubectl -n argocd get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d"  # noqa: S105 (a command)

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import yaml
 
-from sandbox.tools import module_source
+from deploy.tools import module_source
 from tests.components import live
 from tests.support.apiserver import CONTEXT, running_apiserver
 

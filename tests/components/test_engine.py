@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.stack import official
 from sandbox import chart
-from sandbox.stack import official
 from tests.components import program
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane, wait_for
 from tests.components.engine import Project, Step

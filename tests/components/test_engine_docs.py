@@ -85,7 +85,7 @@ def test_every_block_does_what_the_text_says(project: Project, cluster: ControlP
 
 
 def test_every_block_is_walked_through_here_or_is_of_a_cloud() -> None:
-    # tests/repo/test_makefile.py has the make commands, tests/sandbox/test_context.py what they do.
+    # tests/repo/test_makefile.py has the make commands, tests/deploy/test_context.py what they do.
     walked = ("pulumi config set", "pulumi state unprotect", "make ")
     (other,) = [each for each in BLOCKS if not each.startswith(walked)]
     assert other.splitlines() == [

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.tools import module_source
 from sandbox import chart
-from sandbox.tools import module_source
 from tests.components import program
 from tests.components.engine import Project, Step
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver

@@ -23,6 +23,7 @@ COPIED: Final = (
     "eval",
     "docker",
     "docs",
+    "deploy",
     "sandbox",
     "tests",
     "pyproject.toml",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import Runner
 from sandbox import failure, steps
-from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
-from sandbox.shell import Runner
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
 BUNDLE = REPOSITORY / "out" / "e2e"

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.cluster import apply, kubectl, rollout
-from sandbox.shell import Runner
+from deploy.kubectl import kubectl, rollout
+from deploy.shell import Runner
+from sandbox.cluster import apply
 
 SERVER: Final = Path(__file__).parents[1] / "support" / "openai_server.py"
 PORT: Final = 8000

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox import evaluation, git, images, stack
-from sandbox.cluster import kubectl
+from deploy import evaluation
+from deploy.kubectl import kubectl
+from deploy.shell import run, wait_for
+from sandbox import ci, git, images, stack
 from sandbox.namespace import Namespace
-from sandbox.shell import run, wait_for
 
 JOBS: Final = "evalchemy"
 REFRESH: Final = "argocd.argoproj.io/refresh"
@@ -101,7 +102,7 @@ def push_evaluation(sandbox: Namespace, *, look: bool = True) -> str:
     Building is left out: one test does it, and here the image would be the same.
     """
     pushed = commit(sandbox, EDIT, lambda text: f"{text}\n# Edited at {time.time()}.\n")
-    evaluation.write_back(sandbox, pushed, images.digest(sandbox, f"{evaluation.IMAGE}:latest"))
+    ci.write_back(sandbox, pushed, images.digest(sandbox, f"{ci.IMAGE}:latest"))
     if look:
         refresh(sandbox)
     return pushed

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.cluster import kubectl
-from sandbox.layout import NODE_ADDRESS, REPOSITORY
+from deploy.kubectl import kubectl
+from deploy.layout import REPOSITORY
+from sandbox.addresses import NODE_ADDRESS
 from sandbox.namespace import Namespace
 
 PORT: Final = 9099

@@ -1,5 +1,8 @@
 """`make up CONTEXT=…`: a whole cluster of somebody's own, from the checks to the table, and back to nothing.
 
+What the end-to-end suite shows of the main job with no more than a cluster: scores, no changes after them, no second
+run, a dead endpoint that moves no score, and nothing left.
+
 Here that cluster is the sandbox's, entered as its users enter it, with nothing of the stack `local` left. With
 CONTEXT set it is that one, such as kind's in `.github/workflows/e2e.yml`, with the official plugins and the real chart.
 """
@@ -16,11 +19,13 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from deploy import report, requests
+from deploy.context import Context
+from deploy.kubectl import kubectl, query
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import Runner, SandboxError, run, wait_for
+from deploy.stack import plugins as plugins_of
 from sandbox import stack
-from sandbox.cluster import kubectl
-from sandbox.context import Context
-from sandbox.layout import REPOSITORY, Layout
-from sandbox.shell import Runner, run
 from tests.e2e.endpoints import Endpoint
 
 pytestmark = pytest.mark.e2e
@@ -54,6 +59,15 @@ class Elsewhere:
         return self.run(
             "env", *(f"{key}={value}" for key, value in asked.items()), sys.executable, "-m", "sandbox", "up"
         )
+
+    def keep(self, **variables: str) -> None:
+        """Write into the stack file what `up` took from variables."""
+        file = self.clone / f"Pulumi.{STACK}.yaml"
+        settings = yaml.safe_load(file.read_text())
+        for group, values in requests.settings(variables).items():
+            old = settings["config"][f"vllm-eval:{group}"]
+            settings["config"][f"vllm-eval:{group}"] = {**old, **values} if isinstance(old, dict) else values
+        file.write_text(yaml.safe_dump(settings))
 
     def job(self) -> str:
         """Return the UID of the Job."""
@@ -103,7 +117,7 @@ def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dic
         "cluster": {"context": context},
         "git": git,
         "argocd": {"reconciliation_seconds": 10, **argocd},
-        "evaluation": {"endpoint_wait_seconds": 60, "results": {"size": "1Gi", "keep": False}},
+        "evaluation": {"endpoint_wait_seconds": 20, "results": {"size": "1Gi", "keep": False}},
         "monitoring": {"release": "sandbox", "scrape_interval_seconds": 5},
         "models": [],
     }
@@ -113,11 +127,11 @@ def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dic
 def pulumi(elsewhere: Elsewhere, *words: str) -> str:
     """Run pulumi on the stack, with the plugins that `make up` takes."""
     path = elsewhere.run("sh", "-c", "echo $PATH").strip()
-    plugins = [f"{key}={value}" for key, value in stack.plugins(Layout.of_this_clone(), path).items()]
+    plugins = [f"{key}={value}" for key, value in plugins_of(Layout.of_this_clone(), path).items()]
     return elsewhere.run("env", *plugins, "pulumi", "--non-interactive", *words, "--stack", STACK)
 
 
-def test_up_on_a_cluster_of_ones_own_prints_the_table_and_leaves_nothing_after_destroy(elsewhere: Elsewhere) -> None:
+def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     endpoint = Endpoint(elsewhere.runner, "elsewhere", SERVING)
     endpoint.start()
     endpoint.plan(accuracy=0.8)
@@ -132,6 +146,19 @@ def test_up_on_a_cluster_of_ones_own_prints_the_table_and_leaves_nothing_after_d
     elsewhere.up(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name)
     assert elsewhere.job() == before, "a second `make up` evaluated again"
     assert endpoint.asked() == 2 * LIMIT
+
+    elsewhere.keep(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name, LIMIT=str(LIMIT))
+    for words in (["preview"], ["refresh", "--yes", "--skip-preview"], ["preview"]):
+        pulumi(elsewhere, *words, "--expect-no-changes")
+
+    scores = report.scores(elsewhere.runner, STACK)
+    assert [score.samples for score in scores] == [LIMIT, LIMIT]
+    kubectl(elsewhere.runner, "-n", SERVING, "scale", f"deployment/{endpoint.name}", "--replicas=0")
+    with pytest.raises(SandboxError, match="the evaluation failed"):
+        elsewhere.up(LIMIT=str(LIMIT + 1))
+    success = f'vllm_eval_run_success{{stack="{STACK}"}}'
+    wait_for("its series", lambda: [value for _, value in query(elsewhere.runner, success)] == [0.0, 0.0], seconds=60)
+    assert report.scores(elsewhere.runner, STACK) == scores, "an endpoint that is dead is no score"
 
     pulumi(elsewhere, "destroy", "--yes", "--skip-preview")
     left = kubectl(elsewhere.runner, "get", "namespaces", "-o", "name").split()

@@ -12,12 +12,12 @@ from typing import Final
 
 import pytest
 
-from sandbox import evaluation, report, stack
-from sandbox.cluster import kubectl
-from sandbox.monitoring import query
+from deploy import evaluation, report
+from deploy.kubectl import kubectl, query
+from deploy.report import Score
+from deploy.shell import say, wait_for
+from sandbox import stack
 from sandbox.namespace import Namespace
-from sandbox.report import Score
-from sandbox.shell import say, wait_for
 from tests.e2e import gitops
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import Notification, Receiver

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from components.patches import MODELS_ANNOTATION
-from sandbox import evaluation, git, images, report, stack
-from sandbox.cluster import kubectl
-from sandbox.monitoring import query
+from deploy import evaluation, report
+from deploy.kubectl import kubectl, query
+from deploy.shell import CommandError, SandboxError, wait_for
+from sandbox import ci, git, images, stack
 from sandbox.namespace import Namespace
-from sandbox.shell import CommandError, SandboxError, wait_for
 from tests.e2e import gitops
 from tests.e2e.conftest import LIMIT
 from tests.e2e.endpoints import IMAGE, Endpoint
@@ -211,7 +211,7 @@ def test_a_manifest_that_the_api_server_refuses_is_caught_before_the_push_and_he
     )
     # CI's script, with the check that the workflow gives it.
     with pytest.raises(SandboxError, match=r"Unsupported value: \"Sometimes\""):
-        evaluation.write_back(sandbox, bad, images.digest(sandbox, f"{evaluation.IMAGE}:latest"), validate=True)
+        ci.write_back(sandbox, bad, images.digest(sandbox, f"{ci.IMAGE}:latest"), validate=True)
     assert git.tip(sandbox) == bad, "the write-back pushed a manifest that no server takes"
 
     gitops.refresh(sandbox)

@@ -6,13 +6,13 @@ import subprocess
 
 import pytest
 
-from sandbox import evaluation, images, report, stack
+from deploy import evaluation, report
+from deploy.kubectl import kubectl, query
+from deploy.layout import REPOSITORY
+from deploy.shell import wait_for
+from sandbox import ci, images, stack
 from sandbox.__main__ import COMMANDS
-from sandbox.cluster import kubectl
-from sandbox.layout import REPOSITORY
-from sandbox.monitoring import query
 from sandbox.namespace import Namespace
-from sandbox.shell import wait_for
 from tests.e2e import gitops
 from tests.e2e.conftest import LIMIT
 
@@ -54,7 +54,7 @@ def test_the_pod_ran_the_image_that_the_write_back_recorded(sandbox: Namespace) 
     recorded = gitops.job(sandbox).image
     name, digest = recorded.split("@")
     assert name == "ghcr.io/vllm-eval/vllm-eval-evalchemy:latest"
-    assert digest == images.digest(sandbox, f"{evaluation.IMAGE}:latest")
+    assert digest == images.digest(sandbox, f"{ci.IMAGE}:latest")
     selector = "--selector=batch.kubernetes.io/job-name=evalchemy"
     path = "jsonpath={.items[*].status.containerStatuses[*].imageID}"
     pulled = kubectl(sandbox, "-n", "vllm-eval", "get", "pods", selector, "-o", path).split()
@@ -93,7 +93,7 @@ def test_a_change_of_evaluation_code_runs_once_more(sandbox: Namespace) -> None:
     commit = gitops.commit(sandbox, gitops.EDIT, lambda text: f"{text}\n# An edit of the evaluation.\n")
     # The workflow's own script changes the manifest; the image is built from the pushed commit.
     with gitops.watched(sandbox) as seen:
-        evaluation.build_image(sandbox, gitops.checkout(sandbox))
+        ci.build_image(sandbox, gitops.checkout(sandbox))
         after = gitops.run_of(sandbox, commit, seconds=300)
     assert after.failed is None
     assert seen.created == [after.uid], "the Job ran more than once"

@@ -16,8 +16,8 @@ from typing import Final
 
 import pytest
 
-from sandbox.layout import REPOSITORY, Layout
-from sandbox.shell import run
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import run
 from sandbox.steps import STEPS
 from tests.e2e.traces import snapshot
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 SEED: Final = 20261124
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 UP_SECONDS: Final = 1200.0
-LAYOUT: Final = "from sandbox.layout import Layout; print(Layout.of_this_clone().name)"
+LAYOUT: Final = "from deploy.layout import Layout; print(Layout.of_this_clone().name)"
 
 
 class Clone:

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from sandbox import report, stack, steps
-from sandbox.layout import Layout
+from deploy import report
+from deploy.layout import Layout
+from sandbox import stack, steps
 from sandbox.namespace import Namespace
 from tests.e2e.traces import snapshot
 

@@ -4,8 +4,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.layout import Layout
-from sandbox.tools import debian_root
+from deploy.layout import Layout
+from deploy.tools import debian_root
 
 FOLDERS = ("/etc", "/run", "/usr/local/bin", "/var/lib", "/var/log")
 

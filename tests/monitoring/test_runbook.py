@@ -15,7 +15,7 @@ import yaml
 
 from components import labels
 from components.settings.model import Baseline
-from sandbox.tools import module_source
+from deploy.tools import module_source
 from tests.components import program
 from tests.components.engine import Project
 from tests.monitoring.support.contract import Run

@@ -1,4 +1,8 @@
-"""Who may import whom: `__main__` -> components -> monitoring -> vllm_eval.metrics, and the runner nothing of ours."""
+"""Who may import whom.
+
+`__main__` -> components -> monitoring -> vllm_eval.metrics, and the runner nothing of ours; sandbox -> deploy, and
+neither of them the program, which they run as any user would.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"components", "monitoring", "vllm_eval", "sandbox", "tests"}
+OURS = {"components", "monitoring", "vllm_eval", "deploy", "sandbox", "tests"}
 
 # Files of components/ that are no component: several components may share them.
 HELPERS = {"settings", "patches", "versions", "labels"}
@@ -63,11 +67,16 @@ def test_monitoring_and_runner_know_no_pulumi() -> None:
             assert not [each for each in imports(file) if each.startswith("pulumi")], file
 
 
-def test_components_import_neither_sandbox_nor_tests_and_little_of_the_runner() -> None:
+def test_components_import_no_tooling_and_little_of_the_runner() -> None:
     for file, name in ours("components"):
-        assert name.split(".")[0] not in {"sandbox", "tests"}, (file, name)
+        assert name.split(".")[0] not in {"deploy", "sandbox", "tests"}, (file, name)
         if name.startswith("vllm_eval"):
             assert ".".join(name.split(".")[:2]) in FROM_RUNNER, (file, name)
+
+
+def test_deploy_knows_no_sandbox_and_neither_knows_the_program() -> None:
+    assert {name.split(".")[0] for _, name in ours("deploy")} == {"deploy"}
+    assert {name.split(".")[0] for _, name in ours("sandbox")} == {"deploy", "sandbox"}
 
 
 def test_no_component_imports_another() -> None:

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from sandbox import context, requests, ui
-from sandbox.layout import Layout
+from deploy import context, requests
+from deploy.layout import Layout
+from sandbox import ui
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TARGETS: Final = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -15,6 +16,7 @@ TEXTS: Final = [
     *ROOT.glob("README*.md"),
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / ".github").rglob("*.yml"),
+    *(ROOT / "deploy").glob("*.py"),
     *(ROOT / "sandbox").glob("*.py"),
 ]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from sandbox.shell import wait_for
+from deploy.shell import wait_for
 from tests import side_by_side
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.layout import Layout, cache_dir
+from deploy.layout import Layout, cache_dir
 from sandbox.namespace import Namespace
 from tests.support.kernel import NO_NAMESPACES, can_unshare
 

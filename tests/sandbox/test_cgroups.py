@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from sandbox import doctor, layout, namespace
-from sandbox.layout import REPOSITORY, Layout
+from deploy import layout
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import wait_for
+from sandbox import doctor, namespace
 from sandbox.namespace import CGROUPS, Namespace
-from sandbox.shell import wait_for
 from tests.support.kernel import needs_namespaces
 
 NAME = f"vllm-eval-test-cgroups-{os.getpid()}"
@@ -23,7 +24,7 @@ NAME = f"vllm-eval-test-cgroups-{os.getpid()}"
 SCRIPT = f"""
 import json, sys
 from pathlib import Path
-from sandbox.layout import Layout
+from deploy.layout import Layout
 from sandbox.namespace import CGROUPS, Namespace
 
 sandbox = Namespace(Layout(Path(sys.argv[1]), {NAME!r}))

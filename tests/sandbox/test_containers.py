@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from sandbox.layout import REPOSITORY
+from deploy.layout import REPOSITORY
 from tests.support.kernel import NO_MOUNTS, NO_NAMESPACES, needs_namespaces
 
 # What Docker takes from a container's root.

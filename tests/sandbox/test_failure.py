@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.layout import Layout
+from deploy.shell import SandboxError, run, wait_for
 from sandbox import steps
-from sandbox.layout import Layout
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, run, wait_for
 from tests.sandbox.conftest import Program
 
 WARNING = {"involvedObject": {"name": "evalchemy-0-x"}, "reason": "Failed", "message": "Failed to pull image"}

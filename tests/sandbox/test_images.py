@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.layout import Layout, cache_dir
+from deploy.shell import run, wait_for
 from sandbox import images
-from sandbox.layout import Layout, cache_dir
 from sandbox.namespace import Namespace
-from sandbox.shell import run, wait_for
 from tests.support.ports import free_port
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from sandbox import doctor, requests, stack
+from deploy import requests, stack
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import SandboxError
+from sandbox import doctor
 from sandbox.__main__ import COMMANDS, main
-from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError
+from sandbox.stack import overrides
 from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.ports import free_port, own_address
 
@@ -117,7 +119,7 @@ def test_each_program_that_is_missing_is_named_alone(
 @needs_mounts
 def test_a_disk_that_is_nearly_full_is_named_with_what_is_needed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from sandbox import doctor; from sandbox.layout import Layout\n"
+        "import sys; from pathlib import Path; from sandbox import doctor; from deploy.layout import Layout\n"
         "print(doctor.problems(Layout(Path(sys.argv[1]) / 'not/yet', 'test')))"
     )
     shell = f'mount --make-rprivate /; mount -t tmpfs -o size=50m tmpfs {tmp_path}; exec "$@"'
@@ -145,9 +147,7 @@ def test_the_runners_refusal_of_the_evaluation_files_comes_first(
 
 
 def test_a_callers_own_model_replaces_the_stacks(layout: Layout) -> None:
-    changes = stack.overrides(
-        Namespace(layout), {"MODEL_ENDPOINT": "http://h:8000/v1", "MODEL": "m", "MODEL_TAG": "v2"}
-    )
+    changes = overrides(Namespace(layout), {"MODEL_ENDPOINT": "http://h:8000/v1", "MODEL": "m", "MODEL_TAG": "v2"})
     network = {"cidr": "0.0.0.0/0", "port": 8000}
     assert changes["models"] == [{"name": "m", "tag": "v2", "endpoint": "http://h:8000/v1", "network": network}]
 

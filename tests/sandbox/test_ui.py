@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import SandboxError, wait_for
 from sandbox import ui
-from sandbox.layout import REPOSITORY, Layout
 from sandbox.namespace import Namespace
-from sandbox.shell import SandboxError, wait_for
 from tests.sandbox.conftest import Program
 from tests.support.ports import free_port
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import stack
-from sandbox.layout import Layout
+from deploy import stack
+from deploy.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sandbox.shell import SandboxError
+from deploy.shell import SandboxError
 
 Resources = Sequence[Mapping[str, Any]]
 

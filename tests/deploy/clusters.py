@@ -3,7 +3,7 @@
 import time
 from typing import Any, Final
 
-from sandbox.tools import module_source
+from deploy.tools import module_source
 from tests.support.apiserver import ApiServer
 
 KINDS: Final = ("prometheuses", "prometheusrules", "servicemonitors")

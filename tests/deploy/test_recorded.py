@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sandbox import recorded
-from sandbox.recorded import MODELS_ANNOTATION, PROVIDER
-from sandbox.shell import SandboxError
+from deploy import recorded
+from deploy.recorded import MODELS_ANNOTATION, PROVIDER
+from deploy.shell import SandboxError
 
 
 def state(context: str | None, *models: str) -> recorded.Resources:

@@ -11,8 +11,8 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sandbox.layout import REPOSITORY
-from sandbox.shell import CommandError, SandboxError, run
+from deploy.layout import REPOSITORY
+from deploy.shell import CommandError, SandboxError, run
 
 SECONDS: Final = 10
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from sandbox import evaluation
-from sandbox.context import Context
-from sandbox.layout import Layout
-from sandbox.shell import CommandError, SandboxError
+from deploy import evaluation
+from deploy.context import Context
+from deploy.layout import Layout
+from deploy.shell import CommandError, SandboxError
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 
 TIME: Final = "2026-01-01T00:00:00Z"

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox import selection
-from sandbox.cluster import kubectl
-from sandbox.shell import CommandError, Runner, SandboxError
+from deploy import selection
+from deploy.kubectl import kubectl
+from deploy.shell import CommandError, Runner, SandboxError
 
 OPERATOR: Final = "/apis/monitoring.coreos.com/v1"
 DEFAULT_CLASS: Final = (

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import context, needs, requests, stack, tools
-from sandbox.context import Context
-from sandbox.layout import REPOSITORY, Layout
-from sandbox.shell import SandboxError
-from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus, storage_class
+from deploy import context, needs, requests, stack, tools
+from deploy.context import Context
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import SandboxError
+from tests.deploy.clusters import install_operator_kinds, namespace, prometheus, storage_class
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from tests.support.ports import free_port, own_address
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sandbox import selection
-from sandbox.selection import Prometheus, Wanted
+from deploy import selection
+from deploy.selection import Prometheus, Wanted
 
 LABELS = {"release": "ours", "app.kubernetes.io/name": "vllm-eval"}
 WANTED = Wanted(

@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.layout import REPOSITORY, Layout
-from sandbox.shell import SandboxError, run, say
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import SandboxError, run, say
 
 TOOLS: Final = REPOSITORY / "tools"
 

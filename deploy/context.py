@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import yaml
 
-from sandbox import evaluation, needs, recorded, report, requests, stack, tools
-from sandbox.layout import REPOSITORY, Layout
-from sandbox.shell import CommandError, SandboxError, run, say, stage
+from deploy import evaluation, needs, recorded, report, requests, stack, tools
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import CommandError, SandboxError, run, say, stage
 
 PROVIDER: Final = "pulumi-resource-kubernetes"
 # The tool that brings each program, where the caller's PATH has none.
@@ -49,7 +49,7 @@ class Context:
         timeout: float = 600,
         log: Path | None = None,
     ) -> str:
-        """Run a command, kubectl on this cluster and no other; see `sandbox.shell.run`."""
+        """Run a command, kubectl on this cluster and no other; see `deploy.shell.run`."""
         words = [str(each) for each in command]
         if words[0] == "kubectl":
             words[1:1] = ["--context", self.name]
@@ -72,7 +72,7 @@ def of(environment: Mapping[str, str], layout: Layout) -> Context | None:
     name, chosen = environment.get("CONTEXT"), environment.get("STACK")
     if name:
         return Context(name, chosen or STACK, layout)
-    if chosen and chosen != stack.NAME:
+    if chosen and chosen != stack.LOCAL:
         raise SandboxError(
             f"STACK is {chosen!r} without a CONTEXT: name the cluster, make up CONTEXT=name STACK={chosen}"
         )

@@ -1,4 +1,4 @@
-"""Where the sandbox keeps its files, and the addresses that its parts share."""
+"""Where this clone keeps its files: tools and images that outlive a sandbox, and all that goes with it."""
 
 import hashlib
 import os
@@ -7,14 +7,6 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
-
-# Addresses inside the sandbox's own network namespace.
-NODE_ADDRESS: Final = "10.244.0.1"  # the pods' bridge, which the host processes listen on too
-POD_SUBNET: Final = "10.244.0.0/24"
-SERVICE_SUBNET: Final = "10.96.0.0/16"
-REGISTRY: Final = f"{NODE_ADDRESS}:5000"
-GIT_PORT: Final = 3000
-UPLINK_DNS: Final = "10.0.2.3"  # slirp4netns' forwarder
 
 
 def cache_dir() -> Path:

@@ -3,18 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sandbox.monitoring import PROMETHEUS, query
-from sandbox.shell import Runner
-
-NEXT = """
-Next:
-  make status                    processes, pods, scores
-  make logs                      the evaluation's last lines
-  make preview STACK=local       what `pulumi up` would change
-  make ui                        Argo CD, Prometheus and Alertmanager in a browser
-  make shell                     then e.g. `kubectl -n vllm-eval get jobs,pods` or `pulumi preview`
-  edit eval/ and `make up`       builds the image, and Argo CD runs the Job again
-  make down                      ends the sandbox and leaves the machine as it was"""
+from deploy.kubectl import PROMETHEUS, query
+from deploy.shell import Runner
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from sandbox import chart, context, evaluation, needs, requests, stack
-from sandbox.context import Context
-from sandbox.layout import Layout
-from sandbox.shell import SandboxError
+from deploy import context, evaluation, needs, requests, stack
+from deploy.context import Context
+from deploy.layout import Layout
+from deploy.shell import SandboxError
+from sandbox import chart
 from tests.components import program
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.components.engine import Project
+from tests.deploy.clusters import install_operator_kinds, namespace, prometheus
 from tests.monitoring.support import prometheus as local
-from tests.sandbox.clusters import install_operator_kinds, namespace, prometheus
 from tests.support.apiserver import ApiServer
 from tests.support.ports import own_address
 from tests.support.pushgateway import running_pushgateway

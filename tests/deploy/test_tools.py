@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import tools
-from sandbox.layout import Layout, cache_dir
-from sandbox.shell import SandboxError
+from deploy import tools
+from deploy.layout import Layout, cache_dir
+from deploy.shell import SandboxError
 from tests.support.ports import free_port
 
 GOOD = 'package main\n\nfunc main() { println("hello") }\n'

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox.stack import LANGUAGE
+from deploy.stack import LANGUAGE
 from tests.support.engine import Done, Engine
 
 ENVIRONMENT = {**os.environ, "VLLM_EVAL_PYTHON": sys.executable}

@@ -1,29 +1,20 @@
-"""The evaluation seen from outside: its image goes through CI's own write-back, its Job through Argo CD."""
+"""The evaluation in a cluster, seen from outside: its Job, its scores, and what Argo CD makes of it."""
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
-from sandbox import git, images
-from sandbox.cluster import kubectl
-from sandbox.layout import REPOSITORY
-from sandbox.monitoring import PROMETHEUS, query
-from sandbox.namespace import Namespace
-from sandbox.shell import CommandError, Runner, SandboxError, run, say, wait_for
+from deploy.kubectl import PROMETHEUS, kubectl, query
+from deploy.shell import CommandError, Runner, SandboxError, say, wait_for
 
-IMAGE: Final = "vllm-eval/vllm-eval-evalchemy"
-REGISTRY_OF_IMAGE: Final = "ghcr.io"
 NAMESPACE: Final = "vllm-eval"
 JOB: Final = ("get", "job", "evalchemy", "--ignore-not-found", "-o", "json")
 APPLICATION: Final = ("get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
-PATIENCE: Final = 1800.0
 INTERVAL: Final = 2.0
-# The sandbox is on this machine: one that does not answer for longer has ended.
+# A cluster on this machine that does not answer for longer has ended.
 OUTAGE: Final = 60.0
 
 
@@ -36,48 +27,6 @@ class Job:
     image: str
     finished: float | None
     failed: str | None
-
-
-def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
-    """Build, push and write back the image of the commit on `main`, unless the recorded one is of the same sources.
-
-    Parameters
-    ----------
-    namespace
-        A sandbox with registry, builder and git server.
-    sources
-        A working tree of that commit.
-    """
-    if git.image_is_current(namespace) and images.exists(namespace, f"{IMAGE}:latest"):
-        return
-    commit = git.tip(namespace)
-    dockerfile = sources / "docker/evalchemy.Dockerfile"
-    digest = images.build(namespace, f"{IMAGE}:latest", context=sources, dockerfile=dockerfile, target="runner")
-    write_back(namespace, commit, digest)
-
-
-def write_back(namespace: Namespace, commit: str, digest: str, *, validate: bool = False) -> None:
-    """Record commit and digest in the Job's manifest by the very script that the workflow runs.
-
-    Parameters
-    ----------
-    namespace
-        A sandbox with git server.
-    commit, digest
-        What the image was built from, and what the push of it returned.
-    validate
-        Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
-    """
-    checkout = namespace.layout.state / "checkout"
-    bare = git.repository(namespace)
-    if not checkout.exists():
-        run(["git", "clone", "--quiet", bare, checkout])
-    script: list[str | Path] = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
-    script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
-    if validate:
-        script += ["--validate", f"{sys.executable} {REPOSITORY / '.github/scripts/server_dry_run.py'}"]
-    said = run(script, env=namespace.env())
-    say(f"  {said.strip()}")
 
 
 def job(runner: Runner, namespace: str = NAMESPACE) -> Job | None:
@@ -96,22 +45,6 @@ def job(runner: Runner, namespace: str = NAMESPACE) -> Job | None:
         finished=datetime.fromisoformat(end["lastTransitionTime"]).timestamp() if end else None,
         failed=conditions["Failed"].get("message", "") if "Failed" in conditions else None,
     )
-
-
-def wait(namespace: Namespace) -> Job:
-    """Wait for the end of the Job that belongs to the tip of the sandbox's `main`, and for its scores.
-
-    Raises
-    ------
-    SandboxError
-        See `follow`.
-    """
-    recorded = git.recorded_commit(namespace)
-
-    def pending(found: Job | None) -> str:
-        return "" if found and found.git_commit == recorded else sync_state(application(namespace))
-
-    return follow(namespace, pending, seconds=PATIENCE)
 
 
 def follow(

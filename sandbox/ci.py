@@ -1,0 +1,55 @@
+"""What CI does after a push: the evaluation image, and its digest in the Job's manifest by CI's own write-back."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from deploy.layout import REPOSITORY
+from deploy.shell import run, say
+from sandbox import git, images
+from sandbox.namespace import Namespace
+
+IMAGE: Final = "vllm-eval/vllm-eval-evalchemy"
+REGISTRY_OF_IMAGE: Final = "ghcr.io"
+
+
+def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
+    """Build, push and write back the image of the commit on `main`, unless the recorded one is of the same sources.
+
+    Parameters
+    ----------
+    namespace
+        A sandbox with registry, builder and git server.
+    sources
+        A working tree of that commit.
+    """
+    if git.image_is_current(namespace) and images.exists(namespace, f"{IMAGE}:latest"):
+        return
+    commit = git.tip(namespace)
+    dockerfile = sources / "docker/evalchemy.Dockerfile"
+    digest = images.build(namespace, f"{IMAGE}:latest", context=sources, dockerfile=dockerfile, target="runner")
+    write_back(namespace, commit, digest)
+
+
+def write_back(namespace: Namespace, commit: str, digest: str, *, validate: bool = False) -> None:
+    """Record commit and digest in the Job's manifest by the very script that the workflow runs.
+
+    Parameters
+    ----------
+    namespace
+        A sandbox with git server.
+    commit, digest
+        What the image was built from, and what the push of it returned.
+    validate
+        Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
+    """
+    checkout = namespace.layout.state / "checkout"
+    bare = git.repository(namespace)
+    if not checkout.exists():
+        run(["git", "clone", "--quiet", bare, checkout])
+    script: list[str | Path] = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
+    script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
+    if validate:
+        script += ["--validate", f"{sys.executable} {REPOSITORY / '.github/scripts/server_dry_run.py'}"]
+    said = run(script, env=namespace.env())
+    say(f"  {said.strip()}")
