@@ -55,7 +55,7 @@ ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine 
 	@$(SANDBOX) ui
 
 test:  ## within an hour from cold: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
-	@tests/run venv:60 tools:1080 lint:60 test-unit:840 test-e2e:1560
+	@tests/run venv:60 tools:1260 lint:60 test-unit:720 test-e2e:1500
 
 check: venv lint test-unit  ## lint, types and the tests that need no cluster
 

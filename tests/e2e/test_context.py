@@ -1,7 +1,7 @@
 """`make up CONTEXT=…`: a whole cluster of somebody's own, from the checks to the table, and back to nothing.
 
 What the end-to-end suite shows of the main job with no more than a cluster: scores, no changes after them, no second
-run, a dead endpoint that moves no score, and nothing left.
+run, a drop that raises its alert, a dead endpoint that moves no score, and nothing left.
 
 Here that cluster is the sandbox's, entered as its users enter it, with nothing of the stack `local` left. With
 CONTEXT set it is that one, such as kind's in `.github/workflows/e2e.yml`, with the official plugins and the real chart.
@@ -23,7 +23,7 @@ from deploy import report, requests
 from deploy.context import Context
 from deploy.kubectl import kubectl, query
 from deploy.layout import REPOSITORY, Layout
-from deploy.shell import Runner, SandboxError, run, wait_for
+from deploy.shell import CommandError, Runner, run, wait_for
 from deploy.stack import plugins as plugins_of
 from sandbox import stack
 from tests.e2e.endpoints import Endpoint
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.e2e
 
 STACK: Final = "elsewhere"
 SERVING: Final = "vllm-eval-test"
-LIMIT: Final = 20
+LIMIT: Final = 100  # with fewer, even a large drop can be honestly inconclusive
 # Read now: each test begins with an environment that is free of them.
 CONTEXT: Final = os.environ.get("CONTEXT")
 KUBECONFIG: Final = os.environ.get("KUBECONFIG")
@@ -68,6 +68,20 @@ class Elsewhere:
             old = settings["config"][f"vllm-eval:{group}"]
             settings["config"][f"vllm-eval:{group}"] = {**old, **values} if isinstance(old, dict) else values
         file.write_text(yaml.safe_dump(settings))
+
+    def run_again(self, name: str) -> None:
+        """Evaluate as the nightly would, in a Job of this name, and wait for its end."""
+        where = ("-n", "vllm-eval")
+        kubectl(self.runner, *where, "create", "job", name, "--from=cronjob/evalchemy-nightly")
+        kubectl(self.runner, *where, "wait", "--for=condition=Complete", f"job/{name}", "--timeout=240s", timeout=300)
+
+    def firing(self, alert: str) -> int:
+        """Return for how many tasks an alert fires in the cluster's Prometheus."""
+        return len(query(self.runner, f'ALERTS{{alertname="{alert}",alertstate="firing",stack="{STACK}"}}'))
+
+    def scores(self) -> list[tuple[str, float, int]]:
+        """Return task, score and number of items; the number that was to be asked is also a failed run's."""
+        return [(each.task, each.exact_match, each.samples) for each in report.scores(self.runner, STACK)]
 
     def job(self) -> str:
         """Return the UID of the Job."""
@@ -118,7 +132,7 @@ def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dic
         "git": git,
         "argocd": {"reconciliation_seconds": 10, **argocd},
         "evaluation": {"endpoint_wait_seconds": 20, "results": {"size": "1Gi", "keep": False}},
-        "monitoring": {"release": "sandbox", "scrape_interval_seconds": 5},
+        "monitoring": {"release": "sandbox", "scrape_interval_seconds": 5, "day": "2m"},
         "models": [],
     }
     return {"config": {f"vllm-eval:{name}": values for name, values in groups.items()}}
@@ -151,14 +165,20 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     for words in (["preview"], ["refresh", "--yes", "--skip-preview"], ["preview"]):
         pulumi(elsewhere, *words, "--expect-no-changes")
 
-    scores = report.scores(elsewhere.runner, STACK)
-    assert [score.samples for score in scores] == [LIMIT, LIMIT]
+    endpoint.plan(accuracy=0.4)
+    elsewhere.run_again("drop")
+    wait_for("the drop's alerts", lambda: elsewhere.firing("EvaluationRegression") == 2, seconds=90)
+
+    scores = elsewhere.scores()
+    assert [samples for *_, samples in scores] == [LIMIT, LIMIT]
     kubectl(elsewhere.runner, "-n", SERVING, "scale", f"deployment/{endpoint.name}", "--replicas=0")
-    with pytest.raises(SandboxError, match="the evaluation failed"):
+    with pytest.raises(CommandError) as refused:
         elsewhere.up(LIMIT=str(LIMIT + 1))
+    assert "the evaluation failed" in refused.value.output
     success = f'vllm_eval_run_success{{stack="{STACK}"}}'
     wait_for("its series", lambda: [value for _, value in query(elsewhere.runner, success)] == [0.0, 0.0], seconds=60)
-    assert report.scores(elsewhere.runner, STACK) == scores, "an endpoint that is dead is no score"
+    wait_for("the failure's alerts", lambda: elsewhere.firing("EvaluationFailed") == 2, seconds=90)
+    assert elsewhere.scores() == scores, "an endpoint that is dead is no score"
 
     pulumi(elsewhere, "destroy", "--yes", "--skip-preview")
     left = kubectl(elsewhere.runner, "get", "namespaces", "-o", "name").split()
