@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from sandbox import chart
 from tests.components import program
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.components.engine import Project
@@ -83,19 +84,20 @@ def ratio(first: Callable[[], object], second: Callable[[], object]) -> tuple[fl
     )
 
 
-def dev(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (settings of any kind)
-    groups = {**program.stack_file("dev"), "cluster": {"context": CONTEXT}}
-    return {**groups, **changes}
+def dev(folder: Path, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 (settings of any kind)
+    """Return the stack's settings with the chart at hand: a preview asks a chart's repository."""
+    argocd = {"chart": str(chart.write(folder))}
+    return {**program.stack_file("dev"), "cluster": {"context": CONTEXT}, "argocd": argocd, **changes}
 
 
 def test_a_preview_costs_little_more_than_a_bare_program(cluster: ControlPlane, tmp_path: Path) -> None:
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
     theirs.mkdir()
-    project = Project(ours, "dev", dev(), cluster.kubeconfig)
+    project = Project(ours, "dev", dev(tmp_path), cluster.kubeconfig)
     other = Project(theirs, "dev", {}, cluster.kubeconfig)
     (theirs / "__main__.py").unlink()
-    (theirs / "__main__.py").write_text(bare(program.run(dev(), stack="dev")))
+    (theirs / "__main__.py").write_text(bare(program.run(dev(tmp_path), stack="dev")))
     assert sorted(step.title.split()[0] for step in project.preview()) == sorted(
         step.title.split()[0] for step in other.preview()
     )
@@ -110,8 +112,8 @@ def test_a_preview_does_not_grow_with_the_models(cluster: ControlPlane, tmp_path
     few, many = tmp_path / "few", tmp_path / "many"
     few.mkdir()
     many.mkdir()
-    one_model = Project(few, "dev", dev(), cluster.kubeconfig)
-    many_models = Project(many, "dev", dev(models=hundred), cluster.kubeconfig)
+    one_model = Project(few, "dev", dev(tmp_path), cluster.kubeconfig)
+    many_models = Project(many, "dev", dev(tmp_path, models=hundred), cluster.kubeconfig)
     found, many_s, few_s = ratio(lambda: many_models.pulumi("preview"), lambda: one_model.pulumi("preview"))
     print(f"\npreview: 100 models {many_s:.2f} s, one {few_s:.2f} s, ratio {found:.2f}")
     assert found < 1.1

@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 import yaml
 
+from sandbox import chart
 from tests.support.engine import environment
 from tests.workflows.git_world import REPOSITORY, World
 from tests.workflows.github_server import github_server
@@ -109,6 +110,9 @@ def program(tmp_path: Path) -> Path:
 def test_first_preview_of_the_dev_stack_says_what_it_will_run(tmp_path: Path, program: Path) -> None:
     settings = yaml.safe_load((program / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
     context = settings["config"]["vllm-eval:cluster"]["context"]
+    # A preview asks the chart's repository, and no test goes out.
+    settings["config"]["vllm-eval:argocd"] = {"chart": str(chart.write(tmp_path))}
+    (program / "Pulumi.dev.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     (tmp_path / "state").mkdir()
     (tmp_path / "server").mkdir()
     with github_server() as github, cluster(tmp_path / "server", context) as kubeconfig:
