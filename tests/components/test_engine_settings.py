@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from deploy.stack import official
 from tests.components import live, program
 from tests.components.chart_repository import ChartRepository, chart_repository
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
@@ -34,6 +35,12 @@ GROWN: Final = {
     "monitoring.pushgateway.size": "3Gi",
 }
 CASES_HERE: Final = [each for each in CASES if each["path"] not in ELSEWHERE]
+# Their claims are replaced, which the provider built from its module cannot preview; see docs/adr/pulumi-plugins.md.
+OF_LATER_PROVIDERS: Final = (
+    "evaluation.results.storage_class",
+    "evaluation.results.access_mode",
+    "monitoring.pushgateway.storage_class",
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +120,8 @@ def settle(project: Project, groups: dict[str, Any]) -> None:
 def test_the_preview_names_what_then_changes(
     case: dict[str, Any], project: Project, cluster: ControlPlane, charts: ChartRepository, base: dict[str, Any]
 ) -> None:
+    if case["path"] in OF_LATER_PROVIDERS and official() is None:
+        pytest.skip("the provider built from its module (4.25) cannot preview another claim in its place")
     case = here(case, cluster, charts)
     before = prepared(base, case)
     for key, value in case.get("secrets", {}).items():
