@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,12 @@ def test_it_ends_with_an_engine_that_was_killed() -> None:
     while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline, "it outlives its engine"
         time.sleep(0.1)
+
+
+def test_a_command_that_takes_too_long_leaves_no_process(stack: Stack) -> None:
+    slow = Engine(stack.folder, None, timeout=3)
+    with pytest.raises(AssertionError, match="goes on after 3 s"):
+        slow.run(["sh", "-c", "sleep 61.5 & setsid sleep 61.5"], check=True)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # gone meanwhile
+            assert path.read_bytes() != b"sleep\x0061.5\0"

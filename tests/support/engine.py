@@ -1,8 +1,10 @@
 """The real Pulumi engine with the sandbox's plugins, its state and home in a folder of the test's."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,18 @@ def environment(folder: Path, kubeconfig: Path | None) -> dict[str, str]:
     return {**kept, **ours}
 
 
+def descendants(ancestor: int) -> list[int]:
+    """Return the ids of all processes that a process has started, and that these have."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [ancestor]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
+
+
 class Engine:
     """Runs commands in a folder and keeps all that they printed.
 
@@ -55,24 +69,30 @@ class Engine:
 
     def run(self, command: Sequence[str], *, check: bool, stdin: str | None = None) -> Done:
         """Run one command; with `check` it must end well."""
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE if stdin is not None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         try:
-            done = subprocess.run(
-                command,
-                cwd=self.folder,
-                env=self.environment,
-                input=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-                timeout=self._timeout,
-            )
-        except subprocess.TimeoutExpired as error:
-            said = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout
-            raise AssertionError(f"{' '.join(command)} goes on after {self._timeout:.0f} s:\n{said}") from error
-        self.printed.append(done.stdout)
-        assert not check or done.returncode == 0, done.stdout
-        return Done(done.returncode, done.stdout)
+            said, _ = process.communicate(stdin, timeout=self._timeout)
+        except BaseException as error:
+            # The provider does not end with an engine that is killed.
+            for each in (*descendants(process.pid), process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            said, _ = process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                late = f"{' '.join(command)} goes on after {self._timeout:.0f} s:\n{said}"
+                raise AssertionError(late) from error  # noqa: TRY004 -- not about the error's type
+            raise
+        self.printed.append(said)
+        assert not check or process.returncode == 0, said
+        return Done(process.returncode, said)
 
     def text_of(self, *names: str) -> str:
         """Return the text of every file below the named folders."""
