@@ -17,7 +17,7 @@ from deploy.shell import run, wait_for
 from sandbox import ci, git, images, stack
 from sandbox.namespace import Namespace
 
-JOBS: Final = "evalchemy"
+JOB: Final = "evalchemy"
 REFRESH: Final = "argocd.argoproj.io/refresh"
 EDIT: Final = "eval/evalchemy/tasks/utils.py"
 
@@ -80,6 +80,12 @@ def commit(sandbox: Namespace, path: str, change: Callable[[str], str]) -> str:
 
 def commit_all(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) -> str:
     """Change several files in one commit; see `commit`."""
+    prepare(sandbox, changes)
+    return push(sandbox)
+
+
+def prepare(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) -> None:
+    """Commit changes of files in a fresh clone, for `push`."""
     clone = checkout(sandbox)
     if clone.exists():
         shutil.rmtree(clone)
@@ -92,6 +98,11 @@ def commit_all(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) 
     run(["git", "-C", clone, "add", "--all"])
     message = f"Edit {', '.join(changes)}"
     run(["git", "-C", clone, "commit", "--quiet", "--message", message], env=environment)
+
+
+def push(sandbox: Namespace) -> str:
+    """Push what `prepare` committed, and return the commit."""
+    clone = checkout(sandbox)
     run(["git", "-C", clone, "push", "--quiet", "origin", "main"])
     return run(["git", "-C", clone, "rev-parse", "HEAD"]).strip()
 
@@ -131,19 +142,21 @@ def _ended(sandbox: Namespace, what: str, wanted: Callable[[evaluation.Job], boo
 
 @dataclass
 class Seen:
-    """Evaluation Jobs that appeared while somebody watched, by UID in order, and the most at one time."""
+    """Jobs that appeared while somebody watched, by UID in order, with the clock's time, and the most at one time."""
 
     created: list[str] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
     most: int = 0
 
 
 @contextmanager
-def watched(sandbox: Namespace) -> Iterator[Seen]:
-    """Watch the namespace's evaluation Jobs by the API server's own events, so that none is missed."""
-    there = kubectl(sandbox, "-n", "vllm-eval", "get", "job", JOBS, "--ignore-not-found", "-o", "name")
-    known = {job(sandbox).uid} if there else set()
+def watched(sandbox: Namespace, which: str = f"vllm-eval/{JOB}") -> Iterator[Seen]:
+    """Watch the Jobs of a namespace and name by the API server's own events, so that none is missed."""
+    namespace, name = which.split("/")
+    uid = "jsonpath={.metadata.uid}"
+    known = set(kubectl(sandbox, "-n", namespace, "get", "job", name, "--ignore-not-found", "-o", uid).split())
     events = r'jsonpath={.type} {.object.metadata.name} {.object.metadata.uid}{"\n"}'
-    words = ["kubectl", "-n", "vllm-eval", "get", "jobs", "--watch", "--output-watch-events", "-o", events]
+    words = ["kubectl", "-n", namespace, "get", "jobs", "--watch", "--output-watch-events", "-o", events]
     # nsenter hands no signal on: the shell inside ends kubectl when its standard input closes.
     script = '"$@" & child=$!; read -r _; kill $child'
     command = sandbox.command(["sh", "-c", script, "sh", *words])
@@ -154,9 +167,9 @@ def watched(sandbox: Namespace) -> Iterator[Seen]:
 
         def read() -> None:
             for line in process.stdout:
-                kind, name, uid = line.split()
+                kind, called, uid = line.split()
                 begun.set()
-                if name != JOBS:
+                if called != name:
                     continue
                 if kind == "DELETED":
                     alive.discard(uid)
@@ -164,6 +177,7 @@ def watched(sandbox: Namespace) -> Iterator[Seen]:
                     alive.add(uid)
                     if uid not in known:
                         known.add(uid)
+                        seen.at.append(time.monotonic())
                         seen.created.append(uid)
                 seen.most = max(seen.most, len(alive))
 
@@ -188,7 +202,7 @@ def runs(sandbox: Namespace, model: str) -> Mapping[str, dict[str, Any]]:
 
 def last_lines(sandbox: Namespace, lines: int = 20) -> str:
     """Return what the evaluation's pods said last."""
-    return kubectl(sandbox, "-n", "vllm-eval", "logs", f"job/{JOBS}", f"--tail={lines}")
+    return kubectl(sandbox, "-n", "vllm-eval", "logs", f"job/{JOB}", f"--tail={lines}")
 
 
 def checkout(sandbox: Namespace) -> Path:
