@@ -25,6 +25,9 @@ endif
 ifneq ($(origin STANDINS),command line)
 unexport STANDINS
 endif
+ifneq ($(origin KIND),command line)
+unexport KIND
+endif
 
 up: venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
 	@$(SANDBOX) up
@@ -54,8 +57,8 @@ shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine until Ctrl-C (UI_PORTS=…)
 	@$(SANDBOX) ui
 
-test:  ## within an hour from cold: lint, types, unit tests, then the end-to-end suite on a sandbox of its own
-	@tests/run venv:60 tools:1260 lint:60 test-unit:720 test-e2e:1500
+test:  ## within an hour from cold: lint and types, then the end-to-end suite on a sandbox of its own, beside it the unit tests
+	@python3 tests/run.py venv:60 tools:1380 lint:60 test-e2e:1740,test-unit:1200
 
 check: venv lint test-unit  ## lint, types and the tests that need no cluster
 
@@ -65,8 +68,8 @@ test-unit: venv tools
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
 	@$(PYTHON) -m pytest -q -m slow tests/components
 
-test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends
-	@$(PYTHON) -m pytest -m e2e tests/e2e
+test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends; KIND=name is a cluster of kind's
+	@$(PYTHON) -m pytest -m e2e --durations=8 tests/e2e
 
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py

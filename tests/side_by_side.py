@@ -16,8 +16,11 @@ def main() -> int:
     """Run both parts; an interrupt is handed on, so that they stop what they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     outputs = [tempfile.TemporaryFile("w+") for _ in PARTS]  # noqa: SIM115 -- they live as long as this program
+    # An interrupt must reach them also where this program runs in the background, which ignores it.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest", "-q"]
     running = [
-        subprocess.Popen([sys.executable, "-m", "pytest", "-q", *part], stdout=output, stderr=subprocess.STDOUT)
+        # In a process group of its own, or a terminal's interrupt would come twice, once in the midst of cleaning up.
+        subprocess.Popen([*command, *part], stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         for part, output in zip(PARTS, outputs, strict=True)
     ]
     try:

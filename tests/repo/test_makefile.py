@@ -2,12 +2,18 @@
 
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from deploy import context, requests
 from deploy.layout import Layout
+from deploy.shell import wait_for
 from sandbox import ui
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -69,20 +75,58 @@ def test_a_preview_without_a_stack_says_how_to_name_one() -> None:
 
 
 def test_the_stages_of_make_test_have_budgets_that_fit_an_hour() -> None:
-    (stages,) = re.findall(r"@tests/run (.*)", (ROOT / "Makefile").read_text())
-    budgets = {target: int(seconds) for target, seconds in (each.split(":") for each in stages.split())}
-    assert budgets.keys() <= TARGETS
-    assert sum(budgets.values()) <= 3600
+    (stages,) = re.findall(r"tests/run\.py (.*)", (ROOT / "Makefile").read_text())
+    groups = [dict(each.split(":") for each in stage.split(",")) for stage in stages.split()]
+    assert {target for group in groups for target in group} <= TARGETS
+    assert sum(max(map(int, group.values())) for group in groups) <= 3600
+
+
+def runner_of(folder: Path, makefile: str) -> list[str]:
+    """Return the command that runs a copy of `tests/run.py` on a makefile."""
+    (folder / "tests").mkdir()
+    (folder / "Makefile").write_text(makefile)
+    return ["python3", str(shutil.copy(ROOT / "tests/run.py", folder / "tests/run.py"))]
 
 
 def test_the_times_of_stages_are_printed_with_what_went_over_budget_or_failed(tmp_path: Path) -> None:
-    (tmp_path / "tests").mkdir()
-    script = shutil.copy(ROOT / "tests/run", tmp_path / "tests/run")
-    (tmp_path / "Makefile").write_text("quick:\n\t@true\nslow:\n\t@sleep 2\nbad:\n\t@false\n")
-    done = subprocess.run([script, "quick:1", "slow:1", "bad", "quick"], capture_output=True, text=True, check=False)
+    script = runner_of(tmp_path, "quick:\n\t@true\nslow:\n\t@sleep 2\nbad:\n\t@false\n")
+    done = subprocess.run([*script, "quick:1", "slow:1", "bad", "quick"], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     report = done.stdout.partition("=== make bad\n")[2]
     assert re.search(r"\d s  quick  of 1 s\n +\d s  slow  of 1 s: over budget\n +\d s  bad\n +bad failed\n", report), (
         report
     )
     assert "=== make quick" not in report, "went on after a failure"
+
+
+def test_targets_side_by_side_take_the_time_of_one_and_keep_their_output_apart(tmp_path: Path) -> None:
+    script = runner_of(tmp_path, "one:\n\t@echo one begins; sleep 2; echo one ends\ntwo:\n\t@sleep 1; nice; sleep 1\n")
+    began = time.monotonic()
+    done = subprocess.run([*script, "one,two:1"], capture_output=True, text=True, check=True)
+    assert time.monotonic() - began < 3.5
+    assert "one begins\n" in done.stdout
+    assert re.search(r"=== make two printed\n19\n", done.stdout), done.stdout
+    assert re.search(r"2 s  one\n +2 s  two  of 1 s: over budget\n +2 s  in all", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("failing", ["one", "two"])
+def test_a_failure_side_by_side_fails_when_both_have_ended(tmp_path: Path, failing: str) -> None:
+    script = runner_of(tmp_path, f"one two:\n\t@sleep 1; test $@ != {failing}\nthree:\n\t@true\n")
+    done = subprocess.run([*script, "one,two", "three"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"{failing} failed" in done.stdout
+    assert done.stdout.count(" failed") == 1
+    assert "three" not in done.stdout
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_reaches_each_process_once(tmp_path: Path, ending: signal.Signals) -> None:
+    program = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: print('told', flush=True))\n"
+    program += "open(sys.argv[1], 'w').close()\ntime.sleep(1)\ntime.sleep(1)\n"
+    (tmp_path / "program.py").write_text(program)
+    script = runner_of(tmp_path, f"one two:\n\t@{sys.executable} program.py $@.up > $@.told\n")
+    with subprocess.Popen(["env", "--ignore-signal=INT", *script, "one,two"], stdout=subprocess.DEVNULL) as process:
+        wait_for("both", lambda: all((tmp_path / f"{name}.up").exists() for name in ("one", "two")), seconds=20)
+        process.send_signal(ending)
+        assert process.wait(timeout=20) == 130
+    assert [(tmp_path / f"{name}.told").read_text() for name in ("one", "two")] == ["told\n", "told\n"]

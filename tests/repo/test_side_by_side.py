@@ -20,8 +20,10 @@ sys.exit(side_by_side.main())
 """
 
 
-def start(*parts: Path) -> "subprocess.Popen[str]":
-    command = ["env", "--default-signal=INT", sys.executable, "-c", SCRIPT, *map(str, parts)]
+def start(*parts: Path, background: bool = False) -> "subprocess.Popen[str]":
+    """Start it as a shell does, which lets what it starts in the background ignore Ctrl-C."""
+    interrupts = "--ignore-signal=INT" if background else "--default-signal=INT"
+    command = ["env", interrupts, sys.executable, "-c", SCRIPT, *map(str, parts)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -50,7 +52,7 @@ def test_an_interrupted_run_cleans_up(tmp_path: Path, ending: signal.Signals) ->
         "@pytest.fixture\ndef server():\n    (HERE / 'up').touch()\n    yield\n    (HERE / 'down').touch()\n\n\n"
         "def test_slow(server):\n    time.sleep(60)\n"
     )
-    with start(file) as process:
+    with start(file, background=ending == signal.SIGTERM) as process:
         wait_for("the test", (tmp_path / "up").exists, seconds=30)
         process.send_signal(ending)
         process.communicate(timeout=30)

@@ -1,0 +1,90 @@
+"""Run make targets in order, stop at the first that fails, and print how long each took.
+
+An argument is TARGET or TARGET:SECONDS, its budget: beyond it the line says so, and somebody has to cut. It is no
+failure, since machines differ. Of TARGET,TARGET the second runs beside the first and gives way to it; what it prints
+comes when it has ended.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# In the background a shell lets what it starts ignore an interrupt.
+MAKE = ["env", "--default-signal=INT", "make", "--no-print-directory"]
+
+
+class Target:
+    """A target that runs, in a process group of its own, so that an interrupt reaches each process once."""
+
+    def __init__(self, argument: str, *, beside: bool) -> None:
+        self.name, _, self.budget = argument.partition(":")
+        self.began = time.monotonic()
+        self.line = ""
+        self.kept = tempfile.TemporaryFile() if beside else None  # noqa: SIM115 -- it lives as long as the target
+        print(f"=== make {self.name}{', beside it' if beside else ''}", flush=True)
+        command = [*(["nice", "-n", "19"] if beside else []), *MAKE, self.name]
+        self.process = subprocess.Popen(command, stdout=self.kept, stderr=self.kept, start_new_session=True)
+
+    def ended(self) -> bool:
+        """Tell whether it has ended; the first time also print what was kept, and take the time."""
+        if self.process.poll() is None:
+            return False
+        if not self.line:
+            took = int(time.monotonic() - self.began)
+            self.line = f"{took:8} s  {self.name}"
+            if self.budget:
+                self.line += f"  of {self.budget} s" + (": over budget" if took > int(self.budget) else "")
+            if self.process.returncode:
+                self.line += f"\n          {self.name} failed"
+            if self.kept:
+                print(f"=== make {self.name} printed", flush=True)
+                self.kept.seek(0)
+                sys.stdout.buffer.write(self.kept.read())
+                sys.stdout.flush()
+        return True
+
+    def interrupt(self) -> None:
+        """Interrupt it if it runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+
+
+def run(argument: str) -> list[Target]:
+    """Run one target, or several side by side, to their ends."""
+    targets = [Target(each, beside=number > 0) for number, each in enumerate(argument.split(","))]
+    try:
+        while not all([each.ended() for each in targets]):  # noqa: C419 -- each must be asked
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        for each in targets:
+            each.interrupt()
+        for each in targets:
+            each.process.wait()  # until it has cleaned up
+        raise
+    return targets
+
+
+def main() -> int:
+    """Run the targets of the command line."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    os.chdir(Path(__file__).resolve().parents[1])
+    began, lines, result = time.monotonic(), [], 0
+    for argument in sys.argv[1:]:
+        targets = run(argument)
+        lines += [each.line for each in targets]
+        if result := max(abs(each.process.returncode) for each in targets):
+            break
+    print("", *lines, f"{int(time.monotonic() - began):8} s  in all", sep="\n", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
