@@ -17,6 +17,9 @@ __all__ = ["ArgoCD"]
 
 # A fixed time: without one the chart writes the time of each rendering, a difference for ever.
 PASSWORD_TIME: Final = "2026-01-01T00:00:00Z"  # noqa: S105 (a time)
+# By default Argo CD heals at once: right after a sync it may look at what its watch has not brought yet, take the new
+# Job for missing or for the old one, and replace it, a second run (docs/adr/self-heal.md).
+SELF_HEAL: Final = {"controller.self.heal.timeout.seconds": "30", "controller.self.heal.backoff.timeout.seconds": "0"}
 
 
 class ArgoCD(pulumi.ComponentResource):
@@ -84,7 +87,7 @@ def values(settings: ArgoCDSettings, admin_hash: pulumi.Output[str] | None) -> d
             "image": {"repository": versions.ARGOCD_IMAGE, "tag": versions.ARGOCD_VERSION},
             "networkPolicy": {"create": True, "defaultDenyIngress": True},
         },
-        "configs": {"cm": config},
+        "configs": {"cm": config, "params": dict(SELF_HEAL)},
         "dex": {"enabled": False},
         "notifications": {"enabled": False},
         # The chart has no switch for it.

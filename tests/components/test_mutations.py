@@ -29,8 +29,14 @@ COPIED: Final = (
     "pyproject.toml",
 )
 CATCHERS: Final = (
-    *("tests/repo/test_manifests.py", "tests/components/test_reruns.py", "tests/components/test_preflight.py"),
-    *("tests/components/test_engine_contract.py", "tests/components/test_patches.py", "tests/components/test_stack.py"),
+    "tests/repo/test_manifests.py",
+    "tests/components/test_engine_contract.py",
+    "tests/components/test_patches.py",
+    "tests/components/test_preflight.py",
+    "tests/components/test_reruns.py",
+    "tests/components/test_stack.py",
+    "tests/components/test_stack_argocd.py",
+    "tests/components/test_stack_monitoring.py",
 )
 
 

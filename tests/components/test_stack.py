@@ -8,24 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import labels, patches, versions
+from components import labels, patches
 from components.job import load as load_job
 from components.settings import problems
 from tests.components import objects, program, strategies
 from tests.components.program import Stack
 from tests.components.test_settings import EVERY_FIELD
 
-STACKS = ("dev", "prod", "local")
 STANDARD = {labels.NAME, labels.PART_OF, labels.INSTANCE, labels.MANAGED_BY}
 
 Drawn = tuple[strategies.Groups, dict[str, str]]
 OWNER = st.sampled_from(["argocd", "pulumi", "none"])
 IMAGE = strategies.images()
-
-
-@pytest.fixture(scope="module", params=STACKS)
-def stack(request: pytest.FixtureRequest) -> Stack:
-    return program.run(program.stack_file(request.param), stack=request.param)
 
 
 def with_owner(drawn: Drawn, owner: str, image: strategies.Groups | None = None) -> Stack:
@@ -234,182 +228,6 @@ def test_random_settings_keep_to_the_policies(drawn: Drawn, owner: str, image: s
 
 def test_committed_stacks_keep_to_the_policies(stack: Stack) -> None:
     assert_policies(stack)
-
-
-def test_everything_of_argocd_that_runs_has_requests_and_a_memory_limit() -> None:
-    values = program.run(program.stack_file("prod")).one("Release").inputs["values"]
-    off = {"dex", "notifications"}
-    assert all(values[name]["enabled"] is False for name in off)
-    assert values["applicationSet"]["replicas"] == 0
-    for name in ("controller", "repoServer", "server", "redis", "redisSecretInit"):
-        assert values[name]["resources"]["requests"].keys() == {"cpu", "memory"}, name
-        assert values[name]["resources"]["limits"].keys() == {"memory"}, name
-
-
-def test_resources_of_the_gateway_are_laid_over_its_own() -> None:
-    group = {"pushgateway": {"resources": {"requests": {"cpu": "20m"}}}}
-    deployment = program.run({**program.stack_file("prod"), "monitoring": group}).one("Deployment")
-    (container,) = deployment.inputs["spec"]["template"]["spec"]["containers"]
-    assert container["resources"] == {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}
-
-
-def test_argocd_may_sync_this_repository_into_one_namespace(stack: Stack) -> None:
-    project, application = stack.one("AppProject").inputs["spec"], stack.one("Application").inputs["spec"]
-    assert application["project"] == "vllm-eval"
-    assert project["sourceRepos"] == [application["source"]["repoURL"]]
-    destination = {"server": "https://kubernetes.default.svc", "namespace": "vllm-eval"}
-    assert project["destinations"] == [destination]
-    assert application["destination"] == destination
-    assert project["clusterResourceWhitelist"] == [{"group": "", "kind": "Namespace", "name": "vllm-eval"}]
-    allowed = {(each["group"], each["kind"]) for each in project["namespaceResourceWhitelist"]}
-    synced = {(each["apiVersion"].split("/")[0], kind) for kind, each in objects.synced().items()}
-    assert allowed == synced
-    assert "*" not in str(project)
-
-
-def test_the_application_syncs_what_changed_and_nothing_else(stack: Stack) -> None:
-    application = stack.one("Application")
-    assert application.metadata["name"] == "vllm-evalchemy-job"
-    assert application.metadata["namespace"] == "argocd"
-    assert application.metadata["finalizers"] == ["resources-finalizer.argocd.argoproj.io"]
-    assert application.metadata["annotations"]["argocd.argoproj.io/compare-options"] == "ServerSideDiff=false"
-    spec = application.inputs["spec"]
-    assert spec["source"]["path"] == "k8s"
-    policy = spec["syncPolicy"]
-    assert policy["automated"] == {"prune": True, "selfHeal": True}
-    # Neither Replace nor ServerSideApply for all: the Job's own annotation says what it needs.
-    assert policy["syncOptions"] == ["CreateNamespace=true", "ApplyOutOfSyncOnly=true"]
-    assert policy["retry"]["limit"] > 0
-
-
-def test_the_release_is_named_and_pinned(stack: Stack) -> None:
-    release = stack.one("Release")
-    assert release.inputs["name"] == "argocd"
-    assert release.inputs["namespace"] == "argocd"
-    assert release.inputs["version"] == versions.ARGOCD_CHART
-    assert re.fullmatch(r"\d+\.\d+\.\d+", release.inputs["version"])
-    assert release.inputs["repositoryOpts"] == {"repo": "https://argoproj.github.io/argo-helm"}
-    assert release.inputs["timeout"] == 600
-    values = release.inputs["values"]
-    assert values["global"]["image"] == {"repository": "quay.io/argoproj/argocd", "tag": "v3.6.1"}
-    assert values["crds"]["keep"] is True
-
-
-@pytest.mark.parametrize(
-    ("group", "expected"),
-    [
-        ({"chart": "oci://registry.example/charts/argo-cd", "version": "9.9.9"}, {"version": "9.9.9"}),
-        ({"repository": "https://mirror.example/helm"}, {"repositoryOpts": {"repo": "https://mirror.example/helm"}}),
-        ({"timeout_seconds": 60}, {"timeout": 60}),
-    ],
-)
-def test_the_chart_may_come_from_elsewhere(group: dict[str, Any], expected: dict[str, Any]) -> None:
-    inputs = program.run({**program.stack_file("prod"), "argocd": group}).one("Release").inputs
-    assert {key: inputs[key] for key in expected} == expected
-    assert ("repositoryOpts" in inputs) == (not str(group.get("chart", "")).startswith("oci:"))
-
-
-def test_a_local_chart_has_neither_repository_nor_version(tmp_path: Any) -> None:  # noqa: ANN401
-    (tmp_path / "Chart.yaml").write_text("name: argo-cd\n")
-    inputs = program.run({**program.stack_file("prod"), "argocd": {"chart": str(tmp_path)}}).one("Release").inputs
-    assert inputs["chart"] == str(tmp_path)
-    assert not inputs.keys() & {"version", "repositoryOpts"}
-
-
-def test_values_are_laid_over_ours() -> None:
-    over = {"server": {"replicas": 3}, "configs": {"cm": {"exec.enabled": "true"}}, "dex": {"enabled": True}}
-    group = {"values": over, "reconciliation_seconds": 20, "url": "https://argocd.example.com"}
-    values = program.run({**program.stack_file("prod"), "argocd": group}).one("Release").inputs["values"]
-    assert values["server"]["replicas"] == 3
-    assert values["server"]["resources"]["requests"] == {"cpu": "50m", "memory": "128Mi"}
-    assert values["dex"]["enabled"] is True
-    assert values["configs"]["cm"] == {
-        "exec.enabled": "true",
-        "timeout.reconciliation": "20s",
-        "timeout.reconciliation.jitter": "10s",
-        "admin.enabled": True,
-        "url": "https://argocd.example.com",
-    }
-
-
-def test_an_argocd_of_others_is_left_alone() -> None:
-    groups = {**program.stack_file("prod"), "argocd": {"install": False, "namespace": "gitops"}}
-    found = program.run(groups)
-    assert not found.has("Release")
-    assert [each.metadata["name"] for each in found.kubernetes() if each.kind == "Namespace"] == ["vllm-eval"]
-    assert found.one("Application").metadata["namespace"] == "gitops"
-    assert "argocd_password_command" not in found.outputs
-
-
-def test_nothing_of_monitoring_without_the_operator() -> None:
-    found = program.run({**program.stack_file("prod"), "monitoring": {"enabled": False}})
-    kinds = {each.kind for each in found.kubernetes()}
-    assert not kinds & {"PrometheusRule", "ServiceMonitor", "Deployment", "Service", "ConfigMap"}
-    job, _ = patches.of(found.settings)
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert {"name": "VLLM_EVAL_PUSHGATEWAY", "value": ""} in container["env"]
-    assert "headline_query" not in found.outputs
-
-
-def test_monitoring_is_found_by_the_configured_label() -> None:
-    found = program.run({**program.stack_file("prod"), "monitoring": {"release": "prom", "day": "12h"}})
-    for kind in ("PrometheusRule", "ServiceMonitor"):
-        assert found.one(kind).metadata["labels"]["release"] == "prom"
-    (endpoint,) = found.one("ServiceMonitor").inputs["spec"]["endpoints"]
-    assert endpoint["honorLabels"] is True
-    expected = [
-        rule["labels"]["model"]
-        for group in found.one("PrometheusRule").inputs["spec"]["groups"]
-        for rule in group["rules"]
-        if rule.get("record") == "vllm_eval_expected"
-    ]
-    assert expected == [model.name for model in found.settings.models]
-    dashboard = found.one("ConfigMap")
-    assert dashboard.metadata["labels"]["grafana_dashboard"] == "1"
-    assert dashboard.metadata["annotations"] == {"grafana_folder": "vLLM"}
-
-
-def test_labels_that_select_are_added_and_take_none_of_ours() -> None:
-    other = {"role": "alert-rules", "release": "theirs", "app.kubernetes.io/part-of": "theirs"}
-    groups = {"labels": other, "dashboard_labels": {**other, "dashboards": "yes"}, "folder": "Evaluation"}
-    found = program.run({**program.stack_file("prod"), "monitoring": groups})
-    for kind in ("PrometheusRule", "ServiceMonitor"):
-        have = found.one(kind).metadata["labels"]
-        assert have["role"] == "alert-rules"
-        assert (have["release"], have["app.kubernetes.io/part-of"]) == ("kube-prometheus-stack", "vllm-eval")
-    dashboard = found.one("ConfigMap").metadata
-    assert "grafana_dashboard" not in dashboard["labels"]
-    assert (dashboard["labels"]["dashboards"], dashboard["labels"]["app.kubernetes.io/part-of"]) == ("yes", "vllm-eval")
-    assert dashboard["annotations"] == {"grafana_folder": "Evaluation"}
-
-
-def test_a_weekly_schedule_is_not_called_stale_all_week() -> None:
-    def stale(groups: dict[str, Any]) -> str:
-        rules = program.run(groups).one("PrometheusRule").inputs["spec"]["groups"]
-        (rule,) = [each for group in rules for each in group["rules"] if each.get("alert") == "EvaluationStale"]
-        return str(rule["expr"])
-
-    assert "> 129600)" in stale(program.stack_file("prod"))
-    weekly = stale({**program.stack_file("prod"), "monitoring": {"stale": "252h"}})
-    assert "> 907200)" in weekly
-    assert "> 129600)" not in weekly
-
-
-def test_short_days_still_span_the_scrapes_of_the_gateway() -> None:
-    drill = {**program.stack_file("prod"), "monitoring": {"day": "5m", "scrape_interval_seconds": 60}}
-    groups = program.run(drill).one("PrometheusRule").inputs["spec"]["groups"]
-    (failed,) = [each for group in groups for each in group["rules"] if each.get("alert") == "EvaluationFailed"]
-    assert "[3m])" in failed["expr"]
-
-
-def test_pushgateway_survives_a_restart() -> None:
-    found = program.run(program.stack_file("prod"))
-    (container,) = found.one("Deployment").inputs["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == versions.PUSHGATEWAY_IMAGE
-    (mount,) = container["volumeMounts"]
-    (file,) = [each.removeprefix("--persistence.file=") for each in container["args"] if "persistence.file" in each]
-    assert file.startswith(f"{mount['mountPath']}/")
-    assert found.one("Deployment").inputs["spec"]["strategy"] == {"type": "Recreate"}
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -24,7 +24,7 @@ EDIT: Final = "eval/evalchemy/tasks/utils.py"
 
 @dataclass(frozen=True)
 class Application:
-    """What Argo CD says of the Application; empty strings where it says nothing yet."""
+    """What Argo CD says of the Application; nothing where it says nothing yet."""
 
     sync: str
     health: str
@@ -32,6 +32,7 @@ class Application:
     phase: str
     message: str
     conditions: str
+    self_heals: int
 
 
 def application(sandbox: Namespace) -> Application:
@@ -44,6 +45,7 @@ def application(sandbox: Namespace) -> Application:
         revision=status.get("sync", {}).get("revision", ""),
         phase=operation.get("phase", ""),
         message=operation.get("message", ""),
+        self_heals=operation.get("operation", {}).get("sync", {}).get("autoHealAttemptsCount", 0),
         conditions="; ".join(f"{each['type']}: {each['message']}" for each in status.get("conditions", [])),
     )
 

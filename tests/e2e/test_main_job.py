@@ -97,6 +97,7 @@ def test_a_change_of_evaluation_code_runs_once_more(sandbox: Namespace) -> None:
         after = gitops.run_of(sandbox, commit, seconds=300)
     assert after.failed is None
     assert seen.created == [after.uid], "the Job ran more than once"
+    assert gitops.application(sandbox).self_heals == 0, "Argo CD healed what it had just synced"
     info = query(sandbox, f'vllm_eval_run_info{{stack="{stack.NAME}"}}')
     assert {labels["run_id"] for labels, _ in info} == {after.uid}
     assert {labels["git_commit"] for labels, _ in info} == {commit}
