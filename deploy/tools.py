@@ -40,6 +40,7 @@ LONGEST_FIRST: Final = (
     "prometheus-operator",
     "helm",
     "coredns",
+    "kube-router",
 )
 
 # Programs and the libraries that a minimal Debian lacks for them. They are
@@ -50,10 +51,12 @@ DEBIAN_PACKAGES: Final = [
     "containernetworking-plugins",
     "debootstrap",
     "etcd-server",
+    "ipset",
     "iptables",
     "libglib2.0-0",
     "libip4tc2",
     "libip6tc2",
+    "libipset13",
     "libjansson4",
     "libmnl0",
     "libnetfilter-conntrack3",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-NODE_ADDRESS: Final = "10.244.0.1"  # the pods' bridge, which the host processes listen on too
+NODE_ADDRESS: Final = "10.244.0.1"  # the pods' gateway, which the host processes listen on too
 POD_SUBNET: Final = "10.244.0.0/24"
 SERVICE_SUBNET: Final = "10.96.0.0/16"
 REGISTRY: Final = f"{NODE_ADDRESS}:5000"

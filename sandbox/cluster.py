@@ -7,7 +7,7 @@ from string import Template
 from typing import Final
 
 from deploy.kubectl import kubectl
-from deploy.shell import Runner, wait_for
+from deploy.shell import CommandError, Runner, say, wait_for
 from sandbox.addresses import NODE_ADDRESS, POD_SUBNET, REGISTRY, SERVICE_SUBNET, UPLINK_DNS
 from sandbox.namespace import Namespace
 
@@ -49,9 +49,7 @@ def write_config(namespace: Namespace, images: Path) -> None:
         [ -e {state}/pki/service-account.key ] || openssl genrsa -out {state}/pki/service-account.key 2048 2>/dev/null
         cp {state}/config/cni.json /etc/cni/net.d/10-pods.conflist
         cp {state}/config/hosts.toml /etc/containerd/certs.d/_default/hosts.toml
-        ip link show cni0 >/dev/null 2>&1 || ip link add cni0 type bridge
-        ip addr replace {NODE_ADDRESS}/24 dev cni0
-        ip link set cni0 up
+        ip addr replace {NODE_ADDRESS}/32 dev lo
     """
     namespace.run(["sh", "-ec", script])
 
@@ -104,9 +102,24 @@ def start_node(namespace: Namespace) -> None:
     wait_for("a Ready node", lambda: _ready(namespace), seconds=90)
 
 
-def provide_storage(namespace: Namespace) -> None:
-    """Create the default storage class and volumes that claims of any access mode can take."""
+def enforce_policies(namespace: Namespace) -> None:
+    """Start what enforces NetworkPolicies, on a kernel that can, and say so on one that cannot."""
+    try:
+        namespace.run(["ipset", "list", "-name"])
+    except CommandError as error:
+        say(f"  NetworkPolicies are not enforced here, since this kernel has no IP sets: {error.last}")
+        return
+    kubeconfig, services = f"--kubeconfig={namespace.layout.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
+    namespace.daemon("kube-router", ["kube-router", kubeconfig, "--node=sandbox", services])
+
+
+def provide_storage_class(namespace: Namespace) -> None:
+    """Create the default storage class."""
     kubectl(namespace, "apply", "-f", str(MANIFESTS / "storage.yaml"))
+
+
+def provide_volumes(namespace: Namespace) -> None:
+    """Create volumes of the default storage class that claims of any access mode can take."""
     names = [f"volume-{number:02}" for number in range(VOLUMES)]
     for name in names:
         folder = namespace.layout.state / "volumes" / name

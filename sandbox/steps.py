@@ -37,7 +37,9 @@ def start_cluster(namespace: Namespace) -> None:
     images.start(namespace)
     images.provide_pause(namespace)
     cluster.start_node(namespace)
-    cluster.provide_storage(namespace)
+    cluster.enforce_policies(namespace)
+    cluster.provide_storage_class(namespace)
+    cluster.provide_volumes(namespace)
 
 
 def provide_images(namespace: Namespace) -> None:

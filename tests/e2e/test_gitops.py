@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from components import labels
 from components.patches import MODELS_ANNOTATION
 from deploy import evaluation, report
 from deploy.kubectl import kubectl, query
 from deploy.shell import CommandError, SandboxError, wait_for
 from sandbox import ci, git, images, stack
 from sandbox.namespace import Namespace
-from tests.e2e import gitops
+from tests.e2e import gitops, pods
 from tests.e2e.conftest import LIMIT
 from tests.e2e.endpoints import IMAGE, Endpoint
 
@@ -77,7 +78,7 @@ def test_the_series_of_a_retired_model_vanish_and_those_of_another_stack_stay(
     sandbox: Namespace, steady: Endpoint
 ) -> None:
     pushed = '# TYPE vllm_eval_exact_match gauge\nvllm_eval_exact_match{task="custom_task_1",model_tag="x"} 0.5\n'
-    at_gateway(sandbox, steady, f"replace('theirs', {GEMMA!r}, {pushed!r})")
+    at_gateway(sandbox, f"replace('theirs', {GEMMA!r}, {pushed!r})")
     wait_for("the other stack's score", lambda: models_in_prometheus(sandbox, "theirs"), seconds=30)
     assert GEMMA in models_in_prometheus(sandbox, stack.NAME)
     before = gitops.job(sandbox)
@@ -85,7 +86,7 @@ def test_the_series_of_a_retired_model_vanish_and_those_of_another_stack_stay(
     assert gitops.next_run(sandbox, before.uid).failed is None
     wait_for("the retired model's end", lambda: models_in_prometheus(sandbox, stack.NAME) == {steady.name}, seconds=30)
     assert models_in_prometheus(sandbox, "theirs") == {GEMMA}
-    at_gateway(sandbox, steady, f"delete('theirs', {GEMMA!r})")
+    at_gateway(sandbox, f"delete('theirs', {GEMMA!r})")
 
 
 def test_a_new_model_is_evaluated_alone(sandbox: Namespace, steady: Endpoint) -> None:
@@ -103,10 +104,10 @@ def test_a_new_model_is_evaluated_alone(sandbox: Namespace, steady: Endpoint) ->
     assert models_in_prometheus(sandbox, stack.NAME) == {steady.name, newcomer.name}
 
 
-def at_gateway(sandbox: Namespace, endpoint: Endpoint, call: str) -> None:
-    """Call the runner's own client of the Pushgateway, in a pod that has it."""
-    script = f"from vllm_eval.gateway import Gateway; Gateway({GATEWAY!r}, wait=5).{call}"
-    kubectl(sandbox, "-n", "serving", "exec", f"deployment/{endpoint.name}", "--", "python", "-c", script)
+def at_gateway(sandbox: Namespace, call: str) -> None:
+    """Call the runner's own client of the Pushgateway, in a pod that may reach it."""
+    script = f"from vllm_eval.gateway import Gateway; Gateway({GATEWAY!r}, wait=30).{call}"
+    pods.python(sandbox, script, namespace="vllm-eval", labels=labels.selector(labels.EVALUATION))
 
 
 def test_a_finished_job_survives_ten_looks_a_sync_by_hand_and_a_new_controller(
@@ -301,6 +302,7 @@ def test_a_push_starts_the_job_as_soon_as_a_bare_application_would(
         change = {JOB_FILE: marked(r"git-commit: \S+", told)}
         ours.append(seconds_to_start(sandbox, "vllm-evalchemy-job", "vllm-eval/evalchemy", change))
         gitops.run_of(sandbox, told)
+        assert gitops.application(sandbox).self_heals == 0, "Argo CD healed what it had just synced"
     said = f"{statistics.median(ours):.2f} s, bare {statistics.median(theirs):.2f} s"
     print(f"\n  push to Job: {said}, ratio {ratio(ours, theirs):.2f}; all: {ours}, bare {theirs}")
     assert ratio(ours, theirs) <= 1.5
