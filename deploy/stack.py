@@ -57,20 +57,25 @@ def merged(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     file = REPOSITORY / f"Pulumi.{name}.yaml"
     try:
         settings = yaml.safe_load(file.read_text())
-        config: dict[str, Any] = settings["config"]
-        groups = set(config)
+        config: dict[str, Any] = dict(settings["config"])
     except FileNotFoundError as error:
         known = ", ".join(sorted(each.name.split(".")[1] for each in REPOSITORY.glob("Pulumi.*.yaml")))
         raise SandboxError(
             f"STACK is {name!r}, but there is no {file.name}: write it, or name one of {known}"
         ) from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise SandboxError(f"{file.name} is no stack file (YAML with the key `config`): {error}") from error
+    return {**settings, "config": laid_over(config, changes)}
+
+
+def laid_over(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stack file's `config` with groups of settings laid over its own, key by key where a group has keys."""
+    result = dict(config)
     for group, values in changes.items():
         key = f"{PROJECT}:{group}"
-        old = config[key] if key in groups else None
-        config[key] = {**old, **values} if isinstance(old, dict) else values
-    return dict(settings)
+        old = result.get(key)
+        result[key] = {**old, **values} if isinstance(old, dict) else values
+    return result
 
 
 def check(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
