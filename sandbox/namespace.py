@@ -7,6 +7,7 @@ its namespaces. What remains is files below `layout.state` and empty cgroups.
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -27,10 +28,19 @@ KERNEL_SETTINGS: Final = {"vm/overcommit_memory": "1", "kernel/panic": "10", "ke
 
 
 class Namespace:
-    """A running sandbox, entered by its process 1."""
+    """A running sandbox, entered by its process 1.
 
-    def __init__(self, layout: Layout) -> None:
+    Parameters
+    ----------
+    layout
+        Where its files are.
+    node
+        A process of this machine, such as a kind node's first, whose network it joins instead of making one.
+    """
+
+    def __init__(self, layout: Layout, node: int | None = None) -> None:
         self.layout = layout
+        self._node = node
         self._pid_file = layout.state / "init.pid"
 
     def pid(self) -> int | None:
@@ -51,7 +61,8 @@ class Namespace:
         ready.unlink(missing_ok=True)
         self.layout.logs.mkdir(parents=True, exist_ok=True)
         join = _join(_make_cgroups(self.layout.name))
-        unshare = "unshare --net --mount --cgroup --pid --fork --kill-child --mount-proc"
+        network = f"nsenter --net=/proc/{self._node}/ns/net" if self._node else "unshare --net"
+        unshare = f"{network} unshare --mount --cgroup --pid --fork --kill-child --mount-proc"
         log = self.layout.logs / "init.log"
         # In the background of a shell that ends: the sandbox outlives its maker, and a closed terminal.
         script = f"({join} exec setsid {unshare} {self.layout.bin / 'pause'}) >{log} 2>&1 </dev/null & echo $!"
@@ -172,7 +183,9 @@ class Namespace:
             lower = f"{debian}/{folder}:/{folder}" if (debian / folder).exists() else f"/{folder}"
             lines.append(f"mkdir -p {upper} {work}")
             lines.append(f"mount -t overlay overlay -o lowerdir={lower},upperdir={upper},workdir={work} /{folder}")
-        lines += ["mount -t tmpfs tmpfs /run", f"echo nameserver {UPLINK_DNS} > /etc/resolv.conf"]
+        node_resolver = Path(f"/proc/{self._node}/root/etc/resolv.conf")
+        resolver = node_resolver.read_text() if self._node else f"nameserver {UPLINK_DNS}"
+        lines += ["mount -t tmpfs tmpfs /run", f"echo {shlex.quote(resolver)} > /etc/resolv.conf"]
         for setting, value in KERNEL_SETTINGS.items():
             fake = f"/run/kernel/{setting}"
             lines += [f"mkdir -p $(dirname {fake}); echo {value} > {fake}", f"mount --bind {fake} /proc/sys/{setting}"]

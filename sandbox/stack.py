@@ -46,8 +46,9 @@ def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:
 
 
 def overrides(namespace: Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what only this run knows: where the chart is, and what the caller asked for."""
-    return {"argocd": {"chart": str(namespace.layout.state / "argo-cd")}, **requests.settings(environment)}
+    """Return what only this run knows: where the sandbox's chart is, if it has one, and what the caller asked for."""
+    chart = namespace.layout.state / "argo-cd"
+    return {**({"argocd": {"chart": str(chart)}} if chart.exists() else {}), **requests.settings(environment)}
 
 
 def config_file(namespace: Namespace) -> tuple[str, str]:

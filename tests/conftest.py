@@ -13,6 +13,7 @@ from deploy.layout import cache_dir
 PREFIXES = ("AWS_", "HF_", "MODEL_", "OPENAI_", "PULUMI_", "VLLM_EVAL_")
 NAMES = (
     "CONTEXT",
+    "KIND",
     "STACK",
     "UI_PORTS",
     "KUBECONFIG",

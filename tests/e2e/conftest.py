@@ -1,4 +1,7 @@
-"""One sandbox for the whole suite: started before the first test, gone after the last, whatever happens."""
+"""One sandbox for the whole suite: started before the first test, gone after the last, whatever happens.
+
+With KIND=name its cluster is that one of kind's, whose network it joins (``kind.py``).
+"""
 
 import os
 import shutil
@@ -11,28 +14,31 @@ from deploy.layout import REPOSITORY, Layout
 from deploy.shell import Runner
 from sandbox import failure, steps
 from sandbox.namespace import Namespace
+from tests.e2e import kind
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
 BUNDLE = REPOSITORY / "out" / "e2e"
+# Read now: each test begins with an environment that is free of it.
+KIND = os.environ.get("KIND")
 
 
 @pytest.fixture(scope="session")
 def layout() -> Layout:
     """The suite's own sandbox, beside one that a developer may have running."""
-    return Layout.of_this_clone("e2e")
+    return Layout.of_this_clone("kind" if KIND else "e2e")
 
 
 @pytest.fixture(scope="session")
 def sandbox(layout: Layout) -> Iterator[Namespace]:
     """A sandbox on which `make up` has run."""
-    namespace = Namespace(layout)
+    namespace = Namespace(layout, node=kind.node(KIND) if KIND else None)
     kept = os.environ.get("KEEP_SANDBOX") == "1"
     if not kept:
         namespace.stop()  # a suite that was killed left its own
     os.environ["LIMIT"] = LIMIT
     try:
         if namespace.pid() is None:
-            steps.up(layout)
+            kind.up(namespace, KIND) if KIND else steps.up(layout)
         yield namespace
     except BaseException:
         keep(namespace)
@@ -44,7 +50,7 @@ def sandbox(layout: Layout) -> Iterator[Namespace]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the main job first, as `make up` has just left it, and the end of the sandbox last."""
-    order = ["test_main_job", "test_gitops", "test_drill", "test_context", "test_zz_down"]
+    order = ["test_main_job", "test_network", "test_gitops", "test_drill", "test_context", "test_zz_down"]
     items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
 
 

@@ -24,6 +24,7 @@ from deploy.context import Context
 from deploy.kubectl import kubectl, query
 from deploy.layout import REPOSITORY, Layout
 from deploy.shell import CommandError, Runner, run, wait_for
+from deploy.stack import laid_over
 from deploy.stack import plugins as plugins_of
 from sandbox import stack
 from tests.e2e.endpoints import Endpoint
@@ -64,9 +65,7 @@ class Elsewhere:
         """Write into the stack file what `up` took from variables."""
         file = self.clone / f"Pulumi.{STACK}.yaml"
         settings = yaml.safe_load(file.read_text())
-        for group, values in requests.settings(variables).items():
-            old = settings["config"][f"vllm-eval:{group}"]
-            settings["config"][f"vllm-eval:{group}"] = {**old, **values} if isinstance(old, dict) else values
+        settings["config"] = laid_over(settings["config"], requests.settings(variables))
         file.write_text(yaml.safe_dump(settings))
 
     def run_again(self, name: str) -> None:
@@ -111,7 +110,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     else:
         sandbox = runner = request.getfixturevalue("sandbox")
         stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
-        name, chart = "sandbox", {"chart": str(sandbox.layout.state / "argo-cd")}
+        name, chart = "sandbox", stack.overrides(sandbox, {}).get("argocd", {})
         settings = stack_file(name, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
         env["KUBECONFIG"] = str(sandbox.layout.kubeconfig)
     (clone / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(settings))

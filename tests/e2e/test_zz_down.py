@@ -8,9 +8,10 @@ from deploy import report
 from deploy.layout import Layout
 from sandbox import stack, steps
 from sandbox.namespace import Namespace
+from tests.e2e.conftest import KIND
 from tests.e2e.traces import snapshot
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KIND is not None, reason="the cluster is kind's, which ends it")]
 
 
 def test_down_leaves_the_machine_as_it_was_and_up_works_again(sandbox: Namespace, layout: Layout) -> None:

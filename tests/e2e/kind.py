@@ -1,0 +1,85 @@
+"""The suite on a kind cluster: what a sandbox has beside its own cluster, in the network of kind's node.
+
+Git server, registry and builder run in namespaces of their own, as in a sandbox, and have its names and addresses
+there: Argo CD, kubelet and tests notice no difference. Control plane, runtime, network and DNS are kind's; the chart,
+Pulumi's plugins and all other images are the official ones, from where production gets them.
+"""
+
+import os
+from typing import Final
+
+import yaml
+
+from deploy import tools
+from deploy.kubectl import kubectl, rollout
+from deploy.shell import run
+from deploy.stack import official
+from sandbox import chart, cluster, doctor, images, stack, steps
+from sandbox.addresses import NODE_ADDRESS
+from sandbox.namespace import Namespace
+
+# Only what we build: all else comes from its own registry.
+MIRRORED: Final = "/etc/containerd/certs.d/ghcr.io"
+# Docker publishes the API server's port outside of the node's network; inside, its certificate knows this name.
+SERVER: Final = "https://localhost:6443"
+
+
+def node(name: str) -> int:
+    """Return the process id of a kind cluster's only node."""
+    return int(run(["docker", "inspect", "--format={{.State.Pid}}", _node(name)]))
+
+
+def up(namespace: Namespace, name: str) -> None:
+    """Do what `make up` does, on the cluster of a kind node whose network `namespace` joins."""
+    doctor.check(namespace.layout, os.environ)
+    tools.build_all(namespace.layout)
+    namespace.start()
+    cluster.write_config(namespace, images.store(namespace.layout))
+    namespace.layout.kubeconfig.write_text(kubeconfig(run(["kind", "get", "kubeconfig", "--name", name])))
+    images.start(namespace)
+    mirror(namespace, name)
+    resolve(namespace)
+    cluster.provide_volumes(namespace)
+    images.provide_model(namespace)
+    for step in (steps.start_services, steps.publish, steps.wait_for_services):
+        step(namespace)
+    if official() is None:  # where Pulumi's releases cannot be had, the chart cannot either
+        chart.write(namespace.layout.state)
+    stack.up(namespace)
+    steps.evaluate(namespace)
+
+
+def kubeconfig(text: str) -> str:
+    """Return kind's kubeconfig as it holds inside of the node's network, its context named as in a sandbox."""
+    config = yaml.safe_load(text)
+    config["clusters"][0]["cluster"]["server"] = SERVER
+    config["contexts"][0]["name"] = config["current-context"] = "sandbox"
+    return yaml.safe_dump(config)
+
+
+def mirror(namespace: Namespace, name: str) -> None:
+    """Let the node's runtime look for the evaluation image in our registry first."""
+    hosts = (namespace.layout.state / "config/hosts.toml").read_text()
+    run(["docker", "exec", _node(name), "mkdir", "-p", MIRRORED])
+    run(["docker", "exec", "-i", _node(name), "tee", f"{MIRRORED}/hosts.toml"], stdin=hosts)
+
+
+def resolve(namespace: Namespace) -> None:
+    """Let the cluster's DNS know our git server."""
+    where = ("-n", "kube-system")
+    old = yaml.safe_load(kubectl(namespace, *where, "get", "configmap", "coredns", "-o", "yaml"))
+    new = {"data": {"Corefile": with_git_server(old["data"]["Corefile"])}}
+    kubectl(namespace, *where, "patch", "configmap", "coredns", "--type=merge", "--patch", yaml.safe_dump(new))
+    kubectl(namespace, *where, "rollout", "restart", "deployment/coredns")
+    rollout(namespace, "-n kube-system deployment/coredns")
+
+
+def with_git_server(corefile: str) -> str:
+    """Return a Corefile whose first block answers for the git server, too."""
+    name = "git.sandbox"
+    block = f"hosts {{\n        {NODE_ADDRESS} {name}\n        fallthrough\n    }}"
+    return corefile if name in corefile else corefile.replace("{", f"{{\n    {block}", 1)
+
+
+def _node(name: str) -> str:
+    return f"{name}-control-plane"

@@ -1,0 +1,165 @@
+"""`make test-e2e KIND=name`, with a sandbox's node in the part of kind's.
+
+`docker` and `kind` are scripts here that know this one node; what the suite asks of them, and all that it does on a
+node that others started, is what it does on kind's. `make test-all` runs this.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from deploy.kubectl import kubectl
+from deploy.layout import REPOSITORY, Layout
+from deploy.shell import wait_for
+from sandbox import steps
+from sandbox.addresses import NODE_ADDRESS
+from sandbox.cluster import apply
+from sandbox.namespace import Namespace
+from tests.e2e import kind
+from tests.support.ports import free_port
+
+NAME: Final = "pretended"
+SUITE: Final = ("tests/e2e/test_main_job.py", "tests/e2e/test_zz_down.py")
+# As kind writes it.
+COREFILE: Final = """\
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+"""
+DOCKER: Final = """\
+#!/bin/sh -eu
+node=%s-control-plane pid=%s
+case "$*" in
+  "inspect --format={{.State.Pid}} $node") echo $pid ;;
+  "exec $node "*) shift 2; exec nsenter -t $pid --mount --net -- "$@" ;;
+  "exec -i $node "*) shift 3; exec nsenter -t $pid --mount --net -- "$@" ;;
+  *) echo "no such thing: $*" >&2; exit 1 ;;
+esac
+"""
+KIND: Final = """\
+#!/bin/sh -eu
+[ "$*" = "get kubeconfig --name %s" ]
+cat %s
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[str]:
+    """A PATH with `docker` and `kind`, whose only node is a running one that others started."""
+    started = Namespace(Layout.of_this_clone("node"))
+    try:
+        steps.start_cluster(started)
+        steps.provide_images(started)
+        _leave_to_others(started)
+        scripts = {
+            "docker": DOCKER % (NAME, started.pid()),
+            "kind": KIND % (NAME, _kubeconfig(started, tmp_path / "kubeconfig")),
+        }
+        for name, script in scripts.items():
+            (tmp_path / name).write_text(script)
+            (tmp_path / name).chmod(0o755)
+        yield f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    finally:
+        started.stop()
+
+
+def _leave_to_others(node: Namespace) -> None:
+    """Take from a sandbox what kind has not, and give it what kind has."""
+    for name in ("registry", "buildkitd"):
+        pid = (node.layout.state / f"{name}.pid").read_text().split()[0]
+        node.run(["kill", pid])
+        wait_for(f"the end of {name}", lambda name=name: not node.alive(name), seconds=20)  # type: ignore[misc]
+    (node.layout.cache / "images/owner").unlink()
+    kubectl(node, "delete", "persistentvolumes", "--all")
+    metadata = {"name": "coredns", "namespace": "kube-system"}
+    labels = {"k8s-app": "kube-dns"}
+    pod = {"containers": [{"name": "coredns", "image": "registry.k8s.io/pause:sandbox"}]}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    apply(node, [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"Corefile": COREFILE}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+         "spec": {"selector": {"matchLabels": labels}, "template": template}},
+    ])  # fmt: skip
+
+
+def _kubeconfig(node: Namespace, file: Path) -> Path:
+    """Write a node's kubeconfig as kind prints it, with an address and names that hold outside of the node."""
+    config = yaml.safe_load(node.layout.kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:39999"
+    config["contexts"][0]["name"] = config["current-context"] = f"kind-{NAME}"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+@pytest.mark.slow
+def test_the_suite_passes_on_a_node_that_others_started(path: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "e2e", *SUITE]
+    environment = {**os.environ, "PATH": path, "KIND": NAME}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "1 skipped" in done.stdout, "the end of a sandbox is no business of kind's"
+    assert not Layout.of_this_clone("kind").state.exists()
+    node = Namespace(Layout.of_this_clone("node"))
+    assert node.alive("kubelet"), "the suite ended what it had not started"
+    hosts = node.run(["cat", f"{kind.MIRRORED}/hosts.toml"])
+    assert "10.244.0.1:5000" in hosts
+    stored = json.loads(kubectl(node, "-n", "kube-system", "get", "configmap", "coredns", "-o", "json"))
+    assert stored["data"]["Corefile"] == kind.with_git_server(COREFILE)
+
+
+def test_dns_with_the_added_block_answers_for_the_git_server(tmp_path: Path) -> None:
+    changed = kind.with_git_server(COREFILE)
+    assert kind.with_git_server(changed) == changed
+    port = free_port()
+    # Without what needs a cluster, answers on all addresses, or is not in the sandbox's CoreDNS.
+    alone = re.sub(
+        r"(?ms)^    (kubernetes|forward|health) .*?^    }\n|^    (prometheus|ready|loop|reload|loadbalance)\b.*?\n",
+        "",
+        changed,
+    )
+    (tmp_path / "Corefile").write_text(alone.replace(".:53 {", f".:{port} {{\n    bind 127.0.0.1"))
+    with subprocess.Popen(["coredns", "-conf", tmp_path / "Corefile"], stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_for("an answer", lambda: _address(port, "git.sandbox") == NODE_ADDRESS, seconds=20)
+        finally:
+            server.terminate()
+
+
+def _address(port: int, name: str) -> str:
+    """Ask a name server for a name's address; an answer's last four bytes, where there is only one (RFC 1035)."""
+    labels = b"".join(bytes([len(each)]) + each.encode() for each in name.split("."))
+    header, kind_and_class = bytes([0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]), bytes([0, 0, 1, 0, 1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.settimeout(1)
+        asker.connect(("127.0.0.1", port))
+        try:
+            asker.send(header + labels + kind_and_class)
+            return socket.inet_ntoa(asker.recv(512)[-4:])
+        except OSError:
+            return ""
