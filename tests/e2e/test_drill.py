@@ -16,6 +16,7 @@ from deploy import evaluation, report
 from deploy.kubectl import kubectl, query
 from deploy.report import Score
 from deploy.shell import say, wait_for
+from monitoring.recording import REFERENCE
 from sandbox import stack
 from sandbox.namespace import Namespace
 from tests.e2e import gitops
@@ -65,6 +66,12 @@ class Drill:
         (found,) = (each for each in self.scores() if (each.model, each.task) == (endpoint.name, task))
         return found.exact_match
 
+    def has_references(self) -> bool:
+        """Tell whether Prometheus has something to compare every score with."""
+        references = query(self.sandbox, f'{REFERENCE.name}{{stack="{stack.NAME}"}}')
+        known = {(labels["model"], labels["task"]) for labels, _ in references}
+        return known >= {(model, task) for model in self.models for task in TASKS}
+
     def hears(self, alert: str, expected: Set[tuple[str, str]], *, seconds: float = NOTICE_SECONDS) -> None:
         """Wait until an alert fires for these models and tasks, and say how long it took; no other may fire."""
         began = time.monotonic()
@@ -95,9 +102,9 @@ def drill(sandbox: Namespace) -> Iterator[Drill]:
     models = [made.drifting.settings(), made.control.settings()]
     gitops.deploy(sandbox, models=models, evaluation={"limit": ITEMS}, monitoring={"day": DAY})
     assert gitops.next_run(sandbox, before.uid if before else "").failed is None
-    began = time.monotonic()
     made.evaluate()
-    time.sleep(max(0.0, DAY_SECONDS + 15 - (time.monotonic() - began)))
+    # Once the rules are loaded and the scores are scraped it takes a day; the rest is for both.
+    wait_for("the scores of the day before", made.has_references, seconds=DAY_SECONDS + 120, interval=2)
     yield made
     kubectl(sandbox, "-n", "monitoring", "delete", "secret", "alertmanager-sandbox")
 
