@@ -185,7 +185,9 @@ class Namespace:
             lines.append(f"mount -t overlay overlay -o lowerdir={lower},upperdir={upper},workdir={work} /{folder}")
         node_resolver = Path(f"/proc/{self._node}/root/etc/resolv.conf")
         resolver = node_resolver.read_text() if self._node else f"nameserver {UPLINK_DNS}"
-        lines += ["mount -t tmpfs tmpfs /run", f"echo {shlex.quote(resolver)} > /etc/resolv.conf"]
+        # Debian's and Ubuntu's systemd-resolved makes of it a link into /run.
+        lines += ["mount -t tmpfs tmpfs /run", "rm -f /etc/resolv.conf"]
+        lines.append(f"echo {shlex.quote(resolver)} > /etc/resolv.conf")
         for setting, value in KERNEL_SETTINGS.items():
             fake = f"/run/kernel/{setting}"
             lines += [f"mkdir -p $(dirname {fake}); echo {value} > {fake}", f"mount --bind {fake} /proc/sys/{setting}"]
@@ -220,9 +222,10 @@ def _make_cgroups(name: str) -> list[Path]:
     groups = _groups(name)
     for group in groups:
         group.mkdir(exist_ok=True)
-        # A new cpuset is empty, and a process cannot join an empty one.
+        # A new cpuset is empty, and a process cannot join an empty one. On version 2, whose root has
+        # no such files, an empty one is as its parent.
         for file in ("cpuset.cpus", "cpuset.mems"):
-            if (group / file).exists():
+            if (group / file).exists() and (group.parent / file).exists():
                 (group / file).write_text((group.parent / file).read_text())
     return groups
 
