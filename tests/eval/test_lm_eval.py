@@ -92,7 +92,9 @@ def test_all_tasks_share_one_pool_whatever_their_generation_settings(
     """lm_eval itself would drain the pool between any two settings."""
     for number in range(5):
         workspace.add_task(f"task_{number}", 8, max_gen_toks=10 + number, settings=REAL)
-    server = OpenAIServer(workspace.answers, Plan(latency=0.1))
+    # All must be on their way before the first is answered, and none given up.
+    server = OpenAIServer(workspace.answers, Plan(latency=3.0))
+    workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "60"
     with running(server) as url:
         workspace.set_models(workspace.model(url, concurrency=40))
         assert workspace.run(monkeypatch) == 0

@@ -74,7 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     _, shown = _runs(now)[-1]
     with gateway() as page, serve(folder, rules=[live], targets=[page.address]) as running:
         page.text = "".join(f"{name} {value!r}\n" for run in shown for name, value in run.series())
-        wait_for("every alert", lambda: len(running.alerts()) == len(ALERTS))
+        wait_for("every alert", lambda: len(running.alerts()) == len(ALERTS), seconds=120)
         yield running
 
 

@@ -11,8 +11,8 @@ from tests.monitoring.support import promtool
 from tests.monitoring.support.contract import Run
 from tests.monitoring.support.prometheus import Gateway, Prometheus, gateway, serve, wait_for, write_history
 
-DAY = 8
-WINDOWS = Windows(day=DAY, interval=1, lookback=4, hold=2, stale=12, grace=4, unsettled=12, usual=56)
+DAY = 24  # each start of Prometheus must take less
+WINDOWS = Windows(day=DAY, interval=1, lookback=12, hold=2, stale=36, grace=12, unsettled=36, usual=7 * DAY)
 LABELS = promtool.labels(stack="prod", task="t", model="m")
 
 
@@ -44,7 +44,7 @@ def test_a_drop_and_a_stop_outlive_a_restart_and_a_crash(tmp_path: Path) -> None
 
         _show(page, 0.6, "v2")
         with serve(tmp_path, rules=[rules], targets=[page.address], crash=True) as server:
-            wait_for("a day to pass", lambda: time.time() > dropped + DAY + WINDOWS.lookback)
+            wait_for("a day to pass", lambda: time.time() > dropped + DAY + WINDOWS.lookback, seconds=120)
             assert _firing(server, "CustomTaskRegression"), "the drop became its own day before"
             assert server.value(REFERENCE.name) == 0.8
             assert _firing(server, "EvaluationStale")

@@ -53,8 +53,8 @@ def test_an_interrupted_run_cleans_up(tmp_path: Path, ending: signal.Signals) ->
         "def test_slow(server):\n    time.sleep(60)\n"
     )
     with start(file, background=ending == signal.SIGTERM) as process:
-        wait_for("the test", (tmp_path / "up").exists, seconds=30)
+        wait_for("the test", (tmp_path / "up").exists, seconds=120)
         process.send_signal(ending)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode != 0
     assert (tmp_path / "down").exists()

@@ -56,8 +56,8 @@ def test_the_first_stage_has_changed_nothing_and_names_no_folder(
 def test_a_command_that_hangs_is_quoted_and_its_output_kept(tmp_path: Path) -> None:
     log = tmp_path / "logs/slow.log"
     with pytest.raises(SandboxError) as error:
-        run(["sh", "-c", "echo waiting for the lock; exec sleep 30"], timeout=1, log=log)
-    assert str(error.value).startswith("still running after 1 s of: sh -c")
+        run(["sh", "-c", "echo waiting for the lock; exec sleep 60"], timeout=5, log=log)
+    assert str(error.value).startswith("still running after 5 s of: sh -c")
     assert f"\nwaiting for the lock\n(all of it: {log})" in str(error.value)
     assert log.read_text() == "waiting for the lock\n"
 
@@ -68,10 +68,10 @@ def test_a_process_that_died_is_quoted(sandbox: Namespace, program: Program, mon
     def step(namespace: Namespace) -> None:
         namespace.daemon("lives", ["sleep", "60"])
         namespace.daemon("etcd", ["sh", "-c", "echo listening; echo 'bind: address already in use' >&2; exit 3"])
-        wait_for("the API server", lambda: False, seconds=1)
+        wait_for("the API server", lambda: False, seconds=3)
 
     text = failing("cluster", step, monkeypatch)
-    assert "cluster: the API server: not after 1 s" in text
+    assert "cluster: the API server: not after 3 s" in text
     assert "likely cause:\n  etcd has ended:\n    listening\n    bind: address already in use" in text
     assert "lives has ended" not in text
 

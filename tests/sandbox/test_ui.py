@@ -7,7 +7,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,14 +111,17 @@ def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace,
         wait_for("the end of both", lambda: sockets(process.pid) == idle, seconds=10)
 
 
+def namespaces_of(pid: int) -> set[Path]:
+    """Return the network namespaces of a process's threads."""
+    return {(each / "ns/net").readlink() for each in Path(f"/proc/{pid}/task").iterdir()}
+
+
 def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[int]) -> None:
     with running_ui(ports) as process:
         assert get(ports[1])
         network = Path(f"/proc/{served.pid()}/ns/net").readlink()
         served.stop()
-        time.sleep(0.5)
-        held = {(each / "ns/net").readlink() for each in Path(f"/proc/{process.pid}/task").iterdir()}
-        assert network not in held
+        wait_for("its end here", lambda: network not in namespaces_of(process.pid), seconds=10)
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             get(ports[1])
         process.send_signal(signal.SIGINT)
