@@ -33,6 +33,7 @@ class Application:
     message: str
     conditions: str
     self_heals: int
+    started: str
 
 
 def application(sandbox: Namespace) -> Application:
@@ -44,6 +45,7 @@ def application(sandbox: Namespace) -> Application:
         health=status.get("health", {}).get("status", ""),
         revision=status.get("sync", {}).get("revision", ""),
         phase=operation.get("phase", ""),
+        started=operation.get("startedAt", ""),
         message=operation.get("message", ""),
         self_heals=operation.get("operation", {}).get("sync", {}).get("autoHealAttemptsCount", 0),
         conditions="; ".join(f"{each['type']}: {each['message']}" for each in status.get("conditions", [])),
@@ -187,8 +189,9 @@ def watched(sandbox: Namespace, which: str = f"vllm-eval/{JOB}") -> Iterator[See
         reader.start()
         try:
             # A watch begins by listing what is there; of an empty list it says nothing.
-            begun.wait(timeout=30 if known else 2)
+            assert begun.wait(timeout=60 if known else 2) or not known, "the watch has not begun"
             yield seen
+            assert process.poll() is None, "the watch ended before what it was to see"
         finally:
             # One more event's time, so that what has just happened is seen.
             time.sleep(1)

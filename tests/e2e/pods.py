@@ -24,7 +24,7 @@ def python(runner: Runner, script: str, *, namespace: str, labels: Mapping[str, 
     kubectl(runner, "apply", "-f", "-", stdin=json.dumps(_pod(script, name, namespace, labels)))
     try:
         phase = ("get", "pod", name, "-o", "jsonpath={.status.phase}")
-        ended = wait_for("the script's end", lambda: {kubectl(runner, *where, *phase)} & set(ENDS), seconds=90)
+        ended = wait_for("the script's end", lambda: {kubectl(runner, *where, *phase)} & set(ENDS), seconds=180)
         said = kubectl(runner, *where, "logs", name)
         assert ended == {"Succeeded"}, said
         return said

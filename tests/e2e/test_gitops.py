@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from components import labels
+from components.argocd import SELF_HEAL
 from components.patches import MODELS_ANNOTATION
 from deploy import evaluation, report
 from deploy.kubectl import kubectl, query
@@ -31,7 +32,9 @@ GEMMA = "gemma-3-270m"
 TASKS = 2
 ITEMS = TASKS * int(LIMIT)
 JOB_FILE = "k8s/evalchemy-job.yaml"
-QUIET_SECONDS = 20.0  # two looks of Argo CD at Git
+# Longer than self-heal waits after a sync, and a look at Git: what would run a Job again has done so by then.
+QUIET_SECONDS = float(SELF_HEAL["controller.self.heal.timeout.seconds"]) + 10
+READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 GATEWAY = "http://vllm-eval-pushgateway.vllm-eval:9091"
 
 
@@ -122,14 +125,22 @@ def test_a_finished_job_survives_ten_looks_a_sync_by_hand_and_a_new_controller(
             "operation": {"initiatedBy": {"username": "somebody"}, "sync": {"syncOptions": sync_options(sandbox)}}
         }
         application = ("-n", "argocd", "patch", "application", "vllm-evalchemy-job")
+        earlier = gitops.application(sandbox).started
         kubectl(sandbox, *application, "--type=merge", "-p", json.dumps(by_hand))
-        wait_for("the sync", lambda: gitops.application(sandbox).phase == "Succeeded", seconds=60)
+        wait_for("the sync", lambda: synced_since(sandbox, earlier), seconds=60)
         kubectl(sandbox, "-n", "argocd", "delete", "pod", controller)
-        kubectl(sandbox, "-n", "argocd", "wait", "--for=condition=Ready", f"pod/{controller}", "--timeout=120s")
+        ready = ("-n", "argocd", "get", "pod", controller, "--ignore-not-found", "-o", READY)
+        wait_for("the new controller", lambda: kubectl(sandbox, *ready) == "True", seconds=180)
         gitops.refresh(sandbox, hard=True)
         time.sleep(QUIET_SECONDS)
     assert seen.created == []
     assert gitops.job(sandbox) == before
+
+
+def synced_since(sandbox: Namespace, earlier: str) -> bool:
+    """Tell whether a sync that began after an earlier one has succeeded."""
+    seen = gitops.application(sandbox)
+    return seen.phase == "Succeeded" and seen.started != earlier
 
 
 def sync_options(sandbox: Namespace) -> list[str]:
@@ -243,8 +254,8 @@ def healthy_at(sandbox: Namespace, commit: str) -> bool:
 
 
 def test_five_pushes_during_a_run_still_end_in_a_score(sandbox: Namespace, quick: Endpoint) -> None:
-    # All items would take a minute: none of the runs ends before it is killed.
-    quick.plan(latency=5.0)
+    # All items would take three minutes: none of the runs ends before it is killed.
+    quick.plan(latency=15.0)
     quick.forget()
     pushed = gitops.push_evaluation(sandbox)
     wait_for("the evaluation to ask", lambda: evaluating(sandbox, pushed), seconds=60)
@@ -295,22 +306,27 @@ def test_a_push_starts_the_job_as_soon_as_a_bare_application_would(
 ) -> None:
     ours: list[float] = []
     theirs: list[float] = []
-    # One after the other: at once, on two cores, the second would wait for the first. Five more if noise decides.
-    while len(ours) < 5 or (len(ours) < 10 and ratio(ours, theirs) > 1.5):
+    # One after the other, each when the other's pods are gone: on two cores one would wait for the other.
+    # Five more if noise decides.
+    while len(ours) < 5 or (len(ours) < 10 and not as_soon(ours, theirs)):
         told = f"round-{len(ours)}"
         theirs.append(seconds_to_start(sandbox, "bare", "bare/bare", {BARE_FILE: marked(r"round: .*", told)}))
+        kubectl(sandbox, "-n", "bare", "wait", "--for=condition=Complete", "job/bare", "--timeout=120s")
         change = {JOB_FILE: marked(r"git-commit: \S+", told)}
         ours.append(seconds_to_start(sandbox, "vllm-evalchemy-job", "vllm-eval/evalchemy", change))
         gitops.run_of(sandbox, told)
         assert gitops.application(sandbox).self_heals == 0, "Argo CD healed what it had just synced"
-    said = f"{statistics.median(ours):.2f} s, bare {statistics.median(theirs):.2f} s"
-    print(f"\n  push to Job: {said}, ratio {ratio(ours, theirs):.2f}; all: {ours}, bare {theirs}")
-    assert ratio(ours, theirs) <= 1.5
+    mine, bares = statistics.median(ours), statistics.median(theirs)
+    print(f"\n  push to Job: {mine:.2f} s, bare {bares:.2f} s, ratio {mine / bares:.2f}; all: {ours}, bare {theirs}")
+    assert as_soon(ours, theirs)
 
 
-def ratio(ours: list[float], theirs: list[float]) -> float:
-    """Return the quotient of two medians."""
-    return statistics.median(ours) / statistics.median(theirs)
+def as_soon(ours: list[float], theirs: list[float]) -> bool:
+    """Tell whether the median is at most half as much again, or a second, beyond which a user would notice it.
+
+    A wait of Argo CD's own (a retry, a self-heal, the next look at Git) is ten seconds or more.
+    """
+    return statistics.median(ours) <= max(1.5 * statistics.median(theirs), statistics.median(theirs) + 1.0)
 
 
 def marked(line: str, value: str) -> Callable[[str], str]:
@@ -376,9 +392,10 @@ def bare(sandbox: Namespace) -> Iterator[None]:
 
 def test_a_destroy_in_the_middle_of_a_sync_ends_cleanly(sandbox: Namespace, alone: Endpoint) -> None:
     alone.plan(latency=2.0)
+    earlier = gitops.application(sandbox).started
     gitops.push_evaluation(sandbox, look=False)
     kubectl(sandbox, "-n", "argocd", "annotate", "application", "vllm-evalchemy-job", f"{gitops.REFRESH}=normal")
-    wait_for("a sync", lambda: gitops.application(sandbox).phase == "Running", seconds=30, interval=0.05)
+    wait_for("a sync", lambda: gitops.application(sandbox).started != earlier, seconds=60, interval=0.05)
     stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
     left = kubectl(sandbox, "get", "namespaces", "-o", "name").split()
     assert {"namespace/argocd", "namespace/vllm-eval"}.isdisjoint(left)

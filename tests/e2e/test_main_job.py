@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from deploy import evaluation, report
-from deploy.kubectl import kubectl, query
+from deploy.kubectl import kubectl, query, rollout
 from deploy.layout import REPOSITORY
 from deploy.shell import wait_for
 from sandbox import ci, images, stack
@@ -114,6 +114,7 @@ def test_a_dead_endpoint_is_a_failed_run_and_moves_no_score(sandbox: Namespace) 
         wait_for("the failed run", lambda: _finished(sandbox, "dead") == "Failed", seconds=180)
     finally:
         kubectl(sandbox, "-n", "serving", "scale", "deployment/model", "--replicas=1")
+        rollout(sandbox, "-n serving deployment/model")
     log = kubectl(sandbox, "-n", "vllm-eval", "logs", "job/dead", "--tail=20")
     assert "model.serving.svc.cluster.local:8000" in log
     wait_for("its series", lambda: _value(sandbox, "vllm_eval_last_run_timestamp_seconds") > last_run, seconds=60)

@@ -38,7 +38,7 @@ def snapshot(layout: Layout) -> Traces:
 def _cgroups(layout: Layout) -> list[str]:
     # Sandboxes of other clones come and go beside this one.
     found = (path for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir())
-    return [str(path) for path in found if path.name == layout.name or not path.name.startswith("vllm-eval-")]
+    return [str(path) for path in found if layout.name in path.parts or "/vllm-eval-" not in str(path)]
 
 
 def _processes(layout: Layout) -> list[str]:
