@@ -92,12 +92,15 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     """A cluster without the stack; at the end without it again."""
     clone = tmp_path / "clone"
     run(["git", "clone", "--quiet", REPOSITORY, clone])
-    (tmp_path / "state").mkdir()
+    for folder in ("state", "tmp"):
+        (tmp_path / folder).mkdir()
     env = {
         "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
         "PULUMI_HOME": f"{tmp_path}/pulumi",
         "PULUMI_CONFIG_PASSPHRASE": "elsewhere",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # The provider leaves a copy of the kubeconfig behind for each Helm release.
+        "TMPDIR": str(tmp_path / "tmp"),
     }
     runner: Runner
     if CONTEXT:

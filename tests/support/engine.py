@@ -22,9 +22,12 @@ class Done:
 
 def environment(folder: Path, kubeconfig: Path | None) -> dict[str, str]:
     """Return an environment without the developer's own Pulumi and clusters; `folder`/state is the backend."""
+    # The provider leaves a copy of the kubeconfig behind for each Helm release.
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
     ours = {
         **stack.plugins(Layout.of_this_clone(), os.environ["PATH"]),
         "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
         "PULUMI_HOME": str(folder / "home"),
         "PULUMI_BACKEND_URL": f"file://{folder}/state",
         "PULUMI_CONFIG_PASSPHRASE": "test",
