@@ -92,8 +92,8 @@ def start(namespace: Namespace) -> None:
     config = namespace.layout.state / "config"
     namespace.daemon("registry", ["registry", "serve", config / "registry.yaml"])
     namespace.daemon("buildkitd", ["buildkitd", "--config", config / "buildkitd.toml", "--oci-worker-binary=runc"])
-    wait_for("the registry", lambda: crane(namespace, "catalog", REGISTRY) or True, seconds=30)
-    wait_for("the builder", lambda: buildctl(namespace, "debug", "workers"), seconds=30)
+    wait_for("the registry", lambda: crane(namespace, "catalog", REGISTRY) or True, seconds=60)
+    wait_for("the builder", lambda: buildctl(namespace, "debug", "workers"), seconds=60)
 
 
 def provide_pause(namespace: Namespace) -> None:

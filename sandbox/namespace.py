@@ -75,7 +75,7 @@ class Namespace:
             except OSError as error:
                 raise SandboxError(f"unshare ended: {log.read_text().strip()}") from error
 
-        pid = wait_for("the sandbox's namespaces", first_child, seconds=10, interval=0.05)
+        pid = wait_for("the sandbox's namespaces", first_child, seconds=30, interval=0.05)
         self._pid_file.write_text(f"{pid} {_start_time(int(pid))}")
         _pass_controllers_on(self.layout.name)
         self._enter(["sh", "-ec", self._mounts()])
@@ -92,7 +92,7 @@ class Namespace:
             ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "1", "tap0"],
             network=False,
         )
-        wait_for("the sandbox's uplink", lambda: "default" in self._enter(["ip", "route"]), seconds=10, interval=0.1)
+        wait_for("the sandbox's uplink", lambda: "default" in self._enter(["ip", "route"]), seconds=30, interval=0.1)
 
     def run(
         self,

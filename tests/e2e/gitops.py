@@ -74,7 +74,7 @@ def refresh(sandbox: Namespace, *, hard: bool = False) -> None:
         seen = evaluation.application(sandbox)
         return seen is not None and REFRESH not in seen["metadata"].get("annotations", {})
 
-    wait_for("Argo CD to look at Git", looked, seconds=60)
+    wait_for("Argo CD to look at Git", looked, seconds=180)
 
 
 def commit(sandbox: Namespace, path: str, change: Callable[[str], str]) -> str:
@@ -140,7 +140,7 @@ def _ended(sandbox: Namespace, what: str, wanted: Callable[[evaluation.Job], boo
 
     found = wait_for(what, ended, seconds=seconds)
     finished = found.finished or 0.0
-    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=60)
+    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=180)
     return found
 
 

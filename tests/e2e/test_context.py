@@ -169,7 +169,7 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
 
     endpoint.plan(accuracy=0.4)
     elsewhere.run_again("drop")
-    wait_for("the drop's alerts", lambda: elsewhere.firing("EvaluationRegression") == 2, seconds=90)
+    wait_for("the drop's alerts", lambda: elsewhere.firing("EvaluationRegression") == 2, seconds=180)
 
     scores = elsewhere.scores()
     assert [samples for *_, samples in scores] == [LIMIT, LIMIT]
@@ -178,8 +178,8 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
         elsewhere.up(LIMIT=str(LIMIT + 1))
     assert "the evaluation failed" in refused.value.output
     success = f'vllm_eval_run_success{{stack="{STACK}"}}'
-    wait_for("its series", lambda: [value for _, value in query(elsewhere.runner, success)] == [0.0, 0.0], seconds=60)
-    wait_for("the failure's alerts", lambda: elsewhere.firing("EvaluationFailed") == 2, seconds=90)
+    wait_for("its series", lambda: [value for _, value in query(elsewhere.runner, success)] == [0.0, 0.0], seconds=180)
+    wait_for("the failure's alerts", lambda: elsewhere.firing("EvaluationFailed") == 2, seconds=180)
     assert elsewhere.scores() == scores, "an endpoint that is dead is no score"
 
     pulumi(elsewhere, "destroy", "--yes", "--skip-preview")

@@ -82,12 +82,12 @@ def test_the_series_of_a_retired_model_vanish_and_those_of_another_stack_stay(
 ) -> None:
     pushed = '# TYPE vllm_eval_exact_match gauge\nvllm_eval_exact_match{task="custom_task_1",model_tag="x"} 0.5\n'
     at_gateway(sandbox, f"replace('theirs', {GEMMA!r}, {pushed!r})")
-    wait_for("the other stack's score", lambda: models_in_prometheus(sandbox, "theirs"), seconds=30)
+    wait_for("the other stack's score", lambda: models_in_prometheus(sandbox, "theirs"), seconds=180)
     assert GEMMA in models_in_prometheus(sandbox, stack.NAME)
     before = gitops.job(sandbox)
     deploy(sandbox, [steady.settings()])
     assert gitops.next_run(sandbox, before.uid).failed is None
-    wait_for("the retired model's end", lambda: models_in_prometheus(sandbox, stack.NAME) == {steady.name}, seconds=30)
+    wait_for("the retired model's end", lambda: models_in_prometheus(sandbox, stack.NAME) == {steady.name}, seconds=180)
     assert models_in_prometheus(sandbox, "theirs") == {GEMMA}
     at_gateway(sandbox, f"delete('theirs', {GEMMA!r})")
 
@@ -127,7 +127,7 @@ def test_a_finished_job_survives_ten_looks_a_sync_by_hand_and_a_new_controller(
         application = ("-n", "argocd", "patch", "application", "vllm-evalchemy-job")
         earlier = gitops.application(sandbox).started
         kubectl(sandbox, *application, "--type=merge", "-p", json.dumps(by_hand))
-        wait_for("the sync", lambda: synced_since(sandbox, earlier), seconds=60)
+        wait_for("the sync", lambda: synced_since(sandbox, earlier), seconds=180)
         kubectl(sandbox, "-n", "argocd", "delete", "pod", controller)
         ready = ("-n", "argocd", "get", "pod", controller, "--ignore-not-found", "-o", READY)
         wait_for("the new controller", lambda: kubectl(sandbox, *ready) == "True", seconds=180)
@@ -178,13 +178,13 @@ def test_a_failed_run_degrades_the_application_and_the_next_commit_recovers(
     quick.plan(models=["another-model"])
     failed = gitops.run_of(sandbox, gitops.push_evaluation(sandbox))
     assert failed.failed
-    wait_for("a degraded Application", lambda: gitops.application(sandbox).health == "Degraded", seconds=30)
+    wait_for("a degraded Application", lambda: gitops.application(sandbox).health == "Degraded", seconds=180)
     assert "another-model" in gitops.last_lines(sandbox)
     assert report.scores(sandbox, stack.NAME) == scores
 
     quick.plan(models=[quick.name])
     assert gitops.run_of(sandbox, gitops.push_evaluation(sandbox)).failed is None
-    wait_for("a healthy Application", lambda: gitops.application(sandbox).health == "Healthy", seconds=30)
+    wait_for("a healthy Application", lambda: gitops.application(sandbox).health == "Healthy", seconds=180)
 
 
 def test_a_manifest_that_kustomize_refuses_leaves_the_running_evaluation_alone(
@@ -192,19 +192,19 @@ def test_a_manifest_that_kustomize_refuses_leaves_the_running_evaluation_alone(
 ) -> None:
     quick.plan(latency=2.0)
     pushed = gitops.push_evaluation(sandbox)
-    wait_for("the evaluation to ask", lambda: evaluating(sandbox, pushed), seconds=60)
+    wait_for("the evaluation to ask", lambda: evaluating(sandbox, pushed), seconds=180)
     kustomization = "k8s/kustomization.yaml"
     broken = "resources: [there-is-no-such-file.yaml]\n"
     with gitops.watched(sandbox) as seen:
         gitops.commit(sandbox, kustomization, lambda text: f"{text}\n{broken}")
         gitops.refresh(sandbox)
-        told = wait_for("the reason", lambda: gitops.application(sandbox).conditions, seconds=30)
+        told = wait_for("the reason", lambda: gitops.application(sandbox).conditions, seconds=180)
         assert "kustomize build" in told
         assert gitops.run_of(sandbox, pushed).failed is None
         gitops.commit(sandbox, kustomization, lambda text: text.removesuffix(f"\n{broken}"))
         gitops.refresh(sandbox)
-        wait_for("a good Application", lambda: not gitops.application(sandbox).conditions, seconds=30)
-        wait_for("a synced Application", lambda: gitops.application(sandbox).sync == "Synced", seconds=60)
+        wait_for("a good Application", lambda: not gitops.application(sandbox).conditions, seconds=180)
+        wait_for("a synced Application", lambda: gitops.application(sandbox).sync == "Synced", seconds=180)
     assert seen.created == []
 
 
@@ -227,7 +227,7 @@ def test_a_manifest_that_the_api_server_refuses_is_caught_before_the_push_and_he
     assert git.tip(sandbox) == bad, "the write-back pushed a manifest that no server takes"
 
     gitops.refresh(sandbox)
-    refused = wait_for("the refusal", lambda: refusal(sandbox), seconds=60)
+    refused = wait_for("the refusal", lambda: refusal(sandbox), seconds=180)
     assert "Sometimes" in refused
     good = gitops.commit(
         sandbox, JOB_FILE, lambda text: text.replace("restartPolicy: Sometimes", "restartPolicy: Never")
@@ -258,7 +258,7 @@ def test_five_pushes_during_a_run_still_end_in_a_score(sandbox: Namespace, quick
     quick.plan(latency=15.0)
     quick.forget()
     pushed = gitops.push_evaluation(sandbox)
-    wait_for("the evaluation to ask", lambda: evaluating(sandbox, pushed), seconds=60)
+    wait_for("the evaluation to ask", lambda: evaluating(sandbox, pushed), seconds=180)
     for _ in range(5):
         time.sleep(5)
         pushed = gitops.push_evaluation(sandbox)
@@ -285,7 +285,7 @@ def test_the_job_changes_hands_with_one_run_each_way(sandbox: Namespace, alone: 
     with gitops.watched(sandbox) as seen:
         before = gitops.job(sandbox).uid
         deploy(sandbox, models, owner="none")
-        wait_for("the end of Argo CD's Job", lambda: evaluation.job(sandbox) is None, seconds=60)
+        wait_for("the end of Argo CD's Job", lambda: evaluation.job(sandbox) is None, seconds=180)
         deploy(sandbox, models, owner="pulumi")
         theirs = gitops.next_run(sandbox, before)
         assert theirs.failed is None
@@ -293,7 +293,7 @@ def test_the_job_changes_hands_with_one_run_each_way(sandbox: Namespace, alone: 
         time.sleep(QUIET_SECONDS)
         assert gitops.job(sandbox) == theirs, "Argo CD touched Pulumi's Job"
         deploy(sandbox, models, owner="none")
-        wait_for("the end of Pulumi's Job", lambda: evaluation.job(sandbox) is None, seconds=60)
+        wait_for("the end of Pulumi's Job", lambda: evaluation.job(sandbox) is None, seconds=180)
         deploy(sandbox, models, owner="argocd")
         ours = gitops.next_run(sandbox, theirs.uid)
         assert ours.failed is None
@@ -383,7 +383,7 @@ def bare(sandbox: Namespace) -> Iterator[None]:
     try:
         kubectl(sandbox, "apply", "-f", "-", stdin=json.dumps(application))
         started = ("-n", "bare", "get", "job", "bare", "--ignore-not-found", "-o", "jsonpath={.status.startTime}")
-        wait_for("the bare Job", lambda: kubectl(sandbox, *started), seconds=90)
+        wait_for("the bare Job", lambda: kubectl(sandbox, *started), seconds=180)
         yield
     finally:
         kubectl(sandbox, "-n", "argocd", "delete", "application", "bare", "--ignore-not-found")

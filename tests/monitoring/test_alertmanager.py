@@ -31,7 +31,7 @@ ANNOTATIONS = {
 
 
 def _amtool(*arguments: str) -> str:
-    done = subprocess.run(["amtool", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(["amtool", *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
@@ -152,7 +152,7 @@ ELSEWHERE = {"alertname": "CustomTaskRegression", "severity": "warning", "task":
 
 def test_what_slack_gets(manager: str, slack: _Slack) -> None:
     _post(manager, WORSE, FELL)
-    message = slack.messages.get(timeout=20)
+    message = slack.messages.get(timeout=60)
     assert message["channel"] == "#on-call"
     [attachment] = message["attachments"]
     assert attachment["title"] == "EvaluationRegression, m in prod"
@@ -162,12 +162,12 @@ def test_what_slack_gets(manager: str, slack: _Slack) -> None:
 
     # The lesser alert of the same task was inhibited; that of another task is not.
     _post(manager, WORSE, FELL, ELSEWHERE)
-    message = slack.messages.get(timeout=20)
+    message = slack.messages.get(timeout=60)
     assert (message["channel"], message["attachments"][0]["color"]) == ("#model-quality", "warning")
     assert message["attachments"][0]["text"].count("•") == 1
 
     _post(manager, WORSE, FELL, ELSEWHERE, ended=True)
-    ends = [slack.messages.get(timeout=20) for _ in range(2)]
+    ends = [slack.messages.get(timeout=60) for _ in range(2)]
     titles = {message["channel"]: message["attachments"][0]["title"] for message in ends}
     assert titles == {
         "#on-call": "Resolved: EvaluationRegression, m in prod",

@@ -74,7 +74,7 @@ def test_structure() -> None:
 def _against_grafanas_schema(folder: Path, board: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     file = folder / "dashboard.json"
     file.write_text(json.dumps(board), encoding="utf-8")
-    return subprocess.run(["dashboard-schema", file], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(["dashboard-schema", file], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_grafanas_own_schema_takes_it(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_start_that_was_killed_is_made_good_and_leaves_no_orphan(empty_cache: 
         (sandbox.layout.state / "init.pid").unlink()
         (sandbox.layout.state / "init.ready").unlink()
         sandbox.start()
-        wait_for("the orphan's end", lambda: not Path(f"/proc/{orphan}").exists(), seconds=10)
+        wait_for("the orphan's end", lambda: not Path(f"/proc/{orphan}").exists(), seconds=60)
         half = sandbox.pid()
         # Killed after that, before the mounts were made.
         (sandbox.layout.state / "init.ready").unlink()

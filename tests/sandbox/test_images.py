@@ -41,7 +41,7 @@ def registry(tmp_path: Path) -> Path:
     try:
         name = f"127.0.0.1:{port}/sandbox/small:1"
         push = ["crane", "append", "--insecure", f"--new_layer={tmp_path}/layer.tar", f"--new_tag={name}"]
-        wait_for("the push", lambda: run(push), seconds=30)
+        wait_for("the push", lambda: run(push), seconds=60)
     finally:
         process.terminate()
         process.wait(timeout=20)

@@ -37,7 +37,7 @@ def served(sandbox: Namespace, program: Program, tmp_path: Path) -> Namespace:
     server = [sys.executable, "-m", "http.server", "--bind=127.0.0.1", f"--directory={tmp_path}/pages", str(INSIDE)]
     sandbox.daemon("server", server)
     probe = [sys.executable, "-c", f"import socket; socket.create_connection(('127.0.0.1', {INSIDE}))"]
-    wait_for("the server inside", lambda: sandbox.run(probe) == "", seconds=20)
+    wait_for("the server inside", lambda: sandbox.run(probe) == "", seconds=60)
     return sandbox
 
 
@@ -55,7 +55,7 @@ def running_ui(ports: list[int]) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            assert any("Ctrl-C" in line for line in process.stdout), process.wait(timeout=10)
+            assert any("Ctrl-C" in line for line in process.stdout), process.wait(timeout=60)
             yield process
         finally:
             process.kill()
@@ -87,7 +87,7 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: li
         with socket.create_connection(("127.0.0.1", ports[2])) as idle:  # as a browser keeps one open
             idle.send(b"GET /hello HTTP/1.1\r\n")
             process.send_signal(signal.SIGINT)
-            out, _ = process.communicate(timeout=10)
+            out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Argo CD cannot be reached: " in out
     for port in ports:
@@ -103,12 +103,12 @@ def sockets(pid: int) -> int:
 def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace, ports: list[int]) -> None:
     idle = len(ports) + 2  # asyncio wakes itself by a pair
     with running_ui(ports) as process:
-        wait_for("the loop", lambda: sockets(process.pid) == idle, seconds=10)
+        wait_for("the loop", lambda: sockets(process.pid) == idle, seconds=60)
         with socket.create_connection(("127.0.0.1", ports[1])) as client:
             client.send(b"GET /hello HTTP/1.1\r\n")  # and the server waits for the rest
-            wait_for("both halves", lambda: sockets(process.pid) == idle + 2, seconds=10)
+            wait_for("both halves", lambda: sockets(process.pid) == idle + 2, seconds=60)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
-        wait_for("the end of both", lambda: sockets(process.pid) == idle, seconds=10)
+        wait_for("the end of both", lambda: sockets(process.pid) == idle, seconds=60)
 
 
 def namespaces_of(pid: int) -> set[Path]:
@@ -121,11 +121,11 @@ def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[
         assert get(ports[1])
         network = Path(f"/proc/{served.pid()}/ns/net").readlink()
         served.stop()
-        wait_for("its end here", lambda: network not in namespaces_of(process.pid), seconds=10)
+        wait_for("its end here", lambda: network not in namespaces_of(process.pid), seconds=60)
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             get(ports[1])
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "there is no running sandbox" in out
 
