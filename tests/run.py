@@ -1,10 +1,11 @@
 """Run make targets in order, stop at the first that fails, and print how long each took.
 
 An argument is TARGET or TARGET:SECONDS, its budget: beyond it the line says so, and somebody has to cut. It is no
-failure, since machines differ. Of TARGET,TARGET the second runs beside the first and gives way to it; what it prints
-comes when it has ended.
+failure, since machines differ. Of TARGET,TARGET the second runs beside the first, and gives way to it where the kernel
+weighs processes and not whole sessions; what it prints comes when it has ended, or when both are interrupted.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-# In the background a shell lets what it starts ignore an interrupt.
+# A closed terminal, too. In the background a shell lets what it starts ignore an interrupt.
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MAKE = ["env", "--default-signal=INT", "make", "--no-print-directory"]
 
 
@@ -55,22 +57,28 @@ class Target:
 
 def run(argument: str) -> list[Target]:
     """Run one target, or several side by side, to their ends."""
-    targets = [Target(each, beside=number > 0) for number, each in enumerate(argument.split(","))]
+    targets: list[Target] = []
     try:
+        for name in argument.split(","):
+            targets.append(Target(name, beside=bool(targets)))
         while not all([each.ended() for each in targets]):  # noqa: C419 -- each must be asked
             time.sleep(0.1)
     except KeyboardInterrupt:
+        for number in INTERRUPTS:
+            signal.signal(number, signal.SIG_IGN)  # another one would leave them to clean up alone
         for each in targets:
             each.interrupt()
         for each in targets:
             each.process.wait()  # until it has cleaned up
+            with contextlib.suppress(OSError):  # the terminal may be closed
+                each.ended()
         raise
     return targets
 
 
 def main() -> int:
     """Run the targets of the command line."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in INTERRUPTS:
         signal.signal(number, signal.default_int_handler)
     os.chdir(Path(__file__).resolve().parents[1])
     began, lines, result = time.monotonic(), [], 0

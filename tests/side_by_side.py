@@ -9,23 +9,29 @@ import sys
 import tempfile
 from typing import Final
 
+INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARTS: Final = (("tests/components",), ("--ignore=tests/components",))
 
 
 def main() -> int:
     """Run both parts; an interrupt is handed on, so that they stop what they started."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in INTERRUPTS:
+        signal.signal(number, signal.default_int_handler)
     outputs = [tempfile.TemporaryFile("w+") for _ in PARTS]  # noqa: SIM115 -- they live as long as this program
     # An interrupt must reach them also where this program runs in the background, which ignores it.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest", "-q"]
-    running = [
-        # In a process group of its own, or a terminal's interrupt would come twice, once in the midst of cleaning up.
-        subprocess.Popen([*command, *part], stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        for part, output in zip(PARTS, outputs, strict=True)
-    ]
+    running: list[subprocess.Popen[str]] = []
     try:
+        for part, output in zip(PARTS, outputs, strict=True):
+            # A process group of its own, or a terminal's interrupt would come twice, once in the midst of cleaning up.
+            process = subprocess.Popen(
+                [*command, *part], stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            )
+            running.append(process)
         codes = [each.wait() for each in running]
     except KeyboardInterrupt:
+        for number in INTERRUPTS:
+            signal.signal(number, signal.SIG_IGN)  # another one would leave them to clean up alone
         for each in running:
             each.send_signal(signal.SIGINT)
         codes = [each.wait() for each in running]

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -118,16 +119,21 @@ def test_a_failure_side_by_side_fails_when_both_have_ended(tmp_path: Path, faili
     assert "three" not in done.stdout
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_reaches_each_process_once(tmp_path: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_reaches_each_process_once_however_often_it_comes(tmp_path: Path, ending: signal.Signals) -> None:
     program = "import signal, sys, time\ntold = []\nsignal.signal(signal.SIGINT, lambda *_: told.append('told'))\n"
     # Until it is told, and long enough after it to be told twice.
     program += "open(sys.argv[1], 'w').close()\nwhile not told:\n    time.sleep(0.1)\n"
     program += "for _ in range(20):\n    time.sleep(0.1)\nprint(*told)\n"
     (tmp_path / "program.py").write_text(program)
-    script = runner_of(tmp_path, f"one two:\n\t@{sys.executable} program.py $@.up > $@.told\n")
-    with subprocess.Popen(["env", "--ignore-signal=INT", *script, "one,two"], stdout=subprocess.DEVNULL) as process:
+    script = runner_of(tmp_path, f"one two:\n\t@echo making $@; {sys.executable} program.py $@.up > $@.told\n")
+    command = ["env", "--ignore-signal=INT", *script, "one,two"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         wait_for("both", lambda: all((tmp_path / f"{name}.up").exists() for name in ("one", "two")), seconds=60)
         process.send_signal(ending)
-        assert process.wait(timeout=60) == 130
+        time.sleep(1)
+        process.send_signal(ending)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "=== make two printed\nmaking two\n" in out, "what it has printed until then is lost"
     assert [(tmp_path / f"{name}.told").read_text() for name in ("one", "two")] == ["told\n", "told\n"]

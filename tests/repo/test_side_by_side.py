@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -44,17 +45,20 @@ def test_a_failure_in_either_part_is_told_and_fails(tmp_path: Path) -> None:
         assert "test_bad" in out
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_cleans_up(tmp_path: Path, ending: signal.Signals) -> None:
     file = tmp_path / "test_slow.py"
     file.write_text(
         "import time\nfrom pathlib import Path\n\nimport pytest\n\nHERE = Path(__file__).parent\n\n\n"
-        "@pytest.fixture\ndef server():\n    (HERE / 'up').touch()\n    yield\n    (HERE / 'down').touch()\n\n\n"
+        "@pytest.fixture\ndef server():\n    (HERE / 'up').touch()\n    yield\n"
+        "    time.sleep(2)\n    (HERE / 'down').touch()\n\n\n"
         "def test_slow(server):\n    time.sleep(60)\n"
     )
     with start(file, background=ending == signal.SIGTERM) as process:
         wait_for("the test", (tmp_path / "up").exists, seconds=120)
         process.send_signal(ending)
+        time.sleep(1)
+        process.send_signal(ending)  # as people do who see nothing happen
         process.communicate(timeout=120)
     assert process.returncode != 0
     assert (tmp_path / "down").exists()
