@@ -176,15 +176,24 @@ def _is_whole(program: Path) -> bool:
     return len(ends) == count and max(ends, default=64) <= program.stat().st_size
 
 
+def _as_named_here(packages: Iterable[str]) -> list[str]:
+    """Return the packages' names in this machine's lists.
+
+    Debian 13 and Ubuntu 24.04 renamed the libraries whose times became 64 bits wide.
+    """
+    known = set(run(["apt-cache", "pkgnames"]).split())
+    return [f"{each}t64" if f"{each}t64" in known else each for each in packages]
+
+
 def _fetch_packages(scratch: Path, layout: Layout) -> None:
     downloads = scratch / "downloads"
     downloads.mkdir()
     # The sandbox user of apt may not enter this folder; without the option it warns for each file.
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-    updated = layout.logs / "debian-update.log"
+    updated, downloaded = layout.logs / "debian-update.log", layout.logs / "debian-download.log"
     try:
         run([*apt, "update"], log=updated)
-        run([*apt, "download", *DEBIAN_PACKAGES], cwd=downloads, log=layout.logs / "debian-download.log")
+        run([*apt, "download", *_as_named_here(DEBIAN_PACKAGES)], cwd=downloads, log=downloaded)
     except SandboxError as error:
         # A refused list is only a warning of the update, and a package not found of the download.
         text = f"{error}\n{updated.read_text() if updated.exists() else ''}"

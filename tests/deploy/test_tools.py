@@ -1,5 +1,6 @@
 """The tools' cache: a tool is whole or not there."""
 
+import hashlib
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from deploy import tools
 from deploy.layout import Layout, cache_dir
-from deploy.shell import SandboxError
+from deploy.shell import SandboxError, run
 from tests.support.ports import free_port
 
 GOOD = 'package main\n\nfunc main() { println("hello") }\n'
@@ -109,19 +110,44 @@ def test_a_refused_download_names_tool_address_and_cure(
     assert list((layout.cache / "tools").iterdir()) == []
 
 
+def apt_config(folder: Path, source: str) -> Path:
+    """Write a configuration of apt that knows one source alone, and return it."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    (folder / "sources.list").write_text(f"deb [trusted=yes] {source}\n")
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc {{ SourceList "{folder}/sources.list"; SourceParts "/none"; Parts "/none"; Main "/none"; }};'
+        f'Dir::State::Lists "{folder}/lists"; Dir::Cache "{folder}/cache"; Acquire::Retries "0";'
+    )
+    return folder / "apt.conf"
+
+
+def test_a_library_that_newer_releases_renamed_is_found(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "library"
+    (source / "usr/sbin").mkdir(parents=True)
+    (source / "usr/sbin/program").write_text("#!/bin/sh\n")
+    (source / "DEBIAN").mkdir()
+    control = "Package: library0t64\nVersion: 1\nArchitecture: all\nMaintainer: us\nDescription: none\n"
+    (source / "DEBIAN/control").write_text(control)
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    run(["dpkg-deb", "--build", source, mirror / "library.deb"])
+    content = (mirror / "library.deb").read_bytes()
+    listed = f"Filename: ./library.deb\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+    (mirror / "Packages").write_text(control + listed)
+    monkeypatch.setenv("APT_CONFIG", str(apt_config(tmp_path / "apt", f"file://{mirror} ./")))
+    monkeypatch.setattr(tools, "DEBIAN_PACKAGES", ["library0"])
+    assert (tools.unpack_debian(layout) / "usr/sbin/program").exists()
+
+
 def test_refused_debian_packages_name_address_and_cure(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "apt"
-    for name in ("lists/partial", "cache/archives/partial"):
-        (folder / name).mkdir(parents=True)
     with refusing() as address:
-        (folder / "sources.list").write_text(f"deb [trusted=yes] http://{address}/debian bookworm main\n")
-        (folder / "apt.conf").write_text(
-            f'Dir::Etc {{ SourceList "{folder}/sources.list"; SourceParts "/none"; Parts "/none"; Main "/none"; }};'
-            f'Dir::State::Lists "{folder}/lists"; Dir::Cache "{folder}/cache"; Acquire::Retries "0";'
-        )
-        monkeypatch.setenv("APT_CONFIG", str(folder / "apt.conf"))
+        config = apt_config(tmp_path / "apt", f"http://{address}/debian bookworm main")
+        monkeypatch.setenv("APT_CONFIG", str(config))
         with pytest.raises(SandboxError) as error:
             tools.unpack_debian(layout)
     text = str(error.value)
