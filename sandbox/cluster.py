@@ -7,7 +7,7 @@ from string import Template
 from typing import Final
 
 from deploy.kubectl import kubectl
-from deploy.shell import CommandError, Runner, say, wait_for
+from deploy.shell import Runner, SandboxError, say, wait_for
 from sandbox.addresses import NODE_ADDRESS, POD_SUBNET, REGISTRY, SERVICE_SUBNET, UPLINK_DNS
 from sandbox.namespace import Namespace
 
@@ -104,13 +104,16 @@ def start_node(namespace: Namespace) -> None:
 
 def enforce_policies(namespace: Namespace) -> None:
     """Start what enforces NetworkPolicies, on a kernel that can, and say so on one that cannot."""
+    kubeconfig, services = f"--kubeconfig={namespace.layout.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
+    rules = ["iptables-save", "--table=filter"]
     try:
         namespace.run(["ipset", "list", "-name"])
-    except CommandError as error:
-        say(f"  NetworkPolicies are not enforced here, since this kernel has no IP sets: {error.last}")
-        return
-    kubeconfig, services = f"--kubeconfig={namespace.layout.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
-    namespace.daemon("kube-router", ["kube-router", kubeconfig, "--node=sandbox", services])
+        namespace.daemon("kube-router", ["kube-router", kubeconfig, "--node=sandbox", services])
+        # Until its first rules every pod reaches everything.
+        wait_for("rules", lambda: "KUBE-ROUTER-FORWARD" in namespace.run(rules), seconds=30, interval=0.1)
+    except SandboxError as error:
+        log = namespace.layout.logs / "kube-router.log"
+        say(f"  NetworkPolicies are not enforced here: {str(error).splitlines()[-1]} ({log})")
 
 
 def provide_storage_class(namespace: Namespace) -> None:

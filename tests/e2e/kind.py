@@ -6,16 +6,17 @@ Pulumi's plugins and all other images are the official ones, from where producti
 """
 
 import os
+from ipaddress import ip_network
 from typing import Final
 
 import yaml
 
 from deploy import tools
 from deploy.kubectl import kubectl, rollout
-from deploy.shell import run
+from deploy.shell import CommandError, SandboxError, run
 from deploy.stack import official
 from sandbox import chart, cluster, doctor, images, stack, steps
-from sandbox.addresses import NODE_ADDRESS
+from sandbox.addresses import NODE_ADDRESS, POD_SUBNET
 from sandbox.namespace import Namespace
 
 # Only what we build: all else comes from its own registry.
@@ -30,12 +31,19 @@ def node(name: str) -> int:
 
 
 def up(namespace: Namespace, name: str) -> None:
-    """Do what `make up` does, on the cluster of a kind node whose network `namespace` joins."""
+    """Do what `make up` does, on the cluster of a kind node whose network `namespace` joins.
+
+    Raises
+    ------
+    SandboxError
+        Also when the cluster is not one of `.github/kind.yaml`, or has had its run.
+    """
     doctor.check(namespace.layout, os.environ)
     tools.build_all(namespace.layout)
     namespace.start()
     cluster.write_config(namespace, images.store(namespace.layout))
     namespace.layout.kubeconfig.write_text(kubeconfig(run(["kind", "get", "kubeconfig", "--name", name])))
+    refuse_unfit(namespace, name)
     images.start(namespace)
     mirror(namespace, name)
     resolve(namespace)
@@ -47,6 +55,21 @@ def up(namespace: Namespace, name: str) -> None:
         chart.write(namespace.layout.state)
     stack.up(namespace)
     steps.evaluate(namespace)
+
+
+def refuse_unfit(namespace: Namespace, name: str) -> None:
+    """Refuse a cluster on which a test would fail late and say something else."""
+    cure = f"kind delete cluster --name {name}; kind create cluster --name {name} --config .github/kind.yaml"
+    if kubectl(namespace, "get", "namespace", "argocd", "--ignore-not-found"):
+        raise SandboxError(f"KIND={name}: the cluster has had its run, or has another stack: {cure}")
+    for taken in kubectl(namespace, "get", "nodes", "-o", "jsonpath={.items[*].spec.podCIDR}").split():
+        if ip_network(taken).overlaps(ip_network(POD_SUBNET)):
+            raise SandboxError(f"KIND={name}: its pods are in {taken}, but {POD_SUBNET} is the suite's own: {cure}")
+    cache = namespace.layout.cache
+    try:
+        run(["docker", "exec", _node(name), "test", "-d", cache])
+    except CommandError as error:
+        raise SandboxError(f"KIND={name}: {cache} (VLLM_EVAL_CACHE) is not mounted in its node: {cure}") from error
 
 
 def kubeconfig(text: str) -> str:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ import yaml
 
 from deploy.kubectl import kubectl
 from deploy.layout import REPOSITORY, Layout
-from deploy.shell import wait_for
+from deploy.shell import SandboxError, wait_for
 from sandbox import steps
 from sandbox.addresses import NODE_ADDRESS
 from sandbox.cluster import apply
@@ -86,6 +87,8 @@ def path(tmp_path: Path) -> Iterator[str]:
             (tmp_path / name).chmod(0o755)
         yield f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     finally:
+        # The suite's own, which ends it too, unless it was killed.
+        Namespace(Layout.of_this_clone("kind")).stop()
         started.stop()
 
 
@@ -95,7 +98,9 @@ def _leave_to_others(node: Namespace) -> None:
         pid = (node.layout.state / f"{name}.pid").read_text().split()[0]
         node.run(["kill", pid])
         wait_for(f"the end of {name}", lambda name=name: not node.alive(name), seconds=20)  # type: ignore[misc]
-    (node.layout.cache / "images/owner").unlink()
+    owner = node.layout.cache / "images/owner"
+    if owner.read_text() == node.layout.name:  # else another sandbox has the image cache, and keeps it
+        owner.unlink()
     kubectl(node, "delete", "persistentvolumes", "--all")
     metadata = {"name": "coredns", "namespace": "kube-system"}
     labels = {"k8s-app": "kube-dns"}
@@ -118,7 +123,7 @@ def _kubeconfig(node: Namespace, file: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_suite_passes_on_a_node_that_others_started(path: str) -> None:
+def test_the_suite_passes_on_a_node_that_others_started(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "e2e", *SUITE]
     environment = {**os.environ, "PATH": path, "KIND": NAME}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=False)
@@ -131,6 +136,32 @@ def test_the_suite_passes_on_a_node_that_others_started(path: str) -> None:
     assert "10.244.0.1:5000" in hosts
     stored = json.loads(kubectl(node, "-n", "kube-system", "get", "configmap", "coredns", "-o", "json"))
     assert stored["data"]["Corefile"] == kind.with_git_server(COREFILE)
+    monkeypatch.setenv("PATH", path)
+    with pytest.raises(SandboxError, match="has had its run"):
+        kind.refuse_unfit(node, NAME)
+
+
+@pytest.mark.parametrize(
+    ("argocd", "pods", "mounted", "fault"),
+    [
+        ("", "10.245.0.0/24", True, None),
+        ("argocd   Active   5m", "10.245.0.0/24", True, "has had its run"),
+        ("", "10.245.0.0/24 10.244.0.0/24", True, "its pods are in 10.244.0.0/24"),
+        ("", "10.245.0.0/24", False, "is not mounted in its node"),
+    ],
+)
+def test_an_unfit_cluster_is_refused_with_the_cure(
+    argocd: str, pods: str, mounted: bool, fault: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{'true' if mounted else 'false'}\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(kind, "kubectl", lambda _, verb, what, *words: {"namespace": argocd, "nodes": pods}[what])
+    namespace = Namespace(Layout(cache=tmp_path, name="kind"))
+    with pytest.raises(SandboxError, match=fault) if fault else nullcontext() as error:
+        kind.refuse_unfit(namespace, "name")
+    if error:
+        assert "kind create cluster --name name --config .github/kind.yaml" in str(error.value)
 
 
 def test_dns_with_the_added_block_answers_for_the_git_server(tmp_path: Path) -> None:
