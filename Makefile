@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval deploy sandbox tests .github/scripts
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,15 @@ ifneq ($(origin KIND),command line)
 unexport KIND
 endif
 
-up: venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
+up: root venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
 	@$(SANDBOX) up
 
+# Before anything is changed, the virtual environment too.
+root:
+	@[ "$$(id -u)" = 0 ] || [ -n "$(CONTEXT)" ] || { echo 'error: this user is not root: namespaces and mounts need it; run `sudo make up`' >&2; exit 2; }
+
 down:  ## end the sandbox and remove all that it left on this machine but the caches
-	@if [ -x $(PYTHON) ]; then $(SANDBOX) down; fi
+	@python3 -m sandbox.down down
 
 status: venv  ## print the sandbox's processes, pods and scores
 	@$(SANDBOX) status
@@ -112,18 +116,19 @@ tools: venv  ## build the pinned tools into the cache
 	@$(SANDBOX) tools
 
 clean: down  ## `down`, and remove the caches and the virtual environment
-	@if [ -x $(PYTHON) ]; then $(SANDBOX) clean; fi
+	@python3 -m sandbox.down clean
 	@rm -rf $(VENV)
 
 venv: $(VENV)/.complete
 
+REFUSED := { echo 'error: the Python packages could not be installed: name a package index that this machine may use (`pip config set global.index-url …` and UV_DEFAULT_INDEX), or a proxy in HTTPS_PROXY, and run the same again' >&2; exit 2; }
 # uv only fills the virtual environment; it is not one of our packages.
 $(VENV)/.complete: requirements-dev.txt
 	@echo "• Python packages …"
 	@rm -rf $(VENV) && python3 -m venv $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements-dev.txt
-	@touch $@
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || $(REFUSED)
+	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements-dev.txt || $(REFUSED)
+	@sync; touch $@
 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 lock: venv  ## re-make the hashed requirements files from the .in files

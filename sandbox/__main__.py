@@ -1,10 +1,10 @@
-"""Command line of the sandbox; the Makefile is its only documented caller."""
+"""Command line of the sandbox, its end apart (`down.py`); the Makefile is its only documented caller."""
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from deploy import context, report, tools
@@ -12,6 +12,7 @@ from deploy.kubectl import kubectl
 from deploy.layout import Layout
 from deploy.shell import SandboxError, fail, say
 from sandbox import doctor, stack, steps, ui
+from sandbox.down import refuse_context
 from sandbox.namespace import Namespace
 
 NEXT: Final = """
@@ -35,18 +36,22 @@ def up(layout: Layout) -> int:
     return 0
 
 
-def down(layout: Layout) -> int:
-    """End the sandbox."""
-    Namespace(layout).stop()
-    say("the sandbox is gone; tools, packages and images stay in the cache (`make clean` removes them)")
-    return 0
-
-
 def status(layout: Layout) -> int:
-    """Print what runs."""
+    """Print what runs, as far as the sandbox has come: processes, Application, Jobs and pods, scores."""
     namespace = Namespace(layout)
-    say(kubectl(namespace, "get", "applications.argoproj.io,jobs,pods", "-A"))
-    say(report.table(report.scores(namespace, stack.NAME)))
+    namespace.run(["true"])
+    for daemon in sorted(file.stem for file in layout.state.glob("*.pid") if file.stem != "init"):
+        say(f"{daemon:24} {'runs' if namespace.alive(daemon) else 'has ended'}")
+    parts: list[Callable[[], str]] = [
+        lambda: kubectl(namespace, "get", "applications.argoproj.io", "-A"),
+        lambda: kubectl(namespace, "get", "jobs,pods", "-A"),
+        lambda: report.table(report.scores(namespace, stack.NAME)),
+    ]
+    for part in parts:
+        try:
+            say(f"\n{part()}")
+        except SandboxError as error:
+            say(f"\nnot yet: {str(error).splitlines()[-1]}")
     return 0
 
 
@@ -95,18 +100,8 @@ def build_tools(layout: Layout) -> int:
     return 0
 
 
-def clean(layout: Layout) -> int:
-    """Remove the caches; the sandbox must be down."""
-    others = [path.name for path in (layout.cache / "sandboxes").glob("*") if path != layout.state]
-    if others:
-        raise SandboxError(f"sandboxes of other clones use the cache: {', '.join(others)}; `make down` them first")
-    shutil.rmtree(layout.cache, ignore_errors=True)
-    return 0
-
-
 COMMANDS = {
     "up": up,
-    "down": down,
     "status": status,
     "logs": logs,
     "preview": preview,
@@ -114,7 +109,6 @@ COMMANDS = {
     "shell": shell,
     "ui": forward,
     "tools": build_tools,
-    "clean": clean,
 }
 
 
@@ -140,8 +134,8 @@ def main() -> int:
 
 
 def _run(chosen: str, layout: Layout) -> int:
-    if os.environ.get("CONTEXT") and chosen not in OF_CONTEXT:
-        raise SandboxError(f"`make {chosen}` is the sandbox's alone: CONTEXT goes with `make up` and `make doctor`")
+    if chosen not in OF_CONTEXT:
+        refuse_context(chosen)
     return COMMANDS[chosen](layout)
 
 

@@ -23,7 +23,7 @@ def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
     sources
         A working tree of that commit.
     """
-    if git.image_is_current(namespace) and images.exists(namespace, f"{IMAGE}:latest"):
+    if git.image_is_current(namespace) and images.holds(namespace, git.recorded(namespace, git.IMAGE_PATH)):
         return
     commit = git.tip(namespace)
     dockerfile = sources / "docker/evalchemy.Dockerfile"
@@ -44,11 +44,18 @@ def write_back(namespace: Namespace, commit: str, digest: str, *, validate: bool
         Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
     """
     checkout = namespace.layout.state / "checkout"
-    bare = git.repository(namespace)
-    if not checkout.exists():
-        run(["git", "clone", "--quiet", bare, checkout])
+    git.clone(namespace, checkout)
     script: list[str | Path] = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
-    script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
+    script += [
+        "--remote",
+        git.repository(namespace),
+        "--image",
+        f"{REGISTRY_OF_IMAGE}/{IMAGE}",
+        "--digest",
+        digest,
+        "--commit",
+        commit,
+    ]
     if validate:
         script += ["--validate", f"{sys.executable} {REPOSITORY / '.github/scripts/server_dry_run.py'}"]
     said = run(script, env=namespace.env())

@@ -46,7 +46,8 @@ def write_config(namespace: Namespace, images: Path) -> None:
     (state / "tokens.csv").chmod(0o600)
     script = f"""
         mkdir -p {state}/pki {state}/tmp /etc/cni/net.d /etc/containerd/certs.d/_default
-        [ -e {state}/pki/service-account.key ] || openssl genrsa -out {state}/pki/service-account.key 2048 2>/dev/null
+        key={state}/pki/service-account.key
+        [ -e $key ] || {{ openssl genrsa -out $key.new 2048 2>/dev/null; mv $key.new $key; }}
         cp {state}/config/cni.json /etc/cni/net.d/10-pods.conflist
         cp {state}/config/hosts.toml /etc/containerd/certs.d/_default/hosts.toml
         ip addr replace {NODE_ADDRESS}/32 dev lo

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +29,10 @@ BACKEND: Final = "/usr/lib/git-core/git-http-backend"
 def start(namespace: Namespace) -> None:
     """Serve the repositories below the sandbox's state by smart HTTP, the only kind that Argo CD reads."""
     bare = repository(namespace)
-    if not bare.exists():
-        run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare])
-        run(["git", "-C", bare, "config", "http.receivepack", "true"])
+    # Git leaves its locks when it is killed. An `init` makes good one that was.
+    for lock in (*bare.rglob("*.lock"), _index(namespace).with_suffix(".lock")):
+        lock.unlink(missing_ok=True)
+    run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare])
     environment = {"PYTHONPATH": str(REPOSITORY)}
     namespace.daemon("git", [sys.executable, "-m", "sandbox.git", bare.parent], env=environment)
 
@@ -38,6 +40,12 @@ def start(namespace: Namespace) -> None:
 def repository(namespace: Namespace) -> Path:
     """Return the bare repository that is served."""
     return namespace.layout.state / "git" / NAME
+
+
+def clone(namespace: Namespace, folder: Path) -> None:
+    """Make a clone anew: one that was there may be half of one, or locked by a git that was killed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    run(["git", "clone", "--quiet", repository(namespace), folder])
 
 
 def publish(namespace: Namespace) -> str:
@@ -54,15 +62,13 @@ def publish(namespace: Namespace) -> str:
     bare = repository(namespace)
     head = tip(namespace)
     # An index of its own leaves the user's, and what is staged in it, untouched.
-    env = {**os.environ, **IDENTITY, "GIT_INDEX_FILE": str(namespace.layout.state / "git-index")}
+    env = {**os.environ, **IDENTITY, "GIT_INDEX_FILE": str(_index(namespace))}
     git = ["git", f"--git-dir={bare}", f"--work-tree={REPOSITORY}"]
     run([*git, "add", "--all"], env=env, cwd=REPOSITORY)
-    if head and (recorded := recorded_commit(namespace)) != UNKNOWN:
-        manifest = run([*git, "show", f"{head}:{JOB}"])
-        image = run([namespace.layout.bin / "yq", IMAGE_PATH], stdin=manifest).strip()
+    if head and (commit := recorded(namespace, COMMIT_PATH)) != UNKNOWN:
         update = f"{COMMIT_PATH} = strenv(COMMIT) | {IMAGE_PATH} = strenv(IMAGE)"
         ours = (REPOSITORY / JOB).read_text()
-        yq_env = {**env, "COMMIT": recorded, "IMAGE": image}
+        yq_env = {**env, "COMMIT": commit, "IMAGE": recorded(namespace, IMAGE_PATH)}
         kept = run([namespace.layout.bin / "yq", update], stdin=ours, env=yq_env)
         blob = run([*git, "hash-object", "-w", "--stdin"], stdin=kept).strip()
         run([*git, "update-index", "--cacheinfo", f"100644,{blob},{JOB}"], env=env)
@@ -75,23 +81,27 @@ def publish(namespace: Namespace) -> str:
     return commit
 
 
-def recorded_commit(namespace: Namespace) -> str:
-    """Return the commit whose image the Job's manifest on `main` names, or `UNKNOWN`."""
+def recorded(namespace: Namespace, path: str) -> str:
+    """Return what the Job's manifest on `main` names: the commit of its image, or `UNKNOWN`, and the image."""
     manifest = run(["git", f"--git-dir={repository(namespace)}", "show", f"main:{JOB}"])
-    return run([namespace.layout.bin / "yq", COMMIT_PATH], stdin=manifest).strip()
+    return run([namespace.layout.bin / "yq", path], stdin=manifest).strip()
 
 
 def image_is_current(namespace: Namespace) -> bool:
     """Tell whether what the image is built from is unchanged since the recorded commit."""
-    recorded = recorded_commit(namespace)
-    command = ["git", f"--git-dir={repository(namespace)}", "diff", "--quiet", recorded, "main", "--", "eval", "docker"]
-    return recorded != UNKNOWN and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    commit = recorded(namespace, COMMIT_PATH)
+    command = ["git", f"--git-dir={repository(namespace)}", "diff", "--quiet", commit, "main", "--", "eval", "docker"]
+    return commit != UNKNOWN and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def tip(namespace: Namespace) -> str:
     """Return the commit at the tip of `main`, empty before the first."""
     command = ["git", f"--git-dir={repository(namespace)}", "rev-parse", "--verify", "--quiet", "main"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _index(namespace: Namespace) -> Path:
+    return namespace.layout.state / "git-index"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.layout import Layout
-from deploy.shell import run, say, wait_for
+from deploy.shell import CommandError, run, say, wait_for
 from deploy.tools import module_source
 from sandbox.addresses import REGISTRY
 from sandbox.namespace import Namespace
@@ -181,6 +181,14 @@ def exists(namespace: Namespace, name: str) -> bool:
     return repository in catalog and tag in crane(namespace, "ls", f"{REGISTRY}/{repository}").split()
 
 
+def holds(namespace: Namespace, reference: str) -> bool:
+    """Tell whether the registry has the image of a reference with a digest, whichever registry it begins with."""
+    try:
+        return bool(crane(namespace, "digest", f"{REGISTRY}/{reference.partition('/')[2]}"))
+    except CommandError:
+        return False
+
+
 def crane(namespace: Namespace, command: str, *words: str) -> str:
     """Run crane against the sandbox's plain-HTTP registry."""
     return namespace.run(["crane", command, "--insecure", *words])
@@ -195,17 +203,11 @@ def _push_rootfs(namespace: Namespace, folder: Path, name: str, *config: str) ->
     layer = folder.with_suffix(".tar")
     with tarfile.open(layer, "w") as archive:
         archive.add(folder, arcname=".", filter=_without_devices)
+    # Its own name comes last: an image that has it is whole.
+    unfinished, finished = f"{REGISTRY}/sandbox/unfinished", f"{REGISTRY}/{name}"
     try:
-        crane(namespace, "append", f"--new_layer={layer}", f"--new_tag={REGISTRY}/{name}")
-        crane(
-            namespace,
-            "mutate",
-            f"{REGISTRY}/{name}",
-            "--set-platform=linux/amd64",
-            *config,
-            "--tag",
-            f"{REGISTRY}/{name}",
-        )
+        crane(namespace, "append", f"--new_layer={layer}", f"--new_tag={unfinished}")
+        crane(namespace, "mutate", unfinished, "--set-platform=linux/amd64", *config, "--tag", finished)
     finally:
         layer.unlink()
 

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from deploy.layout import Layout
-from deploy.shell import SandboxError, run, wait_for
+from deploy.shell import SandboxError, run, say, wait_for
 from deploy.tools import debian_root
 from sandbox.addresses import UPLINK_DNS
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+LOCK: Final = "up.lock"  # of `make up`, in the state
 
 # kubelet writes these three, and they are the whole machine's: inside the
 # namespace it finds files with the values that it wants instead.
@@ -58,6 +60,7 @@ class Namespace:
         if self.pid() is not None and ready.exists():
             return
         self._kill()  # what a start that was killed left half done
+        self._forget_another_boot()
         ready.unlink(missing_ok=True)
         self.layout.logs.mkdir(parents=True, exist_ok=True)
         join = _join(_make_cgroups(self.layout.name))
@@ -145,6 +148,16 @@ class Namespace:
         shutil.rmtree(self.layout.state, ignore_errors=True)
         if self.layout.state.exists():
             raise SandboxError(f"{self.layout.state} could not be removed: is something mounted there?")
+
+    def _forget_another_boot(self) -> None:
+        """Remove the files of a sandbox that a power failure ended: nothing in it waits for the disk."""
+        boot, file = BOOT_ID.read_text(), self.layout.state / "boot_id"
+        if file.exists() and file.read_text() != boot:
+            say("  this machine was started anew since the last `make up`: the sandbox begins anew, too")
+            for left in [each for each in self.layout.state.iterdir() if each.name != LOCK]:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self.layout.state.mkdir(parents=True, exist_ok=True)
+        file.write_text(boot)
 
     def _kill(self) -> None:
         pid = self.pid()

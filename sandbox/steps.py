@@ -12,7 +12,7 @@ from deploy.layout import Layout
 from deploy.shell import SandboxError, stage
 from sandbox import chart, ci, cluster, doctor, failure, git, images, monitoring, stack
 from sandbox.cluster import MANIFESTS
-from sandbox.namespace import Namespace
+from sandbox.namespace import LOCK, Namespace
 
 PATIENCE: Final = 1800.0
 Step = Callable[[Namespace], None]
@@ -76,7 +76,7 @@ def deploy(namespace: Namespace) -> None:
 
 def evaluate(namespace: Namespace) -> None:
     """Wait until the evaluation that Argo CD started is over and its scores are in Prometheus."""
-    recorded = git.recorded_commit(namespace)
+    recorded = git.recorded(namespace, git.COMMIT_PATH)
 
     def pending(found: evaluation.Job | None) -> str:
         if found and found.git_commit == recorded:
@@ -122,13 +122,15 @@ def up(layout: Layout) -> Namespace:
 
 @contextmanager
 def _alone(layout: Layout) -> Iterator[None]:
-    """Refuse to work beside another `make up` of the same clone."""
+    """Refuse to work beside another `make up` of the same clone; the file tells `make down` whom to interrupt."""
     layout.state.mkdir(parents=True, exist_ok=True)
-    with (layout.state / "up.lock").open("w") as file:
+    with (layout.state / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SandboxError(
                 "another `make up` of this clone is at work: wait for it, or end everything by `make down`"
             ) from error
+        file.truncate(0)
+        print(os.getpid(), file=file, flush=True)
         yield

@@ -1,7 +1,6 @@
 """What people and CI do to a running stack, and what Argo CD makes of it."""
 
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -91,9 +90,7 @@ def commit_all(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) 
 def prepare(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) -> None:
     """Commit changes of files in a fresh clone, for `push`."""
     clone = checkout(sandbox)
-    if clone.exists():
-        shutil.rmtree(clone)
-    run(["git", "clone", "--quiet", git.repository(sandbox), clone])
+    git.clone(sandbox, clone)
     for path, change in changes.items():
         file = clone / path
         file.parent.mkdir(exist_ok=True)
