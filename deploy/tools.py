@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import struct
-import subprocess
 import tempfile
 import threading
 import time
@@ -110,7 +109,7 @@ def build(name: str, layout: Layout) -> Path:
     """Build one tool unless the cache has it; return its folder."""
     source = TOOLS / name
     options = _options(source)
-    folder = layout.cache / "tools" / f"{name}-{_key(source)}"
+    folder = _folder(name, layout)
     _drop_if_damaged(folder, folder.glob("*"))
     if not folder.exists():
         started = time.monotonic()
@@ -123,6 +122,11 @@ def build(name: str, layout: Layout) -> Path:
         for alias in options.get("links", []):
             _link(layout.bin / alias, binary)
     return folder
+
+
+def complete(layout: Layout) -> bool:
+    """Tell whether the cache has every tool."""
+    return all(_folder(module.parent.name, layout).exists() for module in TOOLS.glob("*/go.mod"))
 
 
 def module_source(name: str) -> Path:
@@ -141,7 +145,9 @@ def debian_root(layout: Layout) -> Path:
 def unpack_debian(layout: Layout) -> Path:
     """Download and unpack the Debian packages unless the cache has them."""
     folder = debian_root(layout)
-    _drop_if_damaged(folder, folder.glob("usr/*bin/*"))
+    _drop_if_damaged(
+        folder, [each for part in ("*bin", "lib/cni", "lib/*-gnu") for each in folder.glob(f"usr/{part}/*")]
+    )
     if not folder.exists():
         started = time.monotonic()
         say("  fetching Debian's programs …")
@@ -161,7 +167,9 @@ def _drop_if_damaged(folder: Path, programs: Iterable[Path]) -> None:
 
 
 def _is_whole(program: Path) -> bool:
-    """Tell whether a file has all that its ELF header promises; a script has something."""
+    """Tell whether a file has all that its ELF header promises; a script has something, and a folder is one."""
+    if program.is_dir():
+        return True
     with program.open("rb") as file:
         head = file.read(64)
         if head[:4] != b"\x7fELF":
@@ -177,10 +185,7 @@ def _is_whole(program: Path) -> bool:
 
 
 def _as_named_here(packages: Iterable[str]) -> list[str]:
-    """Return the packages' names in this machine's lists.
-
-    Debian 13 and Ubuntu 24.04 renamed the libraries whose times became 64 bits wide.
-    """
+    """Return their names in this machine's lists: Debian 13 and Ubuntu 24.04 renamed libraries with 64-bit times."""
     known = set(run(["apt-cache", "pkgnames"]).split())
     return [f"{each}t64" if f"{each}t64" in known else each for each in packages]
 
@@ -209,7 +214,8 @@ def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, l
     ours = (source / "main.go").exists()
     ldflags = f"-s -w {options.get('ldflags', '')}".strip()
     flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
-    command = ["go", "build", *flags, "-o", f"{scratch}/"]
+    # Whoever is killed hands nothing on: without setpriv the build would go on.
+    command = ["setpriv", "--pdeathsig=KILL", "go", "build", *flags, "-o", f"{scratch}/"]
     log = layout.logs / f"build-{name}.log"
     try:
         run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
@@ -238,6 +244,10 @@ def _told(what: str, text: str, cure: str) -> str:
 def _go_env() -> dict[str, str]:
     # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
     return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": ""}
+
+
+def _folder(name: str, layout: Layout) -> Path:
+    return layout.cache / "tools" / f"{name}-{_key(TOOLS / name)}"
 
 
 def _options(source: Path) -> dict[str, Any]:
@@ -288,11 +298,3 @@ def _link(link: Path, target: Path) -> None:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(target)
         fresh.replace(link)
-
-
-def go_version() -> str | None:
-    """Return the machine's Go version, or None without Go."""
-    try:
-        return subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -1,16 +1,18 @@
 """What the machine must have, checked before anything is changed and reported all at once."""
 
+import json
 import os
 import platform
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from deploy import requests, stack
+from deploy import requests, stack, tools
 from deploy.layout import Layout
 from deploy.shell import SandboxError
-from deploy.tools import go_version
 from sandbox.namespace import CGROUPS
 
 PROGRAMS: Final = {
@@ -23,7 +25,12 @@ PROGRAMS: Final = {
     "setpriv": "apt-get install util-linux",
     "unshare": "apt-get install util-linux",
 }
-FREE_BYTES: Final = 12 * 10**9
+# What the first `make up` writes into each folder, some of it to spare, what images take of it, and what any other may.
+FIRST_BYTES: Final = {"VLLM_EVAL_CACHE": 8 * 10**9, "GOCACHE": 17 * 10**9, "GOMODCACHE": 8 * 10**9}
+IMAGES_BYTES: Final = {"VLLM_EVAL_CACHE": 6 * 10**9}
+LATER_BYTES: Final = {"VLLM_EVAL_CACHE": 2 * 10**9}
+GO_ENV: Final = ("GOVERSION", "GOCACHE", "GOMODCACHE")
+OLDEST_GO: Final = (1, 21)  # the first that fetches the newer one that a module asks for
 # What kubelet demands of cgroup v2.
 CONTROLLERS: Final = {"cpu", "cpuset", "memory", "pids"}
 
@@ -36,17 +43,15 @@ def problems(layout: Layout) -> list[str]:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         found.append(f"this is {platform.system()} on {platform.machine()}: the sandbox runs on Linux x86_64 only")
     found += [f"there is no `{name}`: {cure}" for name, cure in PROGRAMS.items() if shutil.which(name) is None]
-    if go_version() is None:
-        found.append("there is no `go`: install Go 1.24 or newer, and put its bin folder on PATH")
+    go = _go_env()
+    if not go:
+        found.append("there is no `go`: install Go 1.21 or newer, and put its bin folder on PATH")
+    elif (release := _release(go["GOVERSION"])) and release < OLDEST_GO:
+        found.append(f"`go` is {go['GOVERSION']}: install Go 1.21 or newer, and put its bin folder first on PATH")
     if not Path("/dev/net/tun").exists():
         found.append("there is no /dev/net/tun: `modprobe tun`, or give this container the device")
     found += _missing_cgroups()
-    folder = next(path for path in (layout.cache, *layout.cache.parents) if path.exists())
-    if (free := shutil.disk_usage(folder).free) < FREE_BYTES:
-        found.append(
-            f"{folder} has {free / 1e9:.1f} GB free, the sandbox needs {FREE_BYTES / 1e9:.0f}: "
-            "free some, or set VLLM_EVAL_CACHE to a folder on another disk"
-        )
+    found += _full_disks(layout, go)
     if layout.cache.resolve().is_relative_to("/etc") or str(layout.cache.resolve()).startswith(
         ("/var/", "/run/", "/usr/")
     ):
@@ -64,6 +69,43 @@ def check(layout: Layout, environment: Mapping[str, str]) -> None:
         found.append(str(error))
     if found:
         raise SandboxError("the sandbox cannot run here:\n" + "\n".join(f"  - {each}" for each in found))
+
+
+def _full_disks(layout: Layout, go: Mapping[str, str]) -> Iterator[str]:
+    folders = {"VLLM_EVAL_CACHE": str(layout.cache), **go}
+    needed = FIRST_BYTES
+    if tools.complete(layout):
+        needed = LATER_BYTES if (layout.cache / "images/registry").exists() else IMAGES_BYTES
+    disks: dict[int, list[str]] = {}
+    for name in [each for each in needed if each in folders]:
+        disks.setdefault(_existing(folders[name]).stat().st_dev, []).append(name)
+    for names in disks.values():
+        folder, needs = _existing(folders[names[0]]), sum(needed[name] for name in names)
+        if (free := shutil.disk_usage(folder).free) < needs:
+            yield (
+                f"{folder} has {free / 1e9:.1f} GB free, the sandbox needs {needs / 1e9:.0f}: "
+                f"free some, or set {' or '.join(names)} to a folder on another disk"
+            )
+
+
+def _existing(folder: str) -> Path:
+    return next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+
+
+def _go_env() -> dict[str, str]:
+    """Return the machine's Go version and the folders of Go's caches, nothing without Go."""
+    try:
+        done = subprocess.run(["go", "env", "-json", *GO_ENV], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return a Go release's numbers, none of a development version."""
+    found = re.match(r"go(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def _missing_cgroups() -> Iterator[str]:

@@ -1,7 +1,9 @@
 """The tools' cache: a tool is whole or not there."""
 
 import hashlib
+import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from deploy import tools
-from deploy.layout import Layout, cache_dir
-from deploy.shell import SandboxError, run
+from deploy.layout import REPOSITORY, Layout, cache_dir
+from deploy.shell import SandboxError, run, wait_for
 from tests.support.ports import free_port
 
 GOOD = 'package main\n\nfunc main() { println("hello") }\n'
@@ -59,6 +61,22 @@ def test_a_broken_build_names_the_tool_and_leaves_nothing(layout: Layout) -> Non
         tools.build("hello", layout)
     assert list((layout.cache / "tools").iterdir()) == []
     assert list(layout.bin.iterdir()) == []
+
+
+def test_a_build_ends_with_who_began_it(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "go").write_text(
+        f"#!/bin/sh\necho $$ >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 300\n"
+    )
+    (tmp_path / "go").chmod(0o755)
+    script = "import sys; from pathlib import Path; from deploy import tools; from deploy.layout import Layout\n"
+    script += "tools.TOOLS = Path(sys.argv[1]); tools.build('hello', Layout(Path(sys.argv[2]), 'test'))"
+    words = [sys.executable, "-c", script, str(tools.TOOLS), str(layout.cache)]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(words, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL) as process:
+        wait_for("the build", (tmp_path / "pid").exists, seconds=60)
+        process.kill()
+    pid = (tmp_path / "pid").read_text().strip()
+    wait_for("the build's end", lambda: not Path(f"/proc/{pid}").exists(), seconds=60)
 
 
 def test_what_a_killed_build_left_is_swept_away(layout: Layout) -> None:
@@ -177,7 +195,8 @@ def test_what_was_never_written_is_damaged_and_the_real_cache_is_whole(tmp_path:
     tools._drop_if_damaged(program.parent, program.parent.iterdir())
     assert not program.parent.exists()
     cached = [each for each in (cache_dir() / "tools").glob("*/*") if each.is_file() and not each.is_symlink()]
-    cached += [each for each in (cache_dir() / "tools").glob("debian-*/usr/*bin/*") if not each.is_symlink()]
+    for part in ("*bin", "lib/cni", "lib/*-gnu"):
+        cached += [each for each in (cache_dir() / "tools").glob(f"debian-*/usr/{part}/*") if not each.is_symlink()]
     assert [each for each in cached if not tools._is_whole(each)] == []
     assert len(cached) > 20
 
