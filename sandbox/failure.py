@@ -26,19 +26,27 @@ def explained(namespace: Namespace, title: str, error: SandboxError) -> SandboxE
     if not logs.exists():
         return error  # nothing was begun
     collect(namespace, logs)
-    quoted = "".join(f"\n  {each}" for each in [*_ended(namespace), *_warnings(namespace)])
     return SandboxError(
-        f"{title}: {error}"
-        + (f"\nlikely cause:{quoted}" if quoted else "")
-        + f"\nlogs, events and objects: {logs}\n`make up` goes on from here, `make down` removes everything"
+        f"{title}: {error}{causes(namespace)}"
+        f"\nlogs, events and objects: {logs}\n`make up` goes on from here, `make down` removes everything"
     )
 
 
+def causes(runner: Runner) -> str:
+    """Return the likely causes of a failure as further lines of its message, none when nothing is conspicuous."""
+    ended = _ended(runner) if isinstance(runner, Namespace) else []
+    quoted = "".join(f"\n  {each}" for each in [*ended, *_warnings(runner)])
+    return f"\nlikely cause:{quoted}" if quoted else ""
+
+
 def collect(runner: Runner, folder: Path) -> None:
-    """Write a cluster's events and objects into a folder, as far as it still tells them."""
+    """Write a cluster's events, objects and the logs of its pods into a folder, as far as it still tells them."""
     for name, words in FILES.items():
         with contextlib.suppress(SandboxError):
             (folder / name).write_text(kubectl(runner, *words, "--request-timeout=20s"))
+    with contextlib.suppress(SandboxError):
+        # A folder for each namespace, and in it one for each pod.
+        kubectl(runner, "cluster-info", "dump", "-A", f"--output-directory={folder / 'pods'}", timeout=120)
 
 
 def _ended(namespace: Namespace) -> list[str]:
@@ -53,10 +61,10 @@ def _ended(namespace: Namespace) -> list[str]:
     return found
 
 
-def _warnings(namespace: Namespace) -> list[str]:
+def _warnings(runner: Runner) -> list[str]:
     """Return the cluster's last warnings, each once."""
     try:
-        events: list[dict[str, Any]] = json.loads(kubectl(namespace, *WARNINGS, "--request-timeout=20s"))["items"]
+        events: list[dict[str, Any]] = json.loads(kubectl(runner, *WARNINGS, "--request-timeout=20s"))["items"]
     except (SandboxError, ValueError):
         return []
     said = [f"{each['involvedObject'].get('name')}: {each.get('reason')}: {each.get('message')}" for each in events]

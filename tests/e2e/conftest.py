@@ -4,12 +4,14 @@ With KIND=name its cluster is that one of kind's, whose network it joins (``kind
 """
 
 import os
+import re
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from deploy.context import Context
 from deploy.layout import REPOSITORY, Layout
 from deploy.shell import Runner
 from sandbox import failure, steps
@@ -17,7 +19,7 @@ from sandbox.namespace import Namespace
 from tests.e2e import kind
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
-BUNDLE = REPOSITORY / "out" / "e2e"
+BUNDLES = REPOSITORY / "out" / "e2e"  # a folder for each failure
 # Read now: each test begins with an environment that is free of it.
 KIND = os.environ.get("KIND")
 
@@ -36,12 +38,13 @@ def sandbox(layout: Layout) -> Iterator[Namespace]:
     if not kept:
         namespace.stop()  # a suite that was killed left its own
     os.environ["LIMIT"] = LIMIT
+    shutil.rmtree(BUNDLES, ignore_errors=True)
     try:
         if namespace.pid() is None:
             kind.up(namespace, KIND) if KIND else steps.up(layout)
         yield namespace
-    except BaseException:
-        keep(namespace)
+    except BaseException as error:
+        error.add_note(keep(namespace, "start"))
         raise
     finally:
         if not kept:
@@ -61,19 +64,28 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     used = getattr(item, "funcargs", {})
     runner = used.get("sandbox") or getattr(used.get("elsewhere"), "runner", None)
     if report.failed and runner is not None:
-        folder = keep(runner)
-        report.sections.append(("cluster", f"logs, events and objects: {folder}"))
+        report.sections.append(("cluster", keep(runner, f"{item.name}-{report.when}")))
     return report
 
 
-def keep(runner: Runner) -> Path:
-    """Copy a cluster's events and objects, and a sandbox's logs, to a folder that CI keeps, and return it."""
-    shutil.rmtree(BUNDLE, ignore_errors=True)
-    BUNDLE.mkdir(parents=True)
-    failure.collect(runner, BUNDLE)
+def keep(runner: Runner, name: str) -> str:
+    """Copy all that a cluster tells, and the logs of Pulumi and of a sandbox's processes, to a folder that CI keeps.
+
+    Returns
+    -------
+    str
+        The folder and the likely causes, for the failure's message.
+    """
+    folder = BUNDLES / re.sub(r"\W+", "-", name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    failure.collect(runner, folder)
+    sources: dict[Path, str] = {}
     if isinstance(runner, Namespace):
-        copies = {runner.layout.logs: "logs", runner.layout.state / "overlay/var/log/pods": "pods"}
-        for source, name in copies.items():
-            if source.exists():
-                shutil.copytree(source, BUNDLE / name, symlinks=True, ignore_dangling_symlinks=True)
-    return BUNDLE
+        sources = {runner.layout.logs: "logs", runner.layout.state / "overlay/var/log/pods": "pods-of-before"}
+    elif isinstance(runner, Context):
+        sources = {runner.logs: "logs"}
+    for source, copy in sources.items():
+        if source.exists():
+            shutil.copytree(source, folder / copy, symlinks=True, ignore_dangling_symlinks=True)
+    return f"logs, events and objects: {folder}{failure.causes(runner)}"

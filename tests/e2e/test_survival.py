@@ -58,7 +58,7 @@ class Clone:
 
     def down(self) -> None:
         """Run `make down`."""
-        self._python("-m", "sandbox", "down")
+        run(["python3", "-m", "sandbox.down", "down"], cwd=self.folder)
 
     def _python(self, *words: str) -> str:
         return run([sys.executable, *words], cwd=self.folder)
@@ -72,6 +72,8 @@ def clones(tmp_path: Path) -> Iterator[tuple[Clone, Clone]]:
         yield made
     finally:
         for each in made:
+            if each.layout.logs.exists():  # pytest keeps the folder of a test that failed
+                shutil.copytree(each.layout.logs, tmp_path / f"{each.folder.name}-logs")
             each.down()
 
 

@@ -1,15 +1,19 @@
 """A stage that fails says which, why and where everything is; real processes, real namespaces."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from deploy.context import Context
 from deploy.layout import Layout
 from deploy.shell import SandboxError, run, wait_for
 from sandbox import steps
+from sandbox.__main__ import COMMANDS
 from sandbox.namespace import Namespace
+from tests.e2e import conftest
 from tests.sandbox.conftest import Program
 
 WARNING = {"involvedObject": {"name": "evalchemy-0-x"}, "reason": "Failed", "message": "Failed to pull image"}
@@ -89,3 +93,38 @@ def test_the_clusters_warnings_are_quoted_and_its_objects_kept(
     assert text.count("evalchemy-0-x: Failed: Failed to pull image") == 1
     for name, words in {"events.txt": "get events", "objects.yaml": "get pods,jobs", "pods.txt": "describe"}.items():
         assert f"said to: {words}" in (sandbox.layout.logs / name).read_text()
+
+
+def test_each_failing_test_keeps_a_folder_of_its_own_with_logs_and_causes(
+    sandbox: Namespace, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conftest, "BUNDLES", tmp_path / "out")
+    events = json.dumps({"items": [WARNING]})
+    program("kubectl", f'case "$*" in *Warning*) echo \'{events}\' ;; *) echo "said to: $*" ;; esac')
+    sandbox.daemon("etcd", ["sh", "-c", "echo 'no space left' >&2; exit 3"])
+    for name in ("test_one[a/b]-call", "test_two-setup"):
+        wait_for("the end", lambda: "no space left" in conftest.keep(sandbox, name), seconds=30)  # noqa: B023
+    text = conftest.keep(sandbox, "test_one[a/b]-call")
+    folder = tmp_path / "out/test_one-a-b-call"
+    assert text.startswith(f"logs, events and objects: {folder}\nlikely cause:\n  etcd has ended:\n    no space left")
+    assert "evalchemy-0-x: Failed: Failed to pull image" in text
+    assert (folder / "logs/etcd.log").read_text() == "no space left\n"
+    assert (tmp_path / "out/test_two-setup/events.txt").exists()
+    theirs = Context("theirs", "dev", sandbox.layout)
+    theirs.logs.mkdir(parents=True)
+    (theirs.logs / "pulumi-up.log").write_text("error: update failed")
+    assert conftest.keep(theirs, "theirs").startswith(f"logs, events and objects: {tmp_path}/out/theirs")
+    assert (tmp_path / "out/theirs/logs/pulumi-up.log").exists()
+
+
+def test_status_tells_what_there_is_before_all_is_there(
+    sandbox: Namespace, program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program("kubectl", 'case "$*" in *jobs*) echo "the jobs" ;; *) echo "no such kind" >&2; exit 1 ;; esac')
+    sandbox.daemon("lives", ["sleep", "60"])
+    sandbox.daemon("etcd", ["false"])
+    wait_for("the end", lambda: not sandbox.alive("etcd"), seconds=30)
+    assert COMMANDS["status"](sandbox.layout) == 0
+    said = capsys.readouterr().out
+    for line in (r"etcd +has ended", r"lives +runs", "not yet: no such kind", "the jobs"):
+        assert re.search(line, said), said
