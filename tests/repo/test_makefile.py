@@ -1,5 +1,6 @@
 """The commands that people are told to type exist."""
 
+import os
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ from deploy import context, requests
 from deploy.layout import Layout
 from deploy.shell import wait_for
 from sandbox import ui
+from tests.support.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TARGETS: Final = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -72,6 +74,31 @@ def test_a_preview_without_a_stack_says_how_to_name_one() -> None:
     done = subprocess.run(["make", "preview"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "make preview STACK=dev" in done.stderr
+
+
+def test_up_by_another_user_than_root_installs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["make", "up", f"VENV={tmp_path}/venv"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.startswith("error: this user is not root")
+    assert not (tmp_path / "venv").exists()
+    # A cluster of one's own needs no root.
+    command = ["make", "root", "CONTEXT=mine"]
+    assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def test_packages_that_cannot_be_had_name_the_cure_and_leave_no_environment_that_looks_whole(tmp_path: Path) -> None:
+    refused = {"PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/simple", "PIP_RETRIES": "0", "PIP_EXTRA_INDEX_URL": ""}
+    command = ["make", "venv", f"VENV={tmp_path}/venv"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **refused}, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode != 0
+    assert "error: the Python packages could not be installed: name a package index" in done.stderr
+    assert not (tmp_path / "venv/.complete").exists()
 
 
 def test_the_stages_of_make_test_have_budgets_that_fit_an_hour() -> None:
