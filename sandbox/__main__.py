@@ -127,6 +127,9 @@ def main() -> int:
         return _run(chosen, Layout.of_this_clone())
     except SandboxError as error:
         return fail(error)
+    except BrokenPipeError:  # `make status | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         if name := os.environ.get("CONTEXT"):
             return fail(SandboxError(f"interrupted; an evaluation that has begun goes on in the cluster of {name!r}"))

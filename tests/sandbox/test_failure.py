@@ -2,13 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.context import Context
-from deploy.layout import Layout
+from deploy.layout import REPOSITORY, Layout
 from deploy.shell import SandboxError, run, wait_for
 from sandbox import steps
 from sandbox.__main__ import COMMANDS
@@ -128,3 +130,14 @@ def test_status_tells_what_there_is_before_all_is_there(
     said = capsys.readouterr().out
     for line in (r"etcd +has ended", r"lives +runs", "not yet: no such kind", "the jobs"):
         assert re.search(line, said), said
+
+
+def test_who_reads_no_further_gets_no_traceback(sandbox: Namespace) -> None:
+    for daemon in ("one", "two"):
+        sandbox.daemon(daemon, ["sleep", "60"])
+    script = '"$0" -m sandbox status | head -n 1'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("one")
+    assert done.stderr == ""
