@@ -34,7 +34,7 @@ up: root venv  ## deploy everything and print the scores, on a cluster on this m
 
 # Before anything is changed, the virtual environment too.
 root:
-	@[ "$$(id -u)" = 0 ] || [ -n "$(CONTEXT)" ] || { echo 'error: this user is not root: namespaces and mounts need it; run `sudo make up`' >&2; exit 2; }
+	@[ "$$(id -u)" = 0 ] || [ "$(origin CONTEXT)" = "command line" ] || { echo 'error: this user is not root: namespaces and mounts need it; run `sudo make up`' >&2; exit 2; }
 
 down:  ## end the sandbox and remove all that it left on this machine but the caches
 	@python3 -m sandbox.down down

@@ -73,6 +73,8 @@ def main() -> int:
         return command(Layout.of_this_clone())
     except SandboxError as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return fail(SandboxError(f"interrupted; run `make {sys.argv[1]}` again to go on"))
 
 
 if __name__ == "__main__":
