@@ -39,7 +39,7 @@ def up(layout: Layout) -> int:
 def status(layout: Layout) -> int:
     """Print what runs, as far as the sandbox has come: processes, Application, Jobs and pods, scores."""
     namespace = Namespace(layout)
-    namespace.run(["true"])
+    namespace.command([])  # says so when there is no sandbox
     for daemon in sorted(file.stem for file in layout.state.glob("*.pid") if file.stem != "init"):
         say(f"{daemon:24} {'runs' if namespace.alive(daemon) else 'has ended'}")
     parts: list[Callable[[], str]] = [

@@ -44,18 +44,10 @@ def write_back(namespace: Namespace, commit: str, digest: str, *, validate: bool
         Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
     """
     checkout = namespace.layout.state / "checkout"
+    bare = git.repository(namespace)
     git.clone(namespace, checkout)
     script: list[str | Path] = [sys.executable, REPOSITORY / ".github/scripts/write_back.py", "--repository", checkout]
-    script += [
-        "--remote",
-        git.repository(namespace),
-        "--image",
-        f"{REGISTRY_OF_IMAGE}/{IMAGE}",
-        "--digest",
-        digest,
-        "--commit",
-        commit,
-    ]
+    script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
     if validate:
         script += ["--validate", f"{sys.executable} {REPOSITORY / '.github/scripts/server_dry_run.py'}"]
     said = run(script, env=namespace.env())

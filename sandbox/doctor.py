@@ -29,7 +29,7 @@ PROGRAMS: Final = {
 FIRST_BYTES: Final = {"VLLM_EVAL_CACHE": 8 * 10**9, "GOCACHE": 17 * 10**9, "GOMODCACHE": 8 * 10**9}
 IMAGES_BYTES: Final = {"VLLM_EVAL_CACHE": 6 * 10**9}
 LATER_BYTES: Final = {"VLLM_EVAL_CACHE": 2 * 10**9}
-GO_ENV: Final = ("GOVERSION", "GOCACHE", "GOMODCACHE")
+GO_CACHES: Final = ("GOCACHE", "GOMODCACHE")
 OLDEST_GO: Final = (1, 21)  # the first that fetches the newer one that a module asks for
 # What kubelet demands of cgroup v2.
 CONTROLLERS: Final = {"cpu", "cpuset", "memory", "pids"}
@@ -72,15 +72,16 @@ def check(layout: Layout, environment: Mapping[str, str]) -> None:
 
 
 def _full_disks(layout: Layout, go: Mapping[str, str]) -> Iterator[str]:
-    folders = {"VLLM_EVAL_CACHE": str(layout.cache), **go}
+    folders = {name: _existing(Path(go[name])) for name in GO_CACHES if name in go}
+    folders["VLLM_EVAL_CACHE"] = _existing(layout.cache)
     needed = FIRST_BYTES
     if tools.complete(layout):
         needed = LATER_BYTES if (layout.cache / "images/registry").exists() else IMAGES_BYTES
     disks: dict[int, list[str]] = {}
     for name in [each for each in needed if each in folders]:
-        disks.setdefault(_existing(folders[name]).stat().st_dev, []).append(name)
+        disks.setdefault(folders[name].stat().st_dev, []).append(name)
     for names in disks.values():
-        folder, needs = _existing(folders[names[0]]), sum(needed[name] for name in names)
+        folder, needs = folders[names[0]], sum(needed[name] for name in names)
         if (free := shutil.disk_usage(folder).free) < needs:
             yield (
                 f"{folder} has {free / 1e9:.1f} GB free, the sandbox needs {needs / 1e9:.0f}: "
@@ -88,14 +89,16 @@ def _full_disks(layout: Layout, go: Mapping[str, str]) -> Iterator[str]:
             )
 
 
-def _existing(folder: str) -> Path:
-    return next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _go_env() -> dict[str, str]:
     """Return the machine's Go version and the folders of Go's caches, nothing without Go."""
     try:
-        done = subprocess.run(["go", "env", "-json", *GO_ENV], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["go", "env", "-json", "GOVERSION", *GO_CACHES], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return {}
     found: dict[str, str] = json.loads(done.stdout)

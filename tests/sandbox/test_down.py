@@ -47,7 +47,7 @@ def test_down_ends_an_up_that_is_at_work(deaf: bool, empty_cache: Path, monkeypa
         assert up.stdout
         assert any("tools" in line for line in up.stdout)
         with pytest.raises(SandboxError, match=r"interrupted|another `make up` of this clone is at work"):
-            run([sys.executable, "-c", f"{UP}"], cwd=REPOSITORY)
+            run([sys.executable, "-c", UP], cwd=REPOSITORY)
         down.down(layout)
         assert up.wait(timeout=60) == (-signal.SIGKILL if deaf else up.returncode)
     assert not layout.state.exists()
