@@ -5,10 +5,10 @@ SHELL := /bin/bash
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-SANDBOX := $(PYTHON) -m sandbox
+SANDBOX := $(PYTHON) -m workbench.sandbox
 CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eval)
 UV_VERSION := 0.9.5
-SOURCES := __main__.py components monitoring eval deploy sandbox tests .github/scripts
+SOURCES := __main__.py components monitoring eval workbench tests
 
 .PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
 
@@ -37,7 +37,7 @@ root:
 	@[ "$$(id -u)" = 0 ] || [ "$(origin CONTEXT)" = "command line" ] || { echo 'error: this user is not root: namespaces and mounts need it; run `sudo make up`' >&2; exit 2; }
 
 down:  ## end the sandbox and remove all that it left on this machine but the caches
-	@python3 -m sandbox.down down
+	@python3 -m workbench.sandbox.down down
 
 status: venv  ## print the sandbox's processes, pods and scores
 	@$(SANDBOX) status
@@ -116,7 +116,7 @@ tools: venv  ## build the pinned tools into the cache
 	@$(SANDBOX) tools
 
 clean: down  ## `down`, and remove the caches and the virtual environment
-	@python3 -m sandbox.down clean
+	@python3 -m workbench.sandbox.down clean
 	@rm -rf $(VENV)
 
 venv: $(VENV)/.complete
@@ -136,4 +136,4 @@ lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o requirements.txt requirements.in
 	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
 	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
-	@$(COMPILE) -o sandbox/images/model/requirements.txt sandbox/images/model/requirements.in
+	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in

@@ -10,7 +10,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from sandbox import chart
+from workbench.sandbox import chart
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import yaml
 
-from deploy.tools import module_source
 from tests.components import live
 from tests.support.apiserver import CONTEXT, running_apiserver
+from workbench.toolchain.tools import module_source
 
 __all__ = ["CONTEXT", "ControlPlane", "control_plane", "wait_for"]
 

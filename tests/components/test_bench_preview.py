@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import pytest
 
-from sandbox import chart
 from tests.components import program
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.components.engine import Project
 from tests.components.program import Declared, Stack
+from workbench.sandbox import chart
 
 pytestmark = pytest.mark.bench
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.stack import official
-from sandbox import chart
 from tests.components import program
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane, wait_for
 from tests.components.engine import Project, Step
+from workbench.cluster.stack import official
+from workbench.sandbox import chart
 
 CANARY = "c4n4ry-7f3a"
 KEPT = {"namespaces /vllm-eval", "persistentvolumeclaims vllm-eval/vllm-eval-results"}

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import chart
 from tests.components.control_plane import ControlPlane, control_plane
 from tests.components.engine import Project, named
 from tests.components.test_docs import TEXT
 from tests.components.test_engine import JOB, KEPT, run_as_argocd
+from workbench.sandbox import chart
 
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 INITIAL = "made-up-by-argocd"

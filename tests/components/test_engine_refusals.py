@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.tools import module_source
-from sandbox import chart
 from tests.components import program
 from tests.components.engine import Project, Step
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
+from workbench.sandbox import chart
+from workbench.toolchain.tools import module_source
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from deploy.stack import official
 from tests.components import live, program
 from tests.components.chart_repository import ChartRepository, chart_repository
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.components.engine import Project, named
 from tests.components.test_changes import CASES, put
+from workbench.cluster.stack import official
 
 pytestmark = pytest.mark.slow
 

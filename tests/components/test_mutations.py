@@ -23,8 +23,7 @@ COPIED: Final = (
     "eval",
     "docker",
     "docs",
-    "deploy",
-    "sandbox",
+    "workbench",
     "tests",
     "pyproject.toml",
 )

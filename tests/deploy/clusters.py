@@ -3,8 +3,8 @@
 import time
 from typing import Any, Final
 
-from deploy.tools import module_source
 from tests.support.apiserver import ApiServer
+from workbench.toolchain.tools import module_source
 
 KINDS: Final = ("prometheuses", "prometheusrules", "servicemonitors")
 DEFAULT: Final = {"storageclass.kubernetes.io/is-default-class": "true"}

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy import context, needs, requests, stack, tools
-from deploy.context import Context
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import SandboxError
 from tests.deploy.clusters import install_operator_kinds, namespace, prometheus, storage_class
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from tests.support.ports import free_port, own_address
+from workbench.cluster import context, needs, requests, stack
+from workbench.cluster.context import Context
+from workbench.layout import REPOSITORY, Layout
+from workbench.shell import SandboxError
+from workbench.toolchain import tools
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,6 @@ from typing import Any
 
 import pytest
 
-from deploy import context, evaluation, needs, requests, stack
-from deploy.context import Context
-from deploy.layout import Layout
-from deploy.shell import SandboxError
-from sandbox import chart
 from tests.components import program
 from tests.components.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.components.engine import Project
@@ -24,6 +19,11 @@ from tests.monitoring.support import prometheus as local
 from tests.support.apiserver import ApiServer
 from tests.support.ports import own_address
 from tests.support.pushgateway import running_pushgateway
+from workbench.cluster import context, evaluation, needs, requests, stack
+from workbench.cluster.context import Context
+from workbench.layout import Layout
+from workbench.sandbox import chart
+from workbench.shell import SandboxError
 
 STANDINS = {"STANDINS": "1"}
 PODS = "/api/v1/namespaces/vllm-eval/pods"

@@ -8,11 +8,11 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from deploy import evaluation
-from deploy.context import Context
-from deploy.layout import Layout
-from deploy.shell import CommandError, SandboxError
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
+from workbench.cluster import evaluation
+from workbench.cluster.context import Context
+from workbench.layout import Layout
+from workbench.shell import CommandError, SandboxError
 
 TIME: Final = "2026-01-01T00:00:00Z"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.stack import LANGUAGE
 from tests.support.engine import Done, Engine
+from workbench.cluster.stack import LANGUAGE
 
 ENVIRONMENT = {**os.environ, "VLLM_EVAL_PYTHON": sys.executable}
 HOST = LANGUAGE / "pulumi-language-python"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deploy import recorded
-from deploy.recorded import MODELS_ANNOTATION, PROVIDER
-from deploy.shell import SandboxError
+from workbench.cluster import recorded
+from workbench.cluster.recorded import MODELS_ANNOTATION, PROVIDER
+from workbench.shell import SandboxError
 
 
 def state(context: str | None, *models: str) -> recorded.Resources:

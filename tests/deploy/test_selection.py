@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from deploy import selection
-from deploy.selection import Prometheus, Wanted
+from workbench.cluster import selection
+from workbench.cluster.selection import Prometheus, Wanted
 
 LABELS = {"release": "ours", "app.kubernetes.io/name": "vllm-eval"}
 WANTED = Wanted(

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy import tools
-from deploy.layout import REPOSITORY, Layout, cache_dir
-from deploy.shell import SandboxError, run, wait_for
 from tests.support.ports import free_port
+from workbench.layout import REPOSITORY, Layout, cache_dir
+from workbench.shell import SandboxError, run, wait_for
+from workbench.toolchain import tools
 
 GOOD = 'package main\n\nfunc main() { println("hello") }\n'
 
@@ -68,7 +68,8 @@ def test_a_build_ends_with_who_began_it(layout: Layout, tmp_path: Path) -> None:
         f"#!/bin/sh\necho $$ >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 300\n"
     )
     (tmp_path / "go").chmod(0o755)
-    script = "import sys; from pathlib import Path; from deploy import tools; from deploy.layout import Layout\n"
+    script = "import sys; from pathlib import Path\n"
+    script += "from workbench.layout import Layout; from workbench.toolchain import tools\n"
     script += "tools.TOOLS = Path(sys.argv[1]); tools.build('hello', Layout(Path(sys.argv[2]), 'test'))"
     words = [sys.executable, "-c", script, str(tools.TOOLS), str(layout.cache)]
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

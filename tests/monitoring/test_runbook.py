@@ -15,7 +15,6 @@ import yaml
 
 from components import labels
 from components.settings.model import Baseline
-from deploy.tools import module_source
 from tests.components import program
 from tests.components.engine import Project
 from tests.monitoring.support.contract import Run
@@ -23,6 +22,7 @@ from tests.monitoring.support.prometheus import start
 from tests.support.apiserver import ApiServer, running_apiserver
 from tests.support.ports import free_port
 from vllm_eval import metrics
+from workbench.toolchain.tools import module_source
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FOLDERS: Final = ("components", "monitoring", "eval", "deploy", "sandbox", "tests", ".github/scripts")
+FOLDERS: Final = ("components", "monitoring", "eval", "workbench", "tests")
 SOURCES: Final = [ROOT / "__main__.py", *(path for each in FOLDERS for path in (ROOT / each).rglob("*.py"))]
 # Whoever has a decorator was handed to it, and these are called by the name that somebody else gave them.
 CALLED_BY_OTHERS: Final = re.compile(

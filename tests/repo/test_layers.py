@@ -1,7 +1,7 @@
 """Who may import whom.
 
-`__main__` -> components -> monitoring -> vllm_eval.metrics, and the runner nothing of ours; sandbox -> deploy, and
-neither of them the program, which they run as any user would.
+`__main__` -> components -> monitoring -> vllm_eval.metrics, and the runner nothing of ours. Beside them the workbench:
+sandbox -> cluster -> toolchain, none of which imports the program, which they run as any user would.
 """
 
 import ast
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = {"components", "monitoring", "vllm_eval", "deploy", "sandbox", "tests"}
+OURS = {"components", "monitoring", "vllm_eval", "workbench", "tests"}
 
 # Files of components/ that are no component: several components may share them.
 HELPERS = {"settings", "patches", "versions", "labels"}
@@ -69,14 +69,30 @@ def test_monitoring_and_runner_know_no_pulumi() -> None:
 
 def test_components_import_no_tooling_and_little_of_the_runner() -> None:
     for file, name in ours("components"):
-        assert name.split(".")[0] not in {"deploy", "sandbox", "tests"}, (file, name)
+        assert name.split(".")[0] not in {"workbench", "tests"}, (file, name)
         if name.startswith("vllm_eval"):
             assert ".".join(name.split(".")[:2]) in FROM_RUNNER, (file, name)
 
 
-def test_deploy_knows_no_sandbox_and_neither_knows_the_program() -> None:
-    assert {name.split(".")[0] for _, name in ours("deploy")} == {"deploy"}
-    assert {name.split(".")[0] for _, name in ours("sandbox")} == {"deploy", "sandbox"}
+# What each part of the workbench may import beside itself.
+WORKBENCH = {
+    "toolchain": {"layout", "shell"},
+    "cluster": {"layout", "shell", "toolchain"},
+    "sandbox": {"layout", "shell", "toolchain", "cluster"},
+    "ci": set[str](),
+}
+
+
+def test_the_workbench_has_layers_and_does_not_import_the_program() -> None:
+    folders = {file.parent.name for file in (ROOT / "workbench").glob("*/__init__.py")}
+    assert folders == set(WORKBENCH)
+    for file, name in ours("workbench"):
+        assert name.split(".")[0] == "workbench", (file, name)
+        folder, part = file.parts[1], name.split(".")[1]
+        if folder in WORKBENCH:
+            assert part in WORKBENCH[folder] | {folder}, (file, name)
+        else:
+            assert part in {"layout", "shell"}, (file, name)
 
 
 def test_no_component_imports_another() -> None:

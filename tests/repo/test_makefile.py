@@ -12,11 +12,11 @@ from typing import Final
 
 import pytest
 
-from deploy import context, requests
-from deploy.layout import Layout
-from deploy.shell import wait_for
-from sandbox import ui
 from tests.support.ports import free_port
+from workbench.cluster import context, requests
+from workbench.layout import Layout
+from workbench.sandbox import ui
+from workbench.shell import wait_for
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TARGETS: Final = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -24,8 +24,7 @@ TEXTS: Final = [
     *ROOT.glob("README*.md"),
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / ".github").rglob("*.yml"),
-    *(ROOT / "deploy").glob("*.py"),
-    *(ROOT / "sandbox").glob("*.py"),
+    *(ROOT / "workbench").rglob("*.py"),
 ]
 
 

@@ -9,13 +9,13 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TEXT: Final = (ROOT / "docs/adr/sandbox-size.md").read_text()
-FILES: Final = sorted((ROOT / "sandbox").rglob("*.py"))
+FILES: Final = sorted((ROOT / "workbench/sandbox").rglob("*.py"))
 ROWS: Final = re.findall(r"^\| [^|]+ \| ([^|]+) \| ([\d,]+) \| ([\d,]+) \|$", TEXT, re.MULTILINE)
 
 
 def part(file: Path) -> str:
     """Return the name by which the table knows a file: its own, or its folder's."""
-    return file.relative_to(ROOT / "sandbox").parts[0].removesuffix(".py")
+    return file.relative_to(ROOT / "workbench/sandbox").parts[0].removesuffix(".py")
 
 
 def lines(files: list[Path]) -> int:
@@ -57,7 +57,7 @@ def test_what_holds_instead_holds() -> None:
     longest_file, longest_function = map(
         int, re.findall(r"no file above (\d+) lines, no function above (\d+)", TEXT)[0]
     )
-    for file in [*FILES, *(ROOT / "deploy").rglob("*.py")]:
+    for file in [*FILES, *(ROOT / "workbench").rglob("*.py")]:
         assert lines([file]) <= longest_file, file
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

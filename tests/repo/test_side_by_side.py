@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from deploy.shell import wait_for
 from tests import side_by_side
+from workbench.shell import wait_for
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SCRIPT: Final = """\

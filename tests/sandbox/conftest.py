@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.layout import Layout, cache_dir
-from sandbox.namespace import Namespace
 from tests.support.kernel import NO_NAMESPACES, can_unshare
+from workbench.layout import Layout, cache_dir
+from workbench.sandbox.namespace import Namespace
 
 Program = Callable[[str, str], None]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from deploy import layout
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import wait_for
-from sandbox import doctor, namespace
-from sandbox.namespace import CGROUPS, Namespace
 from tests.support.kernel import needs_namespaces
+from workbench import layout
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import doctor, namespace
+from workbench.sandbox.namespace import CGROUPS, Namespace
+from workbench.shell import wait_for
 
 NAME = f"vllm-eval-test-cgroups-{os.getpid()}"
 
@@ -24,8 +24,8 @@ NAME = f"vllm-eval-test-cgroups-{os.getpid()}"
 SCRIPT = f"""
 import json, sys
 from pathlib import Path
-from deploy.layout import Layout
-from sandbox.namespace import CGROUPS, Namespace
+from workbench.layout import Layout
+from workbench.sandbox.namespace import CGROUPS, Namespace
 
 sandbox = Namespace(Layout(Path(sys.argv[1]), {NAME!r}))
 try:

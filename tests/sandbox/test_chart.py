@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import chart
+from workbench.sandbox import chart
 
 VALUES = {
     "global": {"image": {"repository": "quay.io/argoproj/argocd", "tag": "v9.9.9"}},

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from deploy.layout import REPOSITORY
 from tests.support.kernel import NO_MOUNTS, NO_NAMESPACES, needs_namespaces
+from workbench.layout import REPOSITORY
 
 # What Docker takes from a container's root.
 FORBID = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")

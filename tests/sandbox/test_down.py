@@ -9,15 +9,15 @@ from typing import Final
 
 import pytest
 
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import SandboxError, run, wait_for
-from sandbox import down
-from sandbox.namespace import LOCK, Namespace
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import down
+from workbench.sandbox.namespace import LOCK, Namespace
+from workbench.shell import SandboxError, run, wait_for
 
 UP: Final = """\
 import signal, sys, time
-from deploy.layout import Layout
-from sandbox import steps
+from workbench.layout import Layout
+from workbench.sandbox import steps
 if "deaf" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 steps.STEPS = (("prerequisites", lambda _: None), ("tools", lambda _: time.sleep(300)))
@@ -27,13 +27,13 @@ steps.up(Layout.of_this_clone())
 
 def test_down_needs_no_package_and_no_virtual_environment(sandbox: Namespace) -> None:
     # Without site-packages, as while they are being installed.
-    said = run(["env", "PYTHONNOUSERSITE=1", "python3", "-S", "-m", "sandbox.down", "down"], cwd=REPOSITORY)
+    said = run(["env", "PYTHONNOUSERSITE=1", "python3", "-S", "-m", "workbench.sandbox.down", "down"], cwd=REPOSITORY)
     assert "the sandbox is gone" in said
     assert sandbox.pid() is None
     assert not sandbox.layout.state.exists()
     for target in ("down", "clean"):
         recipe = run(["make", "--dry-run", target, "VENV=/nowhere"], cwd=REPOSITORY)
-        assert f"python3 -m sandbox.down {target}" in recipe
+        assert f"python3 -m workbench.sandbox.down {target}" in recipe
         assert "/nowhere/bin" not in recipe
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.context import Context
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import SandboxError, run, wait_for
-from sandbox import steps
-from sandbox.__main__ import COMMANDS
-from sandbox.namespace import Namespace
 from tests.e2e import conftest
 from tests.sandbox.conftest import Program
+from workbench.cluster.context import Context
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import steps
+from workbench.sandbox.__main__ import COMMANDS
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import SandboxError, run, wait_for
 
 WARNING = {"involvedObject": {"name": "evalchemy-0-x"}, "reason": "Failed", "message": "Failed to pull image"}
 
@@ -135,7 +135,7 @@ def test_status_tells_what_there_is_before_all_is_there(
 def test_who_reads_no_further_gets_no_traceback(sandbox: Namespace) -> None:
     for daemon in ("one", "two"):
         sandbox.daemon(daemon, ["sleep", "60"])
-    script = '"$0" -m sandbox status | head -n 1'
+    script = '"$0" -m workbench.sandbox status | head -n 1'
     done = subprocess.run(
         ["sh", "-c", script, sys.executable], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )

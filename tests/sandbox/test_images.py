@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.layout import Layout, cache_dir
-from deploy.shell import run, wait_for
-from sandbox import images
-from sandbox.namespace import Namespace
 from tests.support.ports import free_port
+from workbench.layout import Layout, cache_dir
+from workbench.sandbox import images
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import run, wait_for
 
 
 def test_a_large_registry_is_begun_anew_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

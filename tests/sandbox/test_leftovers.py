@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.layout import REPOSITORY
-from deploy.shell import CommandError, run
-from sandbox import ci, git, images
-from sandbox.addresses import GIT_PORT, NODE_ADDRESS, REGISTRY
-from sandbox.cluster import write_config
-from sandbox.namespace import Namespace
+from workbench.layout import REPOSITORY
+from workbench.sandbox import ci, git, images
+from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS, REGISTRY
+from workbench.sandbox.cluster import write_config
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import CommandError, run
 
 
 def test_a_key_that_was_cut_short_is_no_key(sandbox: Namespace, tmp_path: Path) -> None:

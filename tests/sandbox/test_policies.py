@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.layout import Layout
-from deploy.shell import CommandError
-from sandbox.cluster import enforce_policies
-from sandbox.namespace import Namespace
+from workbench.layout import Layout
+from workbench.sandbox.cluster import enforce_policies
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import CommandError
 
 
 def test_a_kernel_without_ip_sets_is_told_of(

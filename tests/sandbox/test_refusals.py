@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from deploy import requests, stack
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import SandboxError
-from sandbox import doctor
-from sandbox.__main__ import COMMANDS, main
-from sandbox.namespace import Namespace
-from sandbox.stack import overrides
 from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.ports import free_port, own_address
+from workbench.cluster import requests, stack
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import doctor
+from workbench.sandbox.__main__ import COMMANDS, main
+from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.stack import overrides
+from workbench.shell import SandboxError
 
 
 @pytest.fixture
@@ -143,7 +143,8 @@ def test_folders_on_one_disk_are_added_up(layout: Layout, monkeypatch: pytest.Mo
 @needs_mounts
 def test_a_disk_that_is_nearly_full_is_named_with_what_is_needed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from sandbox import doctor; from deploy.layout import Layout\n"
+        "import sys; from pathlib import Path\n"
+        "from workbench.sandbox import doctor; from workbench.layout import Layout\n"
         "print(doctor.problems(Layout(Path(sys.argv[1]) / 'not/yet', 'test')))"
     )
     shell = f'mount --make-rprivate /; mount -t tmpfs -o size=50m tmpfs {tmp_path}; exec "$@"'

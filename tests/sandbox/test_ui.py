@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import SandboxError, wait_for
-from sandbox import ui
-from sandbox.namespace import Namespace
 from tests.sandbox.conftest import Program
 from tests.support.ports import free_port
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import ui
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import SandboxError, wait_for
 
 INSIDE = 8000
 # Says where every Service's pod is, as the API server would.
@@ -50,7 +50,7 @@ def ports() -> list[int]:
 def running_ui(ports: list[int]) -> Iterator["subprocess.Popen[str]"]:
     """Run `make ui`, ready, and end it whatever happens."""
     # Ctrl-C must reach it also where the tests run in the background, which ignores it.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "sandbox", "ui"]
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "workbench.sandbox", "ui"]
     environment = {**os.environ, "UI_PORTS": ",".join(map(str, ports))}
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:

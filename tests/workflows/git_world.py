@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).parents[2]
-SCRIPT: Final = REPOSITORY / ".github" / "scripts" / "write_back.py"
+SCRIPT: Final = ("-m", "workbench.ci.write_back")
 MANIFEST: Final = "k8s/evalchemy-job.yaml"
 IMAGE: Final = "ghcr.io/acme/vllm-eval-evalchemy"
 PLACEHOLDER: Final = "none"
@@ -65,6 +65,7 @@ class World:
     def __post_init__(self) -> None:
         self.environment = {
             **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
             # No setting of the machine's own may reach Git here.
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
@@ -131,7 +132,7 @@ class World:
     def start(self, clone: Path, commit: str, image_digest: str, *extra: str) -> subprocess.Popen[str]:
         """Start the script as CI does."""
         command = [
-            *(sys.executable, "-W", "error", str(SCRIPT), "--repository", str(clone)),
+            *(sys.executable, "-W", "error", *SCRIPT, "--repository", str(clone)),
             *("--image", IMAGE, "--digest", image_digest, "--commit", commit, "--backoff", "0.02", *extra),
         ]
         return subprocess.Popen(

@@ -13,7 +13,7 @@ from tests.workflows.github_server import NUMBER, TOKEN, GitHubServer
 from tests.workflows.github_server import REPOSITORY as GITHUB_REPOSITORY
 
 DATA: Final = Path(__file__).parent / "data"
-SCRIPTS: Final = REPOSITORY / ".github" / "scripts"
+SCRIPTS: Final = REPOSITORY / "workbench" / "ci"
 MARKER: Final = "<!-- vllm-eval preview -->"
 CONFIG: Final = "eval/evalchemy/configs/eval_config.json"
 JOB: Final = "k8s/evalchemy-job.yaml"
@@ -80,7 +80,7 @@ class PullRequest:
             "GITHUB_TOKEN": TOKEN,
         }
         command = [
-            *(sys.executable, "-W", "error", str(SCRIPTS / "preview_comment.py"), "--stacks", json.dumps(stacks)),
+            *(sys.executable, "-W", "error", "-m", "workbench.ci.preview_comment", "--stacks", json.dumps(stacks)),
             *("--records", str(self.records), "--repository", str(self.clone), "--head", self.head, *extra),
         ]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)

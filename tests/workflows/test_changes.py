@@ -9,7 +9,7 @@ import pytest
 
 from tests.workflows.git_world import REPOSITORY, World
 
-SCRIPT: Final = REPOSITORY / ".github" / "scripts" / "changes.py"
+SCRIPT: Final = REPOSITORY / "workbench" / "ci" / "changes.py"
 
 
 def asked(world: World, clone: Path, base: str) -> str:

@@ -15,17 +15,17 @@ from typing import Final
 import pytest
 import yaml
 
-from sandbox import chart
 from tests.support.engine import environment
 from tests.workflows.git_world import REPOSITORY, World
 from tests.workflows.github_server import github_server
 from tests.workflows.pull_request import SCRIPTS, PullRequest
+from workbench.sandbox import chart
 
 PROGRAM: Final = ("__main__.py", "components", "monitoring", "k8s", "eval", "Pulumi.yaml", "Pulumi.dev.yaml")
 # Prints kubectl's arguments, then holds the server until its standard input ends.
 SERVE: Final = (
     "import json, pathlib, sys\n"
-    "from server_dry_run import api_server\n"
+    "from workbench.ci.server_dry_run import api_server\n"
     "with api_server(pathlib.Path(sys.argv[1])) as kubectl:\n"
     "    print(json.dumps(kubectl), flush=True)\n"
     "    sys.stdin.read()\n"
@@ -54,7 +54,7 @@ def cluster(folder: Path, context: str) -> Iterator[Path]:
     """Run an API server and yield a kubeconfig for it."""
     command = [sys.executable, "-W", "error", "-c", SERVE, str(folder)]
     with subprocess.Popen(
-        command, cwd=SCRIPTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         try:

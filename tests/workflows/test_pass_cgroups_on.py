@@ -107,4 +107,4 @@ def test_each_privileged_container_passes_them_on_before_a_sandbox_is_made_in_it
     assert jobs
     for job in jobs:
         runs = [step.get("run") for step in job["steps"]]
-        assert f".github/scripts/{SCRIPT.name}" in runs[: runs.index("make test")]
+        assert f"workbench/ci/{SCRIPT.name}" in runs[: runs.index("make test")]

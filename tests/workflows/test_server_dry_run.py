@@ -13,7 +13,7 @@ import pytest
 
 from tests.workflows.git_world import JOB, MANIFEST, REPOSITORY, World, digest
 
-SCRIPT: Final = REPOSITORY / ".github" / "scripts" / "server_dry_run.py"
+SCRIPT: Final = REPOSITORY / "workbench" / "ci" / "server_dry_run.py"
 SHIPPED: Final = (REPOSITORY / MANIFEST).read_text(encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.workflows.git_world import REPOSITORY
 from tests.workflows.github_server import REPOSITORY as GITHUB_REPOSITORY
 from tests.workflows.github_server import TOKEN, GitHubServer, github_server
 from tests.workflows.pull_request import SCRIPTS
@@ -13,8 +14,8 @@ from tests.workflows.pull_request import SCRIPTS
 
 def start_workflow(server: GitHubServer, *words: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": "", "GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": GITHUB_REPOSITORY, "GITHUB_TOKEN": TOKEN}
-    command = [sys.executable, "-W", "error", str(SCRIPTS / "start_workflow.py"), *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-W", "error", "-m", "workbench.ci.start_workflow", *words]
+    return subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
 def test_deployment_is_started_after_a_write_back() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflows.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, SCRIPT, World, digest
+from tests.workflows.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, REPOSITORY, World, digest
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_another_yq_is_refused_by_name(world: World, tmp_path: Path) -> None:
 def test_commit_that_looks_like_a_number_stays_a_string(commit: str) -> None:
     unquoted = JOB.replace(f'"{PLACEHOLDER}"', "fresh")
     program = (
-        "import sys, job_manifest as m\n"
+        "import sys; from workbench.ci import job_manifest as m\n"
         "new = m.replace(sys.stdin.read(), m.Recorded(sys.argv[1], sys.argv[2]))\n"
         "assert m.read(new) == m.Recorded(sys.argv[1], sys.argv[2]), new\n"
         "print(new)"
     )
     command = [sys.executable, "-c", program, commit, f"{IMAGE}:latest@{digest('a')}"]
-    done = subprocess.run(command, input=unquoted, cwd=SCRIPT.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=unquoted, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     annotations = yaml.safe_load(done.stdout)["spec"]["template"]["metadata"]["annotations"]
     assert annotations["git-commit"] == commit
