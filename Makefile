@@ -70,7 +70,7 @@ test-unit: venv tools
 	@$(PYTHON) tests/side_by_side.py
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
-	@$(PYTHON) -m pytest -q -m slow tests/components
+	@$(PYTHON) -m pytest -q -m slow tests/integration/components
 
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends; KIND=name is a cluster of kind's
 	@$(PYTHON) -m pytest -m e2e --durations=8 tests/e2e
@@ -91,10 +91,10 @@ bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false 
 	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_statistics --years 20
 
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
-	@$(PYTHON) -m pytest -q -s -m bench tests/components/test_bench_preview.py
+	@$(PYTHON) -m pytest -q -s -m bench tests/bench/test_bench_preview.py
 
 bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
-	@$(PYTHON) -m pytest -q -s -m bench tests/monitoring
+	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
 lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .

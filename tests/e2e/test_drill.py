@@ -16,7 +16,7 @@ from monitoring.recording import REFERENCE
 from tests.e2e import gitops
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import Notification, Receiver
-from tests.monitoring.support.queries import alert_queries, panel_queries, rule_queries
+from tests.support.monitoring.queries import alert_queries, panel_queries, rule_queries
 from workbench.cluster import evaluation, report
 from workbench.cluster.kubectl import kubectl, query
 from workbench.cluster.report import Score
