@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-browser pictures test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ check: venv lint test-unit  ## lint, types and the tests that need no cluster
 
 test-unit: venv tools
 	@$(PYTHON) tests/side_by_side.py
+
+test-browser: venv  ## the report in a headless Chromium, which must be installed (apt-get install chromium chromium-driver)
+	@$(PYTHON) -m pytest -q -s -m browser tests/browser
+
+pictures: venv  ## take the pictures of the documentation anew, in that Chromium
+	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.browser.pictures
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
 	@$(PYTHON) -m pytest -q -m slow tests/integration/components

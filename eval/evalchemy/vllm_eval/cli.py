@@ -88,6 +88,12 @@ def _reading_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     report.add_argument("--run", help="this run instead of the last one")
     report.add_argument("--task", help="only this task")
     report.add_argument("--wrong", type=int, default=10, metavar="N", help="wrong answers to show of each task")
+    report.add_argument(
+        "--html", metavar="FILE", help="write one run's page for a browser instead; - is standard output"
+    )
+    report.add_argument(
+        "--against", metavar="RUN", help="show the page's answers beside this run's, not the baseline's"
+    )
 
     compare = subparsers.add_parser("compare", help="compare a run with its baseline or with another run")
     compare.set_defaults(command=commands.compare)

@@ -1,8 +1,10 @@
 """What each command does, between the command line and the parts."""
 
 import argparse
+import logging
 import os
 import sys
+from pathlib import Path
 
 from vllm_eval import baseline
 from vllm_eval import report as tables
@@ -10,6 +12,7 @@ from vllm_eval.config import load_config
 from vllm_eval.errors import RegressionError, SettingsError
 from vllm_eval.gateway import Gateway
 from vllm_eval.models import parse_models, select_model
+from vllm_eval.pages.run_page import render_run
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.runner import Runner
@@ -18,6 +21,8 @@ from vllm_eval.settings import RunSettings, load_settings
 from vllm_eval.storage import open_storage
 from vllm_eval.tasks import load_tasks
 from vllm_eval.trial import try_tasks
+
+log = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace, redactor: Redactor) -> int:
@@ -43,9 +48,15 @@ def run(options: argparse.Namespace, redactor: Redactor) -> int:
 
 
 def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
-    """Show scores and wrong answers of a results folder."""
+    """Show scores and wrong answers of a results folder, or write the page of one run."""
     settings = load_settings(os.environ, vars(options))
     store = ResultStore(open_storage(settings.results))
+    if options.html is not None:
+        return _write_page(options, settings, store)
+    if options.against is not None:
+        raise SettingsError(
+            "--against belongs to the page: add --html FILE; tables are compared by `vllm-eval compare`"
+        )
     names = [options.model] if options.model else store.models(settings.stack)
     if not names:
         raise SettingsError(_nothing(settings, store))
@@ -55,6 +66,22 @@ def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
         for task in chosen.tasks:
             if options.task in {None, task}:
                 _write(tables.wrong_answers(task, store.samples(chosen, task), options.wrong))
+    return 0
+
+
+def _write_page(options: argparse.Namespace, settings: RunSettings, store: ResultStore) -> int:
+    name = _only_model(store, settings, options.model)
+    chosen = _choose(store, settings, name, options.run)
+    against = _choose(store, settings, name, options.against) if options.against is not None else None
+    content = render_run(store, ended_runs(store.runs(settings.stack, name)), chosen, against)
+    if options.html == "-":
+        sys.stdout.buffer.write(content)
+        return 0
+    try:
+        Path(options.html).write_bytes(content)
+    except OSError as error:
+        raise SettingsError(f"--html {options.html!r} cannot be written: {error.strerror}") from None
+    log.info("%s: run %s of %s, %.1f MB", options.html, chosen.run_id, name, len(content) / 1e6)
     return 0
 
 

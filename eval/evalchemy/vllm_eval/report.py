@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isclose, sqrt
 
 from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
-from vllm_eval.stats import wilson_interval
+from vllm_eval.stats import Interval, wilson_interval
 
 CELL = 40
 
@@ -61,20 +61,24 @@ def _score(task: TaskResult) -> str:
 
 
 def _interval(task: TaskResult) -> str:
-    """Return Wilson's interval where the score is a share of independent items that are right or wrong, else a dash.
+    interval = interval_of(task)
+    return f"{interval.low:.3f} .. {interval.high:.3f}" if interval is not None else "-"
+
+
+def interval_of(task: TaskResult) -> Interval | None:
+    """Return Wilson's 95 % interval where the score is a share of independent items that are right or wrong, else None.
 
     Elsewhere its width would be wrong: parts of a right answer, items that share a passage.
     """
     if task.score is None or task.samples < 2:
-        return "-"
+        return None
     right = round(task.score * task.samples)
     if not isclose(right / task.samples, task.score, abs_tol=1e-9):
-        return "-"
+        return None
     binomial = sqrt(task.score * (1 - task.score) / (task.samples - 1))
     if task.stderr is not None and not isclose(task.stderr, binomial, rel_tol=1e-6, abs_tol=1e-9):
-        return "-"
-    interval = wilson_interval(right, task.samples)
-    return f"{interval.low:.3f} .. {interval.high:.3f}"
+        return None
+    return wilson_interval(right, task.samples)
 
 
 def _known(value: int | None) -> str:

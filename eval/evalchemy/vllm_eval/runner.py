@@ -21,6 +21,7 @@ from vllm_eval.gateway import Gateway
 from vllm_eval.judge import error_of, failed
 from vllm_eval.lock import run_lock
 from vllm_eval.models import Selection
+from vllm_eval.pages.write import write_pages
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.retention import apply_retention
@@ -90,12 +91,16 @@ class Runner:
             runs = ended_runs(self._store.runs(run.stack, self._model.name))
             compared = compare_run(self._store, runs, unchanged, rule)
             self._store.save(compared)
-            return self._publish(compared, None)
+            outcome = self._publish(compared, None)
+            write_pages(self._store, compared)
+            return outcome
         run = self._resume(run)
         self._store.save(run)
         run, error = self._evaluate(run, enabled, rule)
         apply_retention(self._store, run, rule, self._settings)
-        return self._publish(run, error)
+        outcome = self._publish(run, error)
+        write_pages(self._store, run)
+        return outcome
 
     def _begin(self) -> RunResult:
         settings = self._settings

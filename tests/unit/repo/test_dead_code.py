@@ -15,6 +15,8 @@ CALLED_BY_OTHERS: Final = re.compile(
     r"|do_(GET|HEAD|POST|PUT|DELETE|PATCH)|log_message|server_bind"  # http.server
     r"|[A-Z]\w+"  # gRPC
     r"|new_resource|register_resource_hook"  # Pulumi
+    r"|handle_data|handle_starttag"  # html.parser
+    r"|to_svg|validate_series"  # leather
 )
 
 

@@ -1,0 +1,129 @@
+"""What a run's page shows of each task, worked out from the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vllm_eval.baseline import BaselineRule
+from vllm_eval.pages import charts, items
+from vllm_eval.report import interval_of
+from vllm_eval.results import ResultStore, RunResult, TaskResult, rfc3339
+from vllm_eval.stats import Interval
+
+# A sign and a word for each verdict: colour alone tells nothing to one man in twelve.
+SIGNS = {"worse": "▼", "better": "▲", "same": "=", "inconclusive": "?", "no_baseline": "○", "failed": "✕"}
+_SENTENCES = {
+    "worse": "{task} became worse: {score} against {mean} of the baseline",
+    "better": "{task} became better: {score} against {mean} of the baseline",
+    "same": "{task} shows no sign of a drop: {score} against {mean} of the baseline",
+    "inconclusive": "{task} cannot be told from chance: {score} against {mean} of the baseline",
+    "no_baseline": "{task} has {score}, and nothing to compare it with",
+}
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task of a run, ready to be shown.
+
+    ``other`` is the run beside which its items are shown, None if there is
+    none. ``packed`` is None where no single answers are stored.
+    """
+
+    name: str
+    result: TaskResult
+    verdict: str
+    sentence: str
+    interval: Interval | None
+    bar: str
+    history: str
+    marks: tuple[tuple[str, str], ...]
+    counts: items.Counts | None
+    packed: str | None
+    other: RunResult | None
+    baseline_runs: int
+
+    @property
+    def sign(self) -> str:
+        """The verdict's sign."""
+        return SIGNS[self.verdict]
+
+
+def task_view(
+    store: ResultStore, runs: Sequence[RunResult], run: RunResult, result: TaskResult, against: RunResult | None
+) -> TaskView:
+    """Build the view of one task.
+
+    Parameters
+    ----------
+    runs
+        The model's ended runs by start.
+    against
+        The run beside which items are shown; None: the first of the baseline.
+    """
+    found = result.comparison
+    baseline = _baseline(runs, run, result)
+    other = against if against is not None else (baseline[0] if baseline else None)
+    samples = store.samples(run, result.task)
+    others = store.samples(other, result.task) if other is not None else None
+    values = [each for item in baseline if (each := store.item_values(item, result.task)) is not None]
+    table, counts = items.rows(samples, others, values) if samples is not None else (None, None)
+    points = _points(runs, run, result.task)
+    mean = found.baseline_mean if found is not None else None
+    interval = interval_of(result)
+    return TaskView(
+        name=result.task,
+        result=result,
+        verdict="failed" if not result.good else found.verdict if found is not None else "no_baseline",
+        sentence=_sentence(result),
+        interval=interval,
+        bar=charts.interval_bar(result.score, interval, mean),
+        history=charts.history(points, mean, f"history of {result.task}, {len(points)} runs") if points else "",
+        marks=tuple(charts.marks_of(points).items()),
+        counts=counts,
+        packed=items.packed(table) if table is not None else None,
+        other=other if others is not None else None,
+        baseline_runs=len(values),
+    )
+
+
+def _baseline(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> list[RunResult]:
+    """Return the runs that the score was compared with, the first of them first."""
+    if result.comparison is None or result.comparison.baseline_run is None:
+        return []
+    chosen = BaselineRule(accepted=result.comparison.baseline_run, series=1).choose(runs, result)
+    before = [item for item in chosen if item.started < run.started and item.run_id != run.run_id]
+    return before or [item for item in chosen[:1] if item.run_id == run.run_id]
+
+
+def _sentence(result: TaskResult) -> str:
+    if not result.good:
+        return f"{result.task} has no score: {'; '.join(result.problems) or 'it did not end'}"
+    found = result.comparison
+    verdict = found.verdict if found is not None else "no_baseline"
+    mean = found.baseline_mean if found is not None else None
+    return _SENTENCES[verdict].format(
+        task=result.task,
+        score=f"{result.score:.3f}" if result.score is not None else "no score",
+        mean=f"{mean:.3f}" if mean is not None else "none",
+    )
+
+
+def _points(runs: Sequence[RunResult], run: RunResult, task: str) -> list[charts.Point]:
+    points = []
+    for item in runs:
+        result = item.tasks.get(task)
+        if result is None or result.score is None:
+            continue
+        interval = interval_of(result)
+        spread = f", 95 % interval {interval.low:.3f} to {interval.high:.3f}" if interval is not None else ""
+        when = rfc3339(item.started)
+        points.append(
+            charts.Point(
+                when=when[5:10],
+                tag=item.model["tag"],
+                score=result.score,
+                interval=interval,
+                title=f"{when}  {item.model['tag']}: {result.score:.3f}{spread}, run {item.run_id}",
+                chosen=item.run_id == run.run_id,
+            )
+        )
+    return points
