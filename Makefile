@@ -58,7 +58,7 @@ preview: venv  ## show what an update would change: STACK=local is the sandbox's
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(SANDBOX) shell
 
-ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine until Ctrl-C (UI_PORTS=…)
+ui: venv  ## show scores, reports, alerts and Argo CD's state in a browser until Ctrl-C (UI_PORTS=…)
 	@$(SANDBOX) ui
 
 test:  ## within an hour from cold: lint and types, then the end-to-end suite on a sandbox of its own, beside it the unit tests

@@ -21,7 +21,7 @@ Next:
   make status                    processes, pods, scores
   make logs                      the evaluation's last lines
   make preview STACK=local       what `pulumi up` would change
-  make ui                        Argo CD, Prometheus and Alertmanager in a browser
+  make ui                        scores, reports and alerts in a browser
   make shell                     then e.g. `kubectl -n vllm-eval get jobs,pods` or `pulumi preview`
   edit eval/ and `make up`       builds the image, and Argo CD runs the Job again
   make down                      ends the sandbox and leaves the machine as it was"""
@@ -90,8 +90,8 @@ def shell(layout: Layout) -> int:
 
 
 def forward(layout: Layout) -> int:
-    """Show Argo CD, Prometheus and Alertmanager on this machine until Ctrl-C."""
-    ui.serve(Namespace(layout), ui.chosen(os.environ))
+    """Show the sandbox's page and its APIs on this machine until Ctrl-C."""
+    ui.serve(Namespace(layout), *ui.chosen(os.environ))
     return 0
 
 

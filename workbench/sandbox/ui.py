@@ -1,4 +1,4 @@
-"""Argo CD, Prometheus and Alertmanager of the sandbox on loopback ports of this machine, as long as it runs.
+"""A page of the sandbox, and the APIs of Argo CD, Prometheus and Alertmanager, on loopback ports as long as it runs.
 
 The listening sockets are the machine's own. For each connection a thread enters
 the sandbox's network for as long as it takes to open one there: no process is
@@ -11,13 +11,14 @@ import ctypes
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from workbench.cluster.kubectl import kubectl
+from workbench.sandbox import door
 from workbench.sandbox.namespace import Namespace
 from workbench.shell import SandboxError, say
 
@@ -26,8 +27,25 @@ PASSWORD: Final = "kubectl -n argocd get secret argocd-initial-admin-secret -o j
 
 
 @dataclass(frozen=True)
+class Door:
+    """The page that people open first, and its port of this machine."""
+
+    title: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What to type into a browser."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+@dataclass(frozen=True)
 class Page:
-    """A Service of the sandbox, and the port of this machine that leads to it."""
+    """A Service of the sandbox, and the port of this machine that leads to it.
+
+    The sandbox builds these programs from Go modules, which hold no web pages: each is an API. ``path`` is one of its
+    paths that says something.
+    """
 
     title: str
     scheme: str
@@ -35,22 +53,31 @@ class Page:
     service: str
     port_name: str
     port: int
+    path: str
 
     @property
     def url(self) -> str:
-        """What to type into a browser."""
+        """The address of its API."""
         return f"{self.scheme}://{LOOPBACK}:{self.port}"
 
+    @property
+    def example(self) -> str:
+        """A command that asks it something."""
+        return f"curl -s{'k' if self.scheme == 'https' else ''} '{self.url}{self.path}'"
 
+
+DOOR: Final = Door("the sandbox", 8000)
 PAGES: Final = (
-    Page("Argo CD", "https", "argocd", "argocd-server", "https", 8080),
-    Page("Prometheus", "http", "monitoring", "prometheus-operated", "web", 9090),
-    Page("Alertmanager", "http", "monitoring", "alertmanager-operated", "web", 9093),
-)
+    Page("Argo CD", "https", "argocd", "argocd-server", "https", 8080, "/api/version"),
+    Page("Prometheus", "http", "monitoring", "prometheus-operated", "web", 9090,
+         "/api/v1/query?query=vllm_eval_exact_match"),
+    Page("Alertmanager", "http", "monitoring", "alertmanager-operated", "web", 9093, "/api/v2/alerts"),
+)  # fmt: skip
+EXAMPLE: Final = "UI_PORTS=18000,18080,19090,19093"
 
 
-def chosen(environment: Mapping[str, str]) -> tuple[Page, ...]:
-    """Return the pages, on the ports that UI_PORTS names.
+def chosen(environment: Mapping[str, str]) -> tuple[Door, tuple[Page, ...]]:
+    """Return the first page and the APIs, on the ports that UI_PORTS names.
 
     Raises
     ------
@@ -59,33 +86,38 @@ def chosen(environment: Mapping[str, str]) -> tuple[Page, ...]:
     """
     given = environment.get("UI_PORTS")
     if not given:
-        return PAGES
-    ports = {int(each) for each in given.split(",") if each.isdigit() and 0 < int(each) < 65536}
-    if len(ports) != len(PAGES) or len(given.split(",")) != len(PAGES):
-        titles = ", ".join(page.title for page in PAGES)
-        raise SandboxError(f"UI_PORTS is {given!r}: name a port each for {titles}, such as UI_PORTS=18080,19090,19093")
-    return tuple(replace(page, port=int(port)) for page, port in zip(PAGES, given.split(","), strict=True))
+        return DOOR, PAGES
+    words = given.split(",")
+    ports = {int(each) for each in words if each.isdecimal() and each.isascii() and 0 < int(each) < 65536}
+    if len(ports) != len(PAGES) + 1 or len(words) != len(PAGES) + 1:
+        titles = ", ".join(page.title for page in (DOOR, *PAGES))
+        raise SandboxError(f"UI_PORTS is {given!r}: name a port each for {titles}, such as {EXAMPLE}")
+    pages = (replace(page, port=int(port)) for page, port in zip(PAGES, words[1:], strict=True))
+    return replace(DOOR, port=int(words[0])), tuple(pages)
 
 
-def serve(namespace: Namespace, pages: tuple[Page, ...]) -> None:
-    """Forward every page until Ctrl-C.
+def serve(namespace: Namespace, first: Door, pages: tuple[Page, ...]) -> None:
+    """Serve the first page and forward every API until Ctrl-C.
 
     Raises
     ------
     SandboxError
-        When there is no sandbox, or one of the ports is taken: then nothing is forwarded.
+        When there is no sandbox, or one of the ports is taken: then nothing is served.
     """
     namespace.command([])  # says so when there is no sandbox
     with contextlib.ExitStack() as stack:
-        listeners = _listen(pages, stack)
+        listeners = _listen((first, *pages), stack)
+        stack.callback(door.serve(listeners[0], namespace, pages).shutdown)
+        say(f"open {first.url} in a browser: scores, reports, alerts, Argo CD's state")
+        say("\nand these are APIs; the sandbox's builds of them have no pages:")
         for page in pages:
-            say(f"{page.title:<14}{page.url}")
-        say(f'user admin of Argo CD; its password:\n  make -s shell <<< "{PASSWORD}"\nCtrl-C ends this')
+            say(f"  {page.title:<14}{page.example}")
+        say(f'\nuser admin of Argo CD; its password:\n  make -s shell <<< "{PASSWORD}"\nCtrl-C ends this')
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_forward(namespace, dict(zip(pages, listeners, strict=True))))
+            asyncio.run(_forward(namespace, dict(zip(pages, listeners[1:], strict=True))))
 
 
-def _listen(pages: tuple[Page, ...], stack: contextlib.ExitStack) -> list[socket.socket]:
+def _listen(pages: Sequence[Door | Page], stack: contextlib.ExitStack) -> list[socket.socket]:
     listeners, taken = [], []
     for page in pages:
         listener = stack.enter_context(socket.socket())
@@ -98,9 +130,9 @@ def _listen(pages: tuple[Page, ...], stack: contextlib.ExitStack) -> list[socket
         listeners.append(listener)
     if taken:
         raise SandboxError(
-            "nothing is forwarded, since other programs have these ports of 127.0.0.1:\n"
+            "nothing is served, since other programs have these ports of 127.0.0.1:\n"
             + "\n".join(taken)
-            + "\nEnd those (`ss -ltnp` shows them), or choose: make ui UI_PORTS=18080,19090,19093"
+            + f"\nEnd those (`ss -ltnp` shows them), or choose: make ui {EXAMPLE}"
         )
     return listeners
 

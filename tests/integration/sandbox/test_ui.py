@@ -43,7 +43,8 @@ def served(sandbox: Namespace, program: Program, tmp_path: Path) -> Namespace:
 
 @pytest.fixture
 def ports() -> list[int]:
-    return [free_port() for _ in ui.PAGES]
+    """The first page's, then those of the APIs."""
+    return [free_port() for _ in (ui.DOOR, *ui.PAGES)]
 
 
 @contextmanager
@@ -61,9 +62,9 @@ def running_ui(ports: list[int]) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def get(port: int) -> bytes:
+def get(port: int, path: str = "/hello") -> bytes:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", "/hello")
+    connection.request("GET", path)
     body = connection.getresponse().read()
     connection.close()
     return body
@@ -77,14 +78,16 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: li
     with pytest.raises(ConnectionRefusedError):
         get(INSIDE)  # it listens inside alone
     with running_ui(ports) as process:
-        bodies = {get(port) for port in ports[1:] * 3}
+        bodies = {get(port) for port in ports[2:] * 3}
         assert bodies == {b"seen\n" * 100_000}
+        # The first page says what it cannot have: this kubectl knows no score.
+        assert b"<title>vllm-eval: the sandbox</title>" in get(ports[0], "/")
         # Argo CD's port has nobody behind it: the connection ends, and the others stay.
         with pytest.raises((ConnectionError, http.client.HTTPException)):
-            get(ports[0])
-        assert get(ports[1])
+            get(ports[1])
+        assert get(ports[2])
         assert children(process.pid) == ""
-        with socket.create_connection(("127.0.0.1", ports[2])) as idle:  # as a browser keeps one open
+        with socket.create_connection(("127.0.0.1", ports[3])) as idle:  # as a browser keeps one open
             idle.send(b"GET /hello HTTP/1.1\r\n")
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=60)
@@ -104,7 +107,7 @@ def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace,
     idle = len(ports) + 2  # asyncio wakes itself by a pair
     with running_ui(ports) as process:
         wait_for("the loop", lambda: sockets(process.pid) == idle, seconds=60)
-        with socket.create_connection(("127.0.0.1", ports[1])) as client:
+        with socket.create_connection(("127.0.0.1", ports[2])) as client:
             client.send(b"GET /hello HTTP/1.1\r\n")  # and the server waits for the rest
             wait_for("both halves", lambda: sockets(process.pid) == idle + 2, seconds=60)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, no farewell
@@ -118,12 +121,12 @@ def namespaces_of(pid: int) -> set[Path]:
 
 def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[int]) -> None:
     with running_ui(ports) as process:
-        assert get(ports[1])
+        assert get(ports[2])
         network = Path(f"/proc/{served.pid()}/ns/net").readlink()
         served.stop()
         wait_for("its end here", lambda: network not in namespaces_of(process.pid), seconds=60)
         with pytest.raises((ConnectionError, http.client.HTTPException)):
-            get(ports[1])
+            get(ports[2])
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -134,20 +137,22 @@ def test_a_taken_port_is_one_error_before_anything_is_forwarded(
     sandbox: Namespace, ports: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UI_PORTS", ",".join(map(str, ports)))
-    with socket.create_server(("127.0.0.1", ports[2])), pytest.raises(SandboxError) as error:
-        ui.serve(sandbox, ui.chosen(os.environ))
-    assert f"port {ports[2]} for Alertmanager: Address already in use" in str(error.value)
-    assert "make ui UI_PORTS=18080,19090,19093" in str(error.value)
+    with socket.create_server(("127.0.0.1", ports[3])), pytest.raises(SandboxError) as error:
+        ui.serve(sandbox, *ui.chosen(os.environ))
+    assert f"port {ports[3]} for Alertmanager: Address already in use" in str(error.value)
+    assert "make ui UI_PORTS=18000,18080,19090,19093" in str(error.value)
     for port in ports:  # free again: nothing was begun
         socket.create_server(("127.0.0.1", port)).close()
 
 
-@pytest.mark.parametrize("given", ["8080", "1,2,x", "1,2,99999", "1,1,2", "1,2,3,4", ","])
+@pytest.mark.parametrize("given", ["8080", "1,2,3", "1,2,3,x", "1,2,3,99999", "1,1,2,3", "1,2,3,4,5", "1,2,3,²", ","])
 def test_ports_that_are_none_are_refused(given: str) -> None:
-    with pytest.raises(SandboxError, match=f"UI_PORTS is '{given}': name a port each for Argo CD, Prometheus"):
+    with pytest.raises(
+        SandboxError, match=f"UI_PORTS is '{given}': name a port each for the sandbox, Argo CD, Prometheus"
+    ):
         ui.chosen({"UI_PORTS": given})
 
 
 def test_without_a_sandbox_it_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="type `make up` first"):
-        ui.serve(Namespace(Layout(tmp_path, "test")), ui.PAGES)
+        ui.serve(Namespace(Layout(tmp_path, "test")), ui.DOOR, ui.PAGES)

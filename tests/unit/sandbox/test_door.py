@@ -1,0 +1,70 @@
+"""The first page of `make ui`: what it shows, and what it does not give away."""
+
+import http.client
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.sandbox_door import ALERT, Answering, open_door
+
+
+def get(url: str, path: str, host: str | None = None) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection.request("GET", path, headers={"Host": host} if host else {})
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, body
+
+
+def test_it_shows_scores_alerts_and_the_application_and_leads_to_the_reports(tmp_path: Path) -> None:
+    with open_door(Answering(tmp_path).with_reports()) as url:
+        status, page = get(url, "/")
+        assert status == 200
+        for text in ("1 alert firing: EvaluationRegression", "0.634", "✓ Synced", "✓ Healthy", "4f1d2c9a7be0"):
+            assert text in page, text
+        (last,) = [line for line in page.splitlines() if "last run" in line]
+        path = last.split('href="')[1].split('"')[0]
+        assert "custom_task_1 became worse" in get(url, path)[1]
+        assert "org/small-model" in get(url, "/results/index.html")[1]
+
+
+def test_what_cannot_be_had_is_said_in_its_place_and_the_rest_stays(tmp_path: Path) -> None:
+    away: dict[str, str | None] = {"/api/v2/alerts": None, "pvc": "", "applications.argoproj.io": "not JSON"}
+    with open_door(Answering(tmp_path, away)) as url:
+        status, page = get(url, "/")
+    assert status == 200
+    assert "Alertmanager does not answer: the server is away" in page
+    assert "the claim vllm-eval-results has no volume yet" in page
+    assert "0.634" in page
+
+
+def test_text_of_the_cluster_is_no_markup(tmp_path: Path) -> None:
+    summary = "<script>alert(1)</script>"
+    hostile = [{**ALERT, "labels": {"alertname": summary}, "annotations": {"summary": summary}}]
+    with open_door(Answering(tmp_path, {"/api/v2/alerts": json.dumps(hostile)})) as url:
+        assert "<script" not in get(url, "/")[1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/results/../../secret.html", "/results/%2e%2e/%2e%2e/secret.html", "/results//etc/passwd", "/results/",
+        "/results/pages/local/org%252Fsmall-model.json", "/results/%00.html", "/other",
+    ],
+)  # fmt: skip
+def test_it_gives_reports_and_nothing_else(tmp_path: Path, path: str) -> None:
+    namespace = Answering(tmp_path).with_reports()
+    (namespace.layout.state / "secret.html").write_text("secret")
+    (namespace.layout.state / "volumes/secret.html").write_text("secret")
+    with open_door(namespace) as url:
+        status, page = get(url, path)
+    assert status in {404, 503}
+    assert "secret" not in page
+
+
+def test_a_name_of_another_site_is_refused(tmp_path: Path) -> None:
+    with open_door(Answering(tmp_path)) as url:
+        assert get(url, "/", host="attacker.example:8000")[0] == 403

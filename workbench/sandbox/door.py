@@ -1,0 +1,192 @@
+"""The first page of `make ui`: what the sandbox has come to, the reports of its runs, and what to type for more.
+
+Each request asks the cluster anew. What cannot be had yet is said in its place,
+so that the page helps most when something is broken.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from workbench.cluster import report
+from workbench.cluster.kubectl import kubectl, service_proxy
+from workbench.layout import REPOSITORY
+from workbench.sandbox import stack
+from workbench.sandbox.monitoring import ALERTMANAGER
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import SandboxError
+
+# One look for all pages: the reports' own.
+STYLE: Final = REPOSITORY / "eval/evalchemy/vllm_eval/pages/page.css"
+CLAIM: Final = "vllm-eval-results"
+SIGNS: Final = {"Synced": "✓", "Healthy": "✓", "Succeeded": "✓", "Progressing": "…", "Running": "…"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page: what was found, or why nothing was."""
+
+    found: Any
+    missing: str
+
+
+def scores(namespace: Namespace) -> list[report.Score]:
+    """Return the scores that Prometheus has."""
+    return report.scores(namespace, stack.NAME)
+
+
+def alerts(namespace: Namespace) -> list[dict[str, str]]:
+    """Return the alerts that Alertmanager holds active, oldest first."""
+    listed = json.loads(service_proxy(namespace, ALERTMANAGER, "/api/v2/alerts", active="true"))
+    shown = [
+        {
+            "name": each["labels"].get("alertname", ""),
+            "since": each["startsAt"][:19],
+            "summary": each["annotations"].get("summary", ""),
+            "labels": ", ".join(
+                f"{key}={each['labels'][key]}" for key in ("model", "model_tag", "task") if key in each["labels"]
+            ),
+        }
+        for each in listed
+    ]
+    return sorted(shown, key=lambda each: each["since"])
+
+
+def application(namespace: Namespace) -> dict[str, str]:
+    """Return what Argo CD says of the Application."""
+    name = ("-n", "argocd", "get", "applications.argoproj.io", "vllm-evalchemy-job", "-o", "json")
+    status = json.loads(kubectl(namespace, *name)).get("status", {})
+    return {
+        "sync": status.get("sync", {}).get("status", "Unknown"),
+        "health": status.get("health", {}).get("status", "Unknown"),
+        "revision": status.get("sync", {}).get("revision", "")[:12],
+        "message": status.get("operationState", {}).get("message", ""),
+    }
+
+
+def results(namespace: Namespace) -> Path:
+    """Return the folder on this machine that holds the results claim.
+
+    Raises
+    ------
+    SandboxError
+        The claim has no volume yet.
+    """
+    name = kubectl(namespace, "-n", "vllm-eval", "get", "pvc", CLAIM, "-o", "jsonpath={.spec.volumeName}")
+    if not name:
+        raise SandboxError(f"the claim {CLAIM} has no volume yet")
+    return namespace.layout.state / "volumes" / name
+
+
+def reports(namespace: Namespace) -> dict[str, object]:
+    """Return whether there is an index of reports, and the newest report of each model."""
+    folder = results(namespace)
+    newest: list[dict[str, object]] = []
+    for file in sorted(folder.glob("pages/*/*.json")):
+        lines = [line for line in json.loads(file.read_text()) if line["page"]]
+        newest += lines[:1]
+    if not (folder / "index.html").is_file():
+        raise SandboxError("no run has ended yet; a run writes its report at its end")
+    return {"newest": newest}
+
+
+def render(namespace: Namespace, addresses: Sequence[object]) -> bytes:
+    """Return the page."""
+    parts: dict[str, Callable[[], object]] = {
+        each.__name__: partial(each, namespace) for each in (scores, alerts, application, reports)
+    }
+    with ThreadPoolExecutor(len(parts)) as pool:
+        found = dict(zip(parts, pool.map(_part, parts.values()), strict=True))
+    style = STYLE.read_text(encoding="utf-8")
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    text = environment.get_template("door.html").render(
+        style=Markup(style),  # noqa: S704 - our own file
+        hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        parts=found,
+        signs=SIGNS,
+        addresses=addresses,
+    )
+    return text.encode("utf-8", "replace")
+
+
+def _part(look: Callable[[], object]) -> Part:
+    try:
+        return Part(look(), "")
+    except (SandboxError, ValueError, KeyError, OSError) as error:
+        return Part(None, str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
+
+
+def serve(listener: socket.socket, namespace: Namespace, addresses: Sequence[object]) -> ThreadingHTTPServer:
+    """Serve the page and the reports on a listening socket, in threads that end with the program."""
+    server = ThreadingHTTPServer(
+        listener.getsockname()[:2], partial(_Handler, namespace, addresses), bind_and_activate=False
+    )
+    server.daemon_threads = True
+    server.socket.close()
+    server.socket = listener
+    threading.Thread(target=server.serve_forever, name="door", daemon=True).start()
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, namespace: Namespace, addresses: Sequence[object], *connection: Any) -> None:  # noqa: ANN401
+        self._namespace, self._addresses = namespace, addresses
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        """Answer with the page or with a report."""
+        host = self.headers.get("Host", "").rpartition(":")[0]
+        if host not in {"127.0.0.1", "localhost"}:
+            # A page of another site, whose name leads to this machine, may not read the answers.
+            self._say(HTTPStatus.FORBIDDEN, "only as 127.0.0.1 or localhost")
+            return
+        path = urlsplit(self.path).path
+        if path == "/":
+            self._send(HTTPStatus.OK, render(self._namespace, self._addresses))
+        elif path.startswith("/results/"):
+            self._report(unquote(path.removeprefix("/results/")))
+        else:
+            self._say(HTTPStatus.NOT_FOUND, "there is no such page; the first one is /")
+
+    def _report(self, name: str) -> None:
+        try:
+            folder = results(self._namespace).resolve()
+            file = (folder / name).resolve()
+            inside = file.is_relative_to(folder) and file.suffix == ".html" and file.is_file()
+            content = file.read_bytes() if inside else None
+        except (SandboxError, OSError, ValueError) as error:
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            return
+        if content is None:
+            self._say(HTTPStatus.NOT_FOUND, "there is no such report; /results/index.html leads to all of them")
+        else:
+            self._send(HTTPStatus.OK, content)
+
+    def _say(self, status: HTTPStatus, text: str) -> None:
+        self._send(status, f"<!doctype html><title>{status.phrase}</title><p>{html.escape(text)}</p>".encode())
+
+    def _send(self, status: HTTPStatus, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing: the terminal shows the addresses."""
