@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-browser pictures test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,11 +69,15 @@ check: venv lint test-unit  ## lint, types and the tests that need no cluster
 test-unit: venv tools
 	@$(PYTHON) tests/side_by_side.py
 
-test-browser: venv  ## the report in a headless Chromium, which must be installed (apt-get install chromium chromium-driver)
+test-browser: chromium  ## the report, the dashboard and the sandbox's page in a headless Chromium
 	@$(PYTHON) -m pytest -q -s -m browser tests/browser
 
-pictures: venv  ## take the pictures of the documentation anew, in that Chromium
+pictures: chromium  ## take the pictures of the documentation anew, in that Chromium
 	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.browser.pictures
+
+# The machine's own, or Debian's unpacked into the cache; the dashboard needs Prometheus besides.
+chromium: venv tools
+	@$(PYTHON) -m workbench.toolchain.chromium
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
 	@$(PYTHON) -m pytest -q -m slow tests/integration/components
@@ -84,7 +88,7 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
 
-test-all: test  ## `make test`, then what takes longer: every setting on the engine, kills at every stage of `make up`, two clones, a node like kind's
+test-all: test test-browser  ## `make test`, then what takes longer: the pages in a browser, every setting on the engine, kills at every stage of `make up`, two clones, a node like kind's
 	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)

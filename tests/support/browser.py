@@ -76,7 +76,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
     """
     program, helper = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or helper is None:
-        raise FileNotFoundError("Chromium or its driver is missing: apt-get install -y chromium chromium-driver")
+        raise FileNotFoundError("Chromium or its driver is missing: run `make chromium`")
     options = ChromeOptions()
     options.binary_location = program
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
