@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PAIRS = [(f"docs/{page.name}", f"docs/ko/{page.name}") for page in sorted((ROOT / "docs/ko").glob("*.md"))]
+PAIRS = [
+    ("README.md", "README.ko.md"),
+    *((f"docs/{page.name}", f"docs/ko/{page.name}") for page in sorted((ROOT / "docs/ko").glob("*.md"))),
+]
 BLOCKS = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -25,6 +28,7 @@ def targets(file: str) -> set[Path]:
     paths = {(folder / link).resolve() for link in links if link and "://" not in link}
     korean = {(ROOT / ko).resolve(): (ROOT / en).resolve() for en, ko in PAIRS}
     pair = {(ROOT / name).resolve() for names in PAIRS if file in names for name in names}
+    # A link to a page in Korean stands for the one to the page in English; the link between the two is no content.
     return {korean.get(path, path) for path in paths if path not in pair}
 
 
