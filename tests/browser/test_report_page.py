@@ -1,5 +1,6 @@
 """The report of a run as a person meets it: in a browser, by keyboard, with 20,000 items, with hostile answers."""
 
+import random
 import statistics
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,24 @@ def drop(tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(folder, history(folder, items=500))
 
 
+def wordy(made: list[Sample], seed: int) -> list[Sample]:
+    """Give each item as many words as a benchmark's has, hard to compress: 110 in the prompt, 60 in the answer."""
+    more = []
+    for sample in made:
+        same, other = random.Random(sample.doc_id), random.Random(sample.doc_id * 10 + seed)  # noqa: S311 - no secret
+        prompt = " ".join(f"w{same.randrange(9000)}" for _ in range(110))
+        answer = " ".join(f"w{same.randrange(9000)}" for _ in range(60))
+        answer = f"{answer} {other.random()} {sample.answer}" if sample.value < 1 else f"{answer} {sample.answer}"
+        more.append(sample.model_copy(update={"prompt": f"{prompt}\n\n{sample.prompt}", "answer": answer}))
+    return more
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("large")
     store = ResultStore(LocalStorage(folder))
-    for day in range(3):
-        save_run(store, f"nightly-{day}", day, "v1", {"task": samples(MANY, 0.7, day)})
-    written(folder, save_run(store, "today", 3, "v2", {"task": samples(MANY, 0.6, 9, luck=0.1)}))
+    save_run(store, "nightly", 0, "v1", {"task": wordy(samples(MANY, 0.7, 0), 0)})
+    written(folder, save_run(store, "today", 1, "v2", {"task": wordy(samples(MANY, 0.6, 9, luck=0.1), 1)}))
     return folder / "page.html"
 
 
@@ -107,7 +119,7 @@ def test_a_search_leaves_the_items_that_have_the_text(browser: Browser, drop: st
 
 
 def test_twenty_thousand_items_are_drawn_and_filtered_within_a_second(browser: Browser, large: Path) -> None:
-    """Measured on two busy cores: paint 0.2 s, list 0.5 s, filter and search below 0.1 s (medians)."""
+    """Measured on two busy cores, 13 MB: paint 0.2 s, list 1 s, filter and search below 0.1 s (medians)."""
     paints, lists, filters = [], [], []
     for _ in range(3):
         browser.open(large.as_uri())
@@ -119,7 +131,8 @@ def test_twenty_thousand_items_are_drawn_and_filtered_within_a_second(browser: B
     medians = [round(statistics.median(each)) for each in (paints, lists, filters)]
     print(f"\n{large.stat().st_size / 1e6:.1f} MB; paint, list, filter: {medians} ms")
     assert statistics.median(paints) < 1000
-    assert statistics.median(lists) < 1500
+    # All items unpacked and the list drawn; the scores stand long before.
+    assert statistics.median(lists) < 2000
     assert statistics.median(filters) < 1000
     assert browser.run("return document.querySelectorAll('.row').length") < 60
 

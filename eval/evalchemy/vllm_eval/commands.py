@@ -73,6 +73,11 @@ def _write_page(options: argparse.Namespace, settings: RunSettings, store: Resul
     name = _only_model(store, settings, options.model)
     chosen = _choose(store, settings, name, options.run)
     against = _choose(store, settings, name, options.against) if options.against is not None else None
+    if options.task is not None:
+        if options.task not in chosen.tasks:
+            known = ", ".join(chosen.tasks) or "none"
+            raise SettingsError(f"run {chosen.run_id} has no task {options.task!r}; its tasks are: {known}")
+        chosen = chosen.model_copy(update={"tasks": {options.task: chosen.tasks[options.task]}})
     content = render_run(store, ended_runs(store.runs(settings.stack, name)), chosen, against)
     if options.html == "-":
         sys.stdout.buffer.write(content)

@@ -186,6 +186,12 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["--html", "no/such/folder/x.html"], "'no/such/folder/x.html' cannot be written: No such file or directory"),
         (["--html", "-", "--against", "nightly-77"], "there is no run 'nightly-77'"),
         (["--html", "-", "--run", "nightly-77"], "there is no run 'nightly-77'"),
+        (
+            ["--html", "-", "--task", "mmlu"],
+            "run today has no task 'mmlu'; its tasks are: custom_task_1, custom_task_2",
+        ),
+        (["--html", "-", "--model", "other"], "there is no ended run of 'other'"),
+        (["--html", "/"], "'/' cannot be written: Is a directory"),
     ],
 )
 def test_a_wrong_wish_is_told_in_one_line(

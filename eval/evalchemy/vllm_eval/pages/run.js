@@ -4,8 +4,6 @@
 const ROW = 34; // pixels; the style sheet's .row has the same height
 const SHOWN = 4000; // characters of a text that are shown before "show all"
 const DIFF_WORDS = 1500; // more words of a side are not compared word by word
-const COLUMNS = ["item", "value", "prompt", "target", "answer", "judged", "finish",
-  "otherValue", "otherAnswer", "otherJudged", "otherFinish", "baselineRight"];
 const THOUGHTS = [["<think>", "</think>"], ["<thinking>", "</thinking>"], ["<thought>", "</thought>"],
   ["<reasoning>", "</reasoning>"], ["<seed:think>", "</seed:think>"], ["[THINK]", "[/THINK]"],
   ["◁think▷", "◁/think▷"], ["<|channel>thought", "<channel|>"], ["<|START_THINKING|>", "<|END_THINKING|>"],
@@ -42,12 +40,23 @@ function visible(text) {
       : `⟨${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`).replace(/\p{Surrogate}/gu, "�");
 }
 
+function bytes(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+  const text = atob(base64);
+  const made = new Uint8Array(text.length);
+  for (let index = 0; index < text.length; index += 1) made[index] = text.charCodeAt(index);
+  return made;
+}
+
 async function load(task) {
   if (loaded.has(task)) return loaded.get(task);
-  const raw = Uint8Array.from(atob(blocks.get(task).textContent), (char) => char.charCodeAt(0));
-  const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytes(blocks.get(task).textContent)]).stream().pipeThrough(new DecompressionStream("gzip"));
   const rows = JSON.parse(await new Response(stream).text())
-    .map((cells) => Object.fromEntries(COLUMNS.map((name, index) => [name, cells[index]])));
+    .map(([item, value, prompt, target, answer, judged, finish,
+      otherValue, otherAnswer, otherJudged, otherFinish, baselineRight]) => ({
+      item, value, prompt, target, answer, judged, finish,
+      otherValue, otherAnswer, otherJudged, otherFinish, baselineRight, searched: undefined,
+    }));
   loaded.set(task, rows);
   return rows;
 }
