@@ -85,10 +85,10 @@ drill: venv tools  ## let a model get worse, better, unreachable, and watch the 
 	@$(PYTHON) -m pytest -q -s -m e2e tests/e2e/test_drill.py
 
 bench-runner: venv tools  ## measure the runner (half an hour) against a raw load generator and lm_eval itself
-	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_runner
+	@PATH="$(CACHE)/bin:$$PATH" $(PYTHON) -m tests.bench.bench_runner
 
 bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false alarms and drops found
-	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_statistics --years 20
+	@$(PYTHON) -m tests.bench.bench_statistics --years 20
 
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench/test_bench_preview.py
@@ -109,8 +109,8 @@ fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff check --fix-only --quiet .
 
 docs: venv  ## re-make the settings' JSON schema and docs/settings.md from the models
-	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.schema
-	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.reference
+	@$(PYTHON) -m components.settings.schema
+	@$(PYTHON) -m components.settings.reference
 
 tools: venv  ## build the pinned tools into the cache
 	@$(SANDBOX) tools
@@ -122,12 +122,15 @@ clean: down  ## `down`, and remove the caches and the virtual environment
 venv: $(VENV)/.complete
 
 REFUSED := { echo 'error: the Python packages could not be installed: name a package index that this machine may use (`pip config set global.index-url …` and UV_DEFAULT_INDEX), or a proxy in HTTPS_PROXY, and run the same again' >&2; exit 2; }
-# uv only fills the virtual environment; it is not one of our packages.
+# uv only fills the virtual environment; it is not one of our packages. The runner is a package of its own: editable, so
+# that the program, the tools and the tests import the working tree; its requirements are among ours.
+RUNNER := $(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation -e eval/evalchemy
 $(VENV)/.complete: requirements-dev.txt
 	@echo "• Python packages …"
 	@rm -rf $(VENV) && python3 -m venv $(VENV)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || $(REFUSED)
 	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements-dev.txt || $(REFUSED)
+	@$(RUNNER)
 	@sync; touch $@
 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11

@@ -1,13 +1,12 @@
 """The stack: Argo CD, the evaluation's namespace, its monitoring, and what Argo CD syncs."""
 
-import sys
-from pathlib import Path
-
 import pulumi
 
-# The runner's package holds the metric contract, which the alert rules are made from. It is not
-# installed here: its own requirements (lm-eval) have no place beside Pulumi's.
-sys.path.insert(0, str(Path(__file__).resolve().parent / "eval" / "evalchemy"))
+# The runner's package holds the metric contract, which the alert rules are made from. requirements.txt cannot name it.
+try:
+    import vllm_eval  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise pulumi.RunError("this Python environment lacks the package vllm_eval: run `make venv`") from missing
 
 from components import cluster, image, outputs, patches, preflight, reruns
 from components.alerts import Alerts

@@ -54,7 +54,6 @@ def check_evaluation() -> None:
     with tempfile.TemporaryDirectory() as caches:
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("VLLM_EVAL_", "HF_"))},
-            "PYTHONPATH": str(REPOSITORY / "eval/evalchemy"),
             "HF_HOME": caches,
         }
         config = REPOSITORY / "eval/evalchemy/configs/eval_config.json"

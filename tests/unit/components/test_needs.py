@@ -1,7 +1,6 @@
 """`python -m components.settings` judges a stack file as Pulumi would, and says what the stack asks of a cluster."""
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -16,10 +15,7 @@ from tests.support.program import ROOT
 
 def ask(stack: str, file: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "components.settings", stack]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'eval/evalchemy'}"}
-    return subprocess.run(
-        command, cwd=ROOT, input=yaml.safe_dump(file), env=environment, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, input=yaml.safe_dump(file), capture_output=True, text=True, check=False)
 
 
 def committed(stack: str) -> dict[str, Any]:
