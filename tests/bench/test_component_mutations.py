@@ -32,6 +32,7 @@ CATCHERS: Final = (
     "tests/unit/components/test_engine_contract.py",
     "tests/unit/components/test_patches.py",
     "tests/unit/components/test_preflight.py",
+    "tests/unit/components/test_announce.py",
     "tests/unit/components/test_reruns.py",
     "tests/unit/components/test_stack.py",
     "tests/unit/components/test_stack_argocd.py",
