@@ -1,13 +1,38 @@
 """Free ports for programs that cannot take port 0 and say which they got, and an address beside loopback."""
 
+import random
 import socket
+import sys
+from typing import Final
+
+# Below those that the kernel gives to outgoing connections, which would come between the choice and its use.
+PORTS: Final = range(18_000, 32_768)
+_claims: list[socket.socket] = []
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has, and that no other process asking here gets as long as this one lives."""
+    for port in random.sample(PORTS, 1000):
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+                _claim(port)
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no port is free")
+
+
+def _claim(port: int) -> None:
+    """Take a name that the kernel frees with this process, and that leaves no file; only Linux has such names."""
+    if sys.platform == "linux":
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0vllm-eval-test-port-{port}")
+        except OSError:
+            claim.close()
+            raise
+        _claims.append(claim)
 
 
 def own_address() -> str:
