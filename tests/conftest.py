@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from deploy.layout import cache_dir
+from workbench.layout import cache_dir
 
 PREFIXES: Final = (
     "ALERTMANAGER_",

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.layout import REPOSITORY, cache_dir
 from tests.support.kernel import can_mount
+from workbench.layout import REPOSITORY, cache_dir
 
 GO_FOLDERS: Final = ("GOCACHE", "GOMODCACHE")
 SCRIPT: Final = """\
