@@ -16,23 +16,29 @@ def free_port(host: str = "127.0.0.1") -> int:
         with socket.socket() as probe:
             try:
                 probe.bind((host, port))
-                _claim(port)
+                claim(f"port-{port}")
             except OSError:
                 continue
         return port
     raise RuntimeError("no port is free")
 
 
-def _claim(port: int) -> None:
-    """Take a name that the kernel frees with this process, and that leaves no file; only Linux has such names."""
+def claim(name: str) -> None:
+    """Have a name among all tests of this machine until this process ends; only Linux has such names, without a file.
+
+    Raises
+    ------
+    OSError
+        When another process has it.
+    """
     if sys.platform == "linux":
-        claim = socket.socket(socket.AF_UNIX)
+        holder = socket.socket(socket.AF_UNIX)
         try:
-            claim.bind(f"\0vllm-eval-test-port-{port}")
+            holder.bind(f"\0vllm-eval-test-{name}")
         except OSError:
-            claim.close()
+            holder.close()
             raise
-        _claims.append(claim)
+        _claims.append(holder)
 
 
 def own_address() -> str:

@@ -27,10 +27,14 @@ mount -t tmpfs tmpfs {here}
 mkdir {here}/written {here}/work {here}/root
 mount -t overlay overlay -o lowerdir=/,upperdir={here}/written,workdir={here}/work {here}/root
 {binds}
+# As Debian's packages make it: programs that write there unless they are told another folder must find it.
+mkdir -p {here}/root/var/lib/prometheus/alertmanager
 code=0
 chroot {here}/root env --chdir="$PWD" "$@" || code=$?
-# A folder is listed only where nothing in it is; bytecode is a cache.
-find {here}/written -mindepth 1 -name __pycache__ -prune -o '(' -not -type d -o -empty ')' -printf '/%P\\n' >{here}.txt
+# A folder is listed only where nothing is in it; bytecode is a cache.
+cd {here}/written
+rmdir -p var/lib/prometheus/alertmanager 2>/dev/null || true  # not empty, or the machine has it
+find . -mindepth 1 -name __pycache__ -prune -o '(' -not -type d -o -empty ')' -printf '/%P\\n' >{here}.txt
 exit $code
 """
 

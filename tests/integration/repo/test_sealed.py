@@ -21,10 +21,13 @@ def run(script: str) -> "subprocess.CompletedProcess[str]":
 @needs_root
 def test_files_written_changed_and_removed_outside_are_listed_and_the_machines_stay() -> None:
     before = Path("/etc/passwd").read_bytes()
-    done = run("mkdir /var/lib/vllm-eval-test; echo a > /etc/vllm-eval-test; echo more >> /etc/passwd; rm /etc/group")
+    # Where Debian's services keep their data, whether they are installed or not.
+    data = "/var/lib/prometheus/vllm-eval-test.data"
+    made = f"mkdir /var/lib/vllm-eval-test; touch {data}; echo a > /etc/vllm-eval-test"
+    done = run(f"{made}; echo more >> /etc/passwd; rm /etc/group")
     assert done.returncode == 1
     listed = [line.strip() for line in done.stdout.splitlines()[1:]]
-    assert listed == ["/etc/group", "/etc/passwd", "/etc/vllm-eval-test", "/var/lib/vllm-eval-test"]
+    assert listed == ["/etc/group", "/etc/passwd", "/etc/vllm-eval-test", data, "/var/lib/vllm-eval-test"]
     assert Path("/etc/passwd").read_bytes() == before
     assert Path("/etc/group").exists()
     assert not Path("/etc/vllm-eval-test").exists()
