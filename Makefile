@@ -96,10 +96,13 @@ bench-preview: venv tools  ## measure a preview against a bare program with the 
 bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
-lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
+lint: venv tools  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --quiet --check .
 	@$(PYTHON) -m mypy --no-error-summary $(SOURCES)
+	@told=$$(PYTHONPATH=.:eval/evalchemy $(VENV)/bin/lint-imports --no-logo) || { echo "$$told"; exit 1; }
+	@$(VENV)/bin/vulture
+	@$(VENV)/bin/shellcheck $(shell git ls-files '*.sh')
 	@$(VENV)/bin/yamllint --strict .
 	@$(CACHE)/bin/actionlint
 	@$(VENV)/bin/zizmor --offline --quiet --persona auditor .github
