@@ -102,7 +102,7 @@ lint: venv tools  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, a
 	@$(PYTHON) -m mypy --no-error-summary $(SOURCES)
 	@told=$$(PYTHONPATH=.:eval/evalchemy $(VENV)/bin/lint-imports --no-logo) || { echo "$$told"; exit 1; }
 	@$(VENV)/bin/vulture
-	@$(VENV)/bin/shellcheck $(shell git ls-files '*.sh')
+	@$(VENV)/bin/shellcheck $(shell find workbench -name '*.sh') workbench/cluster/language/pulumi-language-python
 	@$(VENV)/bin/yamllint --strict .
 	@$(CACHE)/bin/actionlint
 	@$(VENV)/bin/zizmor --offline --quiet --persona auditor .github

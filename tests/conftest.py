@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -38,7 +39,7 @@ NAMES: Final = (
     "HTTPS_PROXY",
     "MODEL",
 )
-GO_FOLDERS: Final = ("GOCACHE", "GOENV", "GOMODCACHE")
+GO_CACHES: Final = ("GOCACHE", "GOMODCACHE")
 KEPT: Final = ("VLLM_EVAL_CACHE", "HF_HOME", "KUBECACHEDIR", "GIT_CONFIG_NOSYSTEM")
 
 
@@ -52,10 +53,15 @@ def _own_home() -> dict[str, str]:
     ours = {"HF_HOME": f"{home}/huggingface", "KUBECACHEDIR": f"{home}/kube", "VLLM_EVAL_CACHE": str(cache_dir())}
     if os.environ.get("CONTEXT") or os.environ.get("KIND"):
         return ours  # the cluster is the developer's own: its kubeconfig and Pulumi's login are in their home
+    folders = {f"XDG_{kind}_HOME": f"{home}/.{kind.lower()}" for kind in ("CONFIG", "DATA", "STATE")}
+    settings_of_go = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "go/env"
+    if settings_of_go.exists():
+        folders["GOENV"] = str(settings_of_go)
     if shutil.which("go"):
-        ours |= json.loads(subprocess.check_output(["go", "env", "-json", *GO_FOLDERS], text=True))
-    folders = {f"XDG_{kind}_HOME": f"{home}/.{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
-    return {**ours, **folders, "HOME": home, "GIT_CONFIG_NOSYSTEM": "1"}
+        # With our folders: Go counts its calls in a file beside its settings.
+        told = subprocess.check_output(["go", "env", "-json", *GO_CACHES], env={**os.environ, **folders}, text=True)
+        ours |= json.loads(told)
+    return {**ours, **folders, "XDG_CACHE_HOME": f"{home}/.cache", "HOME": home, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 # At import: session fixtures of other folders start tools before any fixture of this file would run.
