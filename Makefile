@@ -67,7 +67,7 @@ test:  ## within an hour from cold: lint and types, then the end-to-end suite on
 check: venv lint test-unit  ## lint, types and the tests that need no cluster
 
 test-unit: venv tools
-	@$(PYTHON) tests/side_by_side.py
+	@$(PYTHON) -m tests.support.sealed $(PYTHON) tests/side_by_side.py
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
 	@$(PYTHON) -m pytest -q -m slow tests/integration/components
@@ -96,10 +96,13 @@ bench-preview: venv tools  ## measure a preview against a bare program with the 
 bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
-lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
+lint: venv tools  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --quiet --check .
 	@$(PYTHON) -m mypy --no-error-summary $(SOURCES)
+	@told=$$(PYTHONPATH=. $(VENV)/bin/lint-imports --no-logo) || { echo "$$told"; exit 1; }
+	@$(VENV)/bin/vulture
+	@$(VENV)/bin/shellcheck $(shell find workbench -name '*.sh') workbench/cluster/language/pulumi-language-python
 	@$(VENV)/bin/yamllint --strict .
 	@$(CACHE)/bin/actionlint
 	@$(VENV)/bin/zizmor --offline --quiet --persona auditor .github

@@ -7,11 +7,14 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import kind
+from tests.support.ports import claim
 from workbench.cluster.context import Context
 from workbench.layout import REPOSITORY, Layout
 from workbench.sandbox import failure, steps
@@ -26,8 +29,15 @@ KIND = os.environ.get("KIND")
 
 @pytest.fixture(scope="session")
 def layout() -> Layout:
-    """The suite's own sandbox, beside one that a developer may have running."""
-    return Layout.of_this_clone("kind" if KIND else "e2e")
+    """The suite's own sandbox, beside one that a developer may have running and those of other suites of this clone."""
+    if KIND:
+        return Layout.of_this_clone("kind")
+    for number in count(1):
+        found = Layout.of_this_clone("e2e" if number == 1 else f"e2e-{number}")
+        with suppress(OSError):
+            claim(found.name)
+            return found
+    raise AssertionError("unreachable")
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +48,8 @@ def sandbox(layout: Layout) -> Iterator[Namespace]:
     if not kept:
         namespace.stop()  # a suite that was killed left its own
     os.environ["LIMIT"] = LIMIT
-    shutil.rmtree(BUNDLES, ignore_errors=True)
+    if layout.name.endswith(("e2e", "kind")):  # else the folders are of a suite that runs beside this one
+        shutil.rmtree(BUNDLES, ignore_errors=True)
     try:
         if namespace.pid() is None:
             kind.up(namespace, KIND) if KIND else steps.up(layout)

@@ -13,6 +13,7 @@ from workbench.shell import Runner, SandboxError, say, wait_for
 
 CONFIG: Final = Path(__file__).parent / "config"
 MANIFESTS: Final = Path(__file__).parent / "manifests"
+SCRIPTS: Final = Path(__file__).parent / "scripts"
 ETCD: Final = "http://127.0.0.1:2379"
 
 # Claims are bound to these; each `up` after a `destroy` uses fresh ones.
@@ -44,15 +45,7 @@ def write_config(namespace: Namespace, images: Path) -> None:
     namespace.layout.kubeconfig.chmod(0o600)
     (state / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     (state / "tokens.csv").chmod(0o600)
-    script = f"""
-        mkdir -p {state}/pki {state}/tmp /etc/cni/net.d /etc/containerd/certs.d/_default
-        key={state}/pki/service-account.key
-        [ -e $key ] || {{ openssl genrsa -out $key.new 2048 2>/dev/null; mv $key.new $key; }}
-        cp {state}/config/cni.json /etc/cni/net.d/10-pods.conflist
-        cp {state}/config/hosts.toml /etc/containerd/certs.d/_default/hosts.toml
-        ip addr replace {NODE_ADDRESS}/32 dev lo
-    """
-    namespace.run(["sh", "-ec", script])
+    namespace.run([SCRIPTS / "node.sh", state, NODE_ADDRESS])
 
 
 def start_control_plane(namespace: Namespace) -> None:

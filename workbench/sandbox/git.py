@@ -11,7 +11,7 @@ from typing import Final
 from workbench.layout import REPOSITORY
 from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS
 from workbench.sandbox.namespace import Namespace
-from workbench.shell import run
+from workbench.shell import CommandError, run
 
 NAME: Final = "vllm-eval.git"
 JOB: Final = "k8s/evalchemy-job.yaml"
@@ -32,7 +32,7 @@ def start(namespace: Namespace) -> None:
     # Git leaves its locks when it is killed. An `init` makes good one that was.
     for lock in (*bare.rglob("*.lock"), _index(namespace).with_suffix(".lock")):
         lock.unlink(missing_ok=True)
-    run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare])
+    git(namespace, "init", "--quiet", "--bare", "--initial-branch=main", bare)
     namespace.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent])
 
 
@@ -44,7 +44,13 @@ def repository(namespace: Namespace) -> Path:
 def clone(namespace: Namespace, folder: Path) -> None:
     """Make a clone anew: one that was there may be half of one, or locked by a git that was killed."""
     shutil.rmtree(folder, ignore_errors=True)
-    run(["git", "clone", "--quiet", repository(namespace), folder])
+    git(namespace, "clone", "--quiet", repository(namespace), folder)
+
+
+def git(namespace: Namespace, *words: str | Path, stdin: str | None = None, **variables: str) -> str:
+    """Run git outside of the sandbox, without the caller's settings and hooks, and return what it printed."""
+    env = {**namespace.env(), **IDENTITY, **variables, "PATH": os.environ["PATH"]}
+    return run(["git", *words], env=env, cwd=REPOSITORY, stdin=stdin).strip()
 
 
 def publish(namespace: Namespace) -> str:
@@ -61,42 +67,48 @@ def publish(namespace: Namespace) -> str:
     bare = repository(namespace)
     head = tip(namespace)
     # An index of its own leaves the user's, and what is staged in it, untouched.
-    env = {**os.environ, **IDENTITY, "GIT_INDEX_FILE": str(_index(namespace))}
-    git = ["git", f"--git-dir={bare}", f"--work-tree={REPOSITORY}"]
-    run([*git, "add", "--all"], env=env, cwd=REPOSITORY)
+    index = {"GIT_INDEX_FILE": str(_index(namespace))}
+    ours = (f"--git-dir={bare}", f"--work-tree={REPOSITORY}")
+    git(namespace, *ours, "add", "--all", **index)
     if head and (commit := recorded(namespace, COMMIT_PATH)) != UNKNOWN:
         update = f"{COMMIT_PATH} = strenv(COMMIT) | {IMAGE_PATH} = strenv(IMAGE)"
-        ours = (REPOSITORY / JOB).read_text()
-        yq_env = {**env, "COMMIT": commit, "IMAGE": recorded(namespace, IMAGE_PATH)}
-        kept = run([namespace.layout.bin / "yq", update], stdin=ours, env=yq_env)
-        blob = run([*git, "hash-object", "-w", "--stdin"], stdin=kept).strip()
-        run([*git, "update-index", "--cacheinfo", f"100644,{blob},{JOB}"], env=env)
-    tree = run([*git, "write-tree"], env=env).strip()
-    if head and run([*git, "rev-parse", f"{head}^{{tree}}"]).strip() == tree:
+        strings = {**os.environ, "COMMIT": commit, "IMAGE": recorded(namespace, IMAGE_PATH)}
+        kept = run([namespace.layout.bin / "yq", update], stdin=(REPOSITORY / JOB).read_text(), env=strings)
+        blob = git(namespace, *ours, "hash-object", "-w", "--stdin", stdin=kept)
+        git(namespace, *ours, "update-index", "--cacheinfo", f"100644,{blob},{JOB}", **index)
+    tree = git(namespace, *ours, "write-tree", **index)
+    if head and git(namespace, *ours, "rev-parse", f"{head}^{{tree}}") == tree:
         return head
     parents = ["-p", head] if head else []
-    commit = run([*git, "commit-tree", tree, *parents, "-m", "Working tree of the clone"], env=env).strip()
-    run([*git, "update-ref", "refs/heads/main", commit])
+    commit = git(namespace, *ours, "commit-tree", tree, *parents, "-m", "Working tree of the clone")
+    git(namespace, *ours, "update-ref", "refs/heads/main", commit)
     return commit
 
 
 def recorded(namespace: Namespace, path: str) -> str:
     """Return what the Job's manifest on `main` names: the commit of its image, or `UNKNOWN`, and the image."""
-    manifest = run(["git", f"--git-dir={repository(namespace)}", "show", f"main:{JOB}"])
+    manifest = git(namespace, f"--git-dir={repository(namespace)}", "show", f"main:{JOB}")
     return run([namespace.layout.bin / "yq", path], stdin=manifest).strip()
 
 
 def image_is_current(namespace: Namespace) -> bool:
     """Tell whether what the image is built from is unchanged since the recorded commit."""
     commit = recorded(namespace, COMMIT_PATH)
-    command = ["git", f"--git-dir={repository(namespace)}", "diff", "--quiet", commit, "main", "--", "eval", "docker"]
-    return commit != UNKNOWN and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    if commit == UNKNOWN:
+        return False
+    try:
+        git(namespace, f"--git-dir={repository(namespace)}", "diff", "--quiet", commit, "main", "--", "eval", "docker")
+    except CommandError:
+        return False
+    return True
 
 
 def tip(namespace: Namespace) -> str:
     """Return the commit at the tip of `main`, empty before the first."""
-    command = ["git", f"--git-dir={repository(namespace)}", "rev-parse", "--verify", "--quiet", "main"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        return git(namespace, f"--git-dir={repository(namespace)}", "rev-parse", "--verify", "--quiet", "main")
+    except CommandError:
+        return ""
 
 
 def _index(namespace: Namespace) -> Path:

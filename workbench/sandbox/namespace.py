@@ -23,6 +23,8 @@ from workbench.toolchain.tools import debian_root
 CGROUPS: Final = Path("/sys/fs/cgroup")
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 LOCK: Final = "up.lock"  # of `make up`, in the state
+# Variables by which the caller's own tools are told their folders and settings.
+THEIRS: Final = ("DOCKER_CONFIG", "ETCD_", "GIT_", "HELM_", "KUBE", "PULUMI_", "XDG_")
 
 # kubelet writes these three, and they are the whole machine's: inside the
 # namespace it finds files with the values that it wants instead.
@@ -79,7 +81,10 @@ class Namespace:
                 raise SandboxError(f"unshare ended: {log.read_text().strip()}") from error
 
         pid = wait_for("the sandbox's namespaces", first_child, seconds=30, interval=0.05)
-        self._pid_file.write_text(f"{pid} {_start_time(int(pid))}")
+        try:
+            self._pid_file.write_text(f"{pid} {_start_time(int(pid))}")
+        except OSError as error:
+            raise SandboxError(f"the sandbox's first process ended: {log.read_text().strip()}") from error
         _pass_controllers_on(self.layout.name)
         self._enter(["sh", "-ec", self._mounts()])
         self._enter(["sh", "-ec", "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1"])
@@ -126,9 +131,15 @@ class Namespace:
     def env(self) -> dict[str, str]:
         """Return the environment of every process inside."""
         path = f"{self.layout.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "KUBE"))}
-        kube = {"KUBECONFIG": str(self.layout.kubeconfig), "KUBECACHEDIR": str(self.layout.state / "kube-cache")}
-        return {**kept, **kube, "PATH": path}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(THEIRS)}
+        ours = {
+            # Git, Helm, crane and others look there for settings, credentials and caches: not for the caller's.
+            "HOME": str(self.layout.state / "home"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "KUBECONFIG": str(self.layout.kubeconfig),
+            "KUBECACHEDIR": str(self.layout.state / "kube-cache"),
+        }
+        return {**kept, **ours, "PATH": path}
 
     def daemon(self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> None:
         """Keep a process running inside: start it unless its last one lives."""
@@ -156,7 +167,7 @@ class Namespace:
             say("  this machine was started anew since the last `make up`: the sandbox begins anew, too")
             for left in [each for each in self.layout.state.iterdir() if each.name != LOCK]:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-        self.layout.state.mkdir(parents=True, exist_ok=True)
+        (self.layout.state / "home").mkdir(parents=True, exist_ok=True)
         file.write_text(boot)
 
     def _kill(self) -> None:
@@ -172,8 +183,10 @@ class Namespace:
     ) -> None:
         if self.alive(name):
             return
-        script = 'setsid "$@" >>"$LOG" 2>&1 </dev/null & cat /proc/$!/stat'
-        extra = {"LOG": str(self.layout.logs / f"{name}.log"), **(env or {})}
+        # It reads its own start time before it becomes the daemon: a daemon that ends at once could not be looked at.
+        daemon = 'read -r stat </proc/$$/stat; echo "$stat"; exec "$@" >>"$LOG" 2>&1'
+        script = 'setsid sh -c "$DAEMON" sh "$@" </dev/null &'
+        extra = {"DAEMON": daemon, "LOG": str(self.layout.logs / f"{name}.log"), **(env or {})}
         words = ["sh", "-c", script, "sh", *command]
         inside = self.command(words)
         if not network:
@@ -254,7 +267,8 @@ def _pass_controllers_on(name: str) -> None:
         return
     (group / "init").mkdir(exist_ok=True)
     for pid in (group / "cgroup.procs").read_text().split():
-        (group / "init/cgroup.procs").write_text(pid)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            (group / "init/cgroup.procs").write_text(pid)
     controllers = (group / "cgroup.controllers").read_text().split()
     (group / "cgroup.subtree_control").write_text(" ".join(f"+{each}" for each in controllers))
 
@@ -282,7 +296,8 @@ def _remove_cgroups(group: Path) -> None:
         for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 for pid in (Path(folder) / "cgroup.procs").read_text().split():
-                    os.kill(int(pid), signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
                 Path(folder).rmdir()
         if time.monotonic() > deadline:
             raise SandboxError(f"{group} could not be removed: it still has processes")

@@ -13,7 +13,7 @@ from tests.e2e import conftest
 from tests.integration.sandbox.conftest import Program
 from workbench.cluster.context import Context
 from workbench.layout import REPOSITORY, Layout
-from workbench.sandbox import steps
+from workbench.sandbox import failure, steps
 from workbench.sandbox.__main__ import COMMANDS
 from workbench.sandbox.namespace import Namespace
 from workbench.shell import SandboxError, run, wait_for
@@ -80,6 +80,13 @@ def test_a_process_that_died_is_quoted(sandbox: Namespace, program: Program, mon
     assert "cluster: the API server: not after 3 s" in text
     assert "likely cause:\n  etcd has ended:\n    listening\n    bind: address already in use" in text
     assert "lives has ended" not in text
+
+
+def test_a_daemon_that_ends_at_once_is_told_as_ended(sandbox: Namespace, program: Program) -> None:
+    program("cat", 'sleep 0.5; exec /bin/cat "$@"')  # a busy machine
+    sandbox.daemon("etcd", ["sh", "-c", "echo 'bind: address already in use' >&2; exit 3"])
+    wait_for("its end", lambda: not sandbox.alive("etcd"), seconds=30)
+    assert "etcd has ended:\n    bind: address already in use" in failure.causes(sandbox)
 
 
 def test_the_clusters_warnings_are_quoted_and_its_objects_kept(

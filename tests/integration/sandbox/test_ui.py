@@ -7,8 +7,8 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -95,9 +95,17 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: li
             get(port)
 
 
+def links(found: Iterable[Path]) -> Iterator[Path]:
+    """Yield where links of /proc lead; one may be gone since it was listed."""
+    for each in found:
+        with suppress(OSError):
+            yield each.readlink()
+
+
 def sockets(pid: int) -> int:
     """Count the sockets of a process but those that it was given."""
-    return sum(int(each.name) > 2 and "socket" in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+    opened = (each for each in Path(f"/proc/{pid}/fd").iterdir() if int(each.name) > 2)
+    return sum("socket" in str(each) for each in links(opened))
 
 
 def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace, ports: list[int]) -> None:
@@ -113,7 +121,7 @@ def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace,
 
 def namespaces_of(pid: int) -> set[Path]:
     """Return the network namespaces of a process's threads."""
-    return {(each / "ns/net").readlink() for each in Path(f"/proc/{pid}/task").iterdir()}
+    return set(links(each / "ns/net" for each in Path(f"/proc/{pid}/task").iterdir()))
 
 
 def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[int]) -> None:
