@@ -100,7 +100,7 @@ lint: venv tools  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, a
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --quiet --check .
 	@$(PYTHON) -m mypy --no-error-summary $(SOURCES)
-	@told=$$(PYTHONPATH=. $(VENV)/bin/lint-imports --no-logo) || { echo "$$told"; exit 1; }
+	@told=$$($(VENV)/bin/lint-imports --no-logo) || { echo "$$told"; exit 1; }
 	@$(VENV)/bin/vulture
 	@$(VENV)/bin/shellcheck $(shell find workbench -name '*.sh') workbench/cluster/language/pulumi-language-python
 	@$(VENV)/bin/yamllint --strict .

@@ -18,7 +18,7 @@ from workbench.layout import Layout
 from workbench.sandbox import ui
 from workbench.shell import wait_for
 
-ROOT: Final = Path(__file__).resolve().parents[3]
+ROOT: Final = Path(__file__).resolve().parents[4]
 TARGETS: Final = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 TEXTS: Final = [
     *ROOT.glob("README*.md"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.ci.pull_request import CONFIG, JOB, MANIFESTS, TASKS, PullRequest
+from tests.support.ci.pull_request import CONFIG, JOB, MANIFESTS, TASKS, PullRequest
 
 
 def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests import side_by_side
 from workbench.shell import wait_for
 
-ROOT: Final = Path(__file__).resolve().parents[3]
+ROOT: Final = Path(__file__).resolve().parents[4]
 SCRIPT: Final = """\
 import sys
 from tests import side_by_side

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.integration.ci.git_world import REPOSITORY, World
-from tests.integration.ci.github_server import NUMBER, TOKEN, GitHubServer
-from tests.integration.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
+from tests.support.ci.git_world import REPOSITORY, World
+from tests.support.ci.github_server import NUMBER, TOKEN, GitHubServer
+from tests.support.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
 
 DATA: Final = Path(__file__).parent / "data"
 SCRIPTS: Final = REPOSITORY / "workbench" / "ci"
