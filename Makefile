@@ -67,7 +67,7 @@ test:  ## within an hour from cold: lint and types, then the end-to-end suite on
 check: venv lint test-unit  ## lint, types and the tests that need no cluster
 
 test-unit: venv tools
-	@$(PYTHON) -m tests.support.sealed $(PYTHON) tests/side_by_side.py
+	@$(PYTHON) -m tests.support.sealed $(PYTHON) -m pytest -q -n 2 --dist loadfile
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
 	@$(PYTHON) -m pytest -q -m slow tests/integration/components
