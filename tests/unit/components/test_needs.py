@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.settings.__main__ import START_SECONDS, SYNC_SECONDS
+from components.settings.stack_file import START_SECONDS, SYNC_SECONDS
 from tests.support import program
 from tests.support.program import ROOT
 

@@ -11,8 +11,6 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -50,13 +48,6 @@ def task_utils() -> Any:  # noqa: ANN401 - a module that lies beside YAML files,
 
 
 utils = task_utils()
-
-
-def test_the_committed_generator_writes_the_committed_bytes(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, EVAL / "data" / "generate.py", tmp_path], cwd=tmp_path, check=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{task}.jsonl" for task in TASKS]
-    for task in TASKS:
-        assert (tmp_path / f"{task}.jsonl").read_bytes() == (EVAL / "data" / f"{task}.jsonl").read_bytes(), task
 
 
 @pytest.mark.parametrize("task", TASKS)
