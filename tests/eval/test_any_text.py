@@ -163,6 +163,23 @@ def test_equal_questions_are_asked_once_and_every_item_is_judged(
         assert (workspace.last().tasks[task].score, workspace.last().tasks[task].samples) == (1.0, 13)
 
 
+def test_a_task_whose_code_ends_the_process_costs_its_own_score_only(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.add_task("good", 3, settings={"engine": "lm_eval"})
+    workspace.add_task("bad", 3, settings={"engine": "lm_eval"})
+    (workspace.root / "tasks" / "leaving.py").write_text("def judge(doc, results):\n    raise SystemExit(0)\n")
+    path = workspace.root / "tasks" / "bad.yaml"
+    path.write_text(path.read_text() + "process_results: !function leaving.judge\n")
+    server = OpenAIServer(workspace.answers)
+    with running(server) as url:
+        workspace.set_models(workspace.model(url))
+        assert workspace.run(monkeypatch) == 2
+    tasks = workspace.last().tasks
+    assert (tasks["good"].score, tasks["bad"].cause) == (1.0, "input")
+    assert "SystemExit" in tasks["bad"].problems[0]
+
+
 def test_equal_questions_of_which_one_fails_fail_alike(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace.add_task("t", 8)
     with (workspace.root / "data" / "t.jsonl").open("a") as data:

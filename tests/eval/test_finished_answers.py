@@ -97,6 +97,14 @@ def test_content_in_parts_is_joined_without_thoughts(content: object, text: str 
     assert outcome(chat(content)) == Answer(text, "stop", "m")
 
 
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_thoughts_sent_apart_are_no_text_but_tell_why_there_is_none(field: str) -> None:
+    assert outcome(chat("7", **{field: "8?"})) == Answer("7", "stop", "m")
+    for nothing in (None, ""):
+        assert outcome(chat(nothing, **{field: "8?"})) == Answer("<think>8?", "stop", "m")
+        assert outcome(chat(nothing, **{field: " "})) == Answer(nothing, "stop", "m")
+
+
 def test_the_refusal_of_the_model_is_its_answer() -> None:
     assert outcome(chat(None, refusal="I can't help with that.")) == Answer("I can't help with that.", "stop", "m")
 

@@ -171,6 +171,16 @@ def test_chat_requests_without_a_prefix_carry_no_flag_that_other_servers_refuse(
     assert set(server.requests[0]) == {"messages", "model", "max_tokens", "temperature", "stop", "seed"}
 
 
+@pytest.mark.parametrize("repeats", ["0", "-1", "'5'", "1.5", "true", "null"])
+def test_repeats_that_are_no_number_of_answers_are_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], repeats: str
+) -> None:
+    workspace.add_task("t", 2, settings=REAL)
+    set_generation(workspace, "{max_gen_toks: 9}", f"repeats: {repeats}\n")
+    assert workspace.run(monkeypatch, "validate") == 2
+    assert "t: repeats: must be a whole number" in capfd.readouterr().err
+
+
 def test_repeats_are_samples_of_their_own_and_a_second_run_asks_the_same(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from vllm_eval.endpoint import describe, excerpt
 from vllm_eval.requests import Answer
 from vllm_eval.secrets import Redactor
 from vllm_eval.strict import shown
+from vllm_eval.thoughts import TAGS
 
 # Far above any answer that max_tokens allows; a server that sends more is broken.
 MAX_BODY_BYTES = 32 << 20
@@ -155,12 +156,21 @@ def _first(choices: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _text(message: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return a chat message's text: that of its parts, or what it says in the place of an answer."""
+    """Return a chat message's text: that of its parts, or what it says in the place of an answer.
+
+    Thoughts that the server sends apart are no text. Where nothing else came,
+    they are put in as an unclosed thought: that tells why the text is empty.
+    """
     content = message.get("content")
     if isinstance(content, list):
         parts = [part if isinstance(part, str) else part.get(TEXT_PARTS.get(part["type"], "")) for part in content]
         content = "".join(part for part in parts if part is not None) if any(parts) else None
-    return message.get("refusal") if content is None else content
+    if content is None:
+        content = message.get("refusal")
+    if not content:
+        thought = message.get("reasoning") or message.get("reasoning_content")
+        return f"{TAGS[0][0]}{thought}" if isinstance(thought, str) and thought.strip() else content
+    return content
 
 
 def _judge_error(error: Any, redactor: Redactor) -> Outcome:  # noqa: ANN401 - any JSON

@@ -116,6 +116,13 @@ def read_generation(settings: object) -> tuple[Generation, list[str]]:
     return generation, [f"generation_kwargs.{problem}" for problem in found]
 
 
+def check_repeats(repeats: object) -> list[str]:
+    """Say what is wrong with a task's ``repeats``, the number of answers to each question."""
+    if isinstance(repeats, int) and not isinstance(repeats, bool) and repeats >= 1:
+        return []
+    return [f"repeats: must be a whole number from 1 on (got {shown(repeats)})"]
+
+
 def _stops(settings: Mapping[Any, Any], found: list[str]) -> tuple[str, ...] | None:
     if "until" not in settings:
         return None

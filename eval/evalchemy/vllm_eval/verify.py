@@ -70,10 +70,9 @@ def _shares(task: Task, outcome: TaskOutcome) -> list[str]:
     found = []
     if outcome.unclosed and outcome.empty > task.settings.max_empty_share * outcome.answers:
         found.append(
-            f"{outcome.unclosed} of {outcome.answers} answers end within the model's thoughts, which are in the text: "
-            "start the server with its --reasoning-parser, so that neither the task's stops nor its graders see them; "
-            "or take stops from `until` that a thought has (such as a line break), raise the token limit, or turn "
-            "thinking off (chat_template_kwargs)"
+            f"{outcome.unclosed} of {outcome.answers} answers end within the model's thoughts; if these are in the "
+            "text (<think>), start the server with its --reasoning-parser; else take stops from `until` that a thought "
+            "has, too (such as a line break), raise the token limit, or turn thinking off (chat_template_kwargs)"
         )
     for what, count, most, key in (
         ("without text", outcome.empty, task.settings.max_empty_share, "max_empty_share"),

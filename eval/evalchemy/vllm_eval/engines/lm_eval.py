@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
-from vllm_eval.errors import TaskError, VllmEvalError
-from vllm_eval.generation import read_generation
+from vllm_eval.errors import TaskError, Terminated, VllmEvalError
+from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure
 from vllm_eval.results import Sample, finite, to_text
@@ -51,7 +51,8 @@ class LmEvalEngine:
                 found.append(
                     f"{task.name}: max_tokens is for evalchemy; set generation_kwargs.max_gen_toks in the YAML"
                 )
-            found += [f"{task.name}: {problem}" for problem in read_generation(config.get("generation_kwargs"))[1]]
+            problems = [*read_generation(config.get("generation_kwargs"))[1], *check_repeats(config.get("repeats", 1))]
+            found += [f"{task.name}: {problem}" for problem in problems]
             if config.get("unsafe_code"):
                 found.append(f"{task.name}: unsafe_code tasks run what the model writes, which this runner does not do")
         return found
@@ -84,7 +85,8 @@ class LmEvalEngine:
             results = _evaluate(model, job, list(loaded.values()))
         except VllmEvalError:
             raise
-        except Exception:
+        except (Exception, SystemExit) as error:
+            _not_ours(error)
             # One task's filter or metric must not cost the others their score.
             log.warning("scoring all tasks together failed; scoring them one by one", exc_info=True)
             return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
@@ -201,12 +203,19 @@ def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _not_ours(error: BaseException) -> None:
+    """Pass on that the process is being stopped; a task's own ``sys.exit`` is its error like another."""
+    if isinstance(error, Terminated):
+        raise error
+
+
 def _score_alone(model: "PooledModel", job: EngineJob, task: Task, loaded: Any) -> TaskOutcome:  # noqa: ANN401
     try:
         return _outcome(model, task, _evaluate(model, job, [loaded]))
     except VllmEvalError:
         raise
-    except Exception as error:  # noqa: BLE001 - a task's own code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a task's own code may raise anything, and exit
+        _not_ours(error)
         return TaskOutcome(problems=[f"scoring failed: {type(error).__name__}: {error}"], cause="input")
 
 
