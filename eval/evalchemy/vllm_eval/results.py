@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vllm_eval.errors import StorageError
 from vllm_eval.storage import Storage
+from vllm_eval.strict import whole_text
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Cause = Literal["verification", "endpoint", "input", "deadline"]
@@ -254,5 +255,5 @@ def finite(value: Any) -> float | None:  # noqa: ANN401 - engines return anythin
 
 
 def to_text(value: Any) -> str:  # noqa: ANN401 - targets and prompts may be of any JSON type
-    """Return text as it is and everything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Return text as it is and everything else as JSON; what no file can hold, is replaced (:func:`whole_text`)."""
+    return whole_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))

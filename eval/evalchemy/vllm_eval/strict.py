@@ -1,8 +1,10 @@
-"""Strict reading of JSON: one place for what is the same in every input."""
+"""Strict reading of JSON, YAML and text: one place for what is the same in every input."""
 
 import json
+import re
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
@@ -35,6 +37,32 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON is any of its types
     return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
 
 
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a mapping in which a key stands twice, of which YAML's own readers silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as PyYAML has it
+        """Read a mapping; before merges (``<<``), which may well repeat a key.
+
+        Raises
+        ------
+        yaml.constructor.ConstructorError
+            With the key and both lines.
+        """
+        node = super().compose_mapping_node(anchor)
+        seen: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} is there twice, in lines {seen[name]} and {line}; remove one",
+                    problem_mark=key.start_mark,
+                )
+            seen[name] = line
+        return node
+
+
 def problems(error: ValidationError, prefix: str = "") -> list[str]:
     """Turn pydantic's errors into lines that name the key, the value and what is wrong."""
     lines = []
@@ -54,3 +82,16 @@ def shown(value: object) -> str:
     """Show a value in an error message, cut to a line."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def whole_text(text: str) -> str:
+    """Return ``text`` with each half of a surrogate pair, which is no character, replaced by U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def has_half_character(text: str) -> bool:
+    """Whether ``text`` holds half of a surrogate pair, so that UTF-8 cannot encode it."""
+    return _SURROGATE.search(text) is not None

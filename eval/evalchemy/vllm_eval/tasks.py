@@ -16,6 +16,7 @@ import yaml
 
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
+from vllm_eval.strict import UniqueKeyLoader
 
 # The tasks' own loader, beside their YAML files: one item a line. What another
 # loader makes of a file, only the engine can know.
@@ -44,7 +45,7 @@ class Task:
     hash: str
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(UniqueKeyLoader):
     """YAML as lm_eval reads it, with ``!function`` left as text."""
 
 
@@ -206,4 +207,4 @@ def _file_hash(path: Path) -> str:
 
 def _digest(content: object) -> str:
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

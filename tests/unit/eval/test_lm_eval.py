@@ -127,9 +127,9 @@ def test_a_request_that_is_refused_fails_its_own_task_only(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.add_task("good", 6, settings=REAL)
-    workspace.add_task("long", 6, max_gen_toks=9999, settings=REAL)
+    workspace.add_task("long", 6, max_gen_toks=999, settings=REAL)
     server = OpenAIServer(workspace.answers)
-    server.reject = lambda body: body["max_tokens"] == 9999
+    server.reject = lambda body: body["max_tokens"] == 999
     with running(server) as url:
         workspace.set_models(workspace.model(url))
         assert workspace.run(monkeypatch) == 3

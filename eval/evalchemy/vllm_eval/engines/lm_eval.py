@@ -3,20 +3,21 @@
 lm_eval is imported only when needed: it takes seconds.
 """
 
+import hashlib
 import importlib
 import importlib.metadata
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from vllm_eval.engines.base import EngineJob, TaskOutcome
-from vllm_eval.errors import TaskError, VllmEvalError
+from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
+from vllm_eval.errors import TaskError, Terminated, VllmEvalError
+from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure
 from vllm_eval.results import Sample, finite, to_text
@@ -50,6 +51,8 @@ class LmEvalEngine:
                 found.append(
                     f"{task.name}: max_tokens is for evalchemy; set generation_kwargs.max_gen_toks in the YAML"
                 )
+            problems = [*read_generation(config.get("generation_kwargs"))[1], *check_repeats(config.get("repeats", 1))]
+            found += [f"{task.name}: {problem}" for problem in problems]
             if config.get("unsafe_code"):
                 found.append(f"{task.name}: unsafe_code tasks run what the model writes, which this runner does not do")
         return found
@@ -82,7 +85,8 @@ class LmEvalEngine:
             results = _evaluate(model, job, list(loaded.values()))
         except VllmEvalError:
             raise
-        except Exception:
+        except (Exception, SystemExit) as error:
+            _not_ours(error)
             # One task's filter or metric must not cost the others their score.
             log.warning("scoring all tasks together failed; scoring them one by one", exc_info=True)
             return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
@@ -170,6 +174,8 @@ def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[st
     # lm_eval asks git for the commit of whatever the working directory is, and
     # lets git's "fatal: not a git repository" through to the log.
     lm_eval.evaluator.get_git_commit_hash = lambda: None
+    # lm_eval's own cannot hash an item with half of a surrogate pair, and tries after all answers are there.
+    lm_eval.evaluator.hash_string = _hash_text
 
     limits = {task.name: task.limit for task in job.tasks}
     names = [task.config.task for task in tasks]
@@ -193,31 +199,36 @@ def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[st
     return dict(results)
 
 
+def _hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _not_ours(error: BaseException) -> None:
+    """Pass on that the process is being stopped; a task's own ``sys.exit`` is its error like another."""
+    if isinstance(error, Terminated):
+        raise error
+
+
 def _score_alone(model: "PooledModel", job: EngineJob, task: Task, loaded: Any) -> TaskOutcome:  # noqa: ANN401
     try:
         return _outcome(model, task, _evaluate(model, job, [loaded]))
     except VllmEvalError:
         raise
-    except Exception as error:  # noqa: BLE001 - a task's own code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a task's own code may raise anything, and exit
+        _not_ours(error)
         return TaskOutcome(problems=[f"scoring failed: {type(error).__name__}: {error}"], cause="input")
 
 
 def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> TaskOutcome:
     answers = model.answers_of(task.name)
-    failures = [answer.reason for answer in answers.values() if isinstance(answer, Failure)]
-    if failures:
-        reasons = Counter(reason for reason in failures if not reason.startswith("not asked"))
-        shown = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
-        return TaskOutcome(
-            answered=len(answers) - len(failures),
-            expected=len(answers),
-            problems=[f"{len(failures)} of {len(answers)} requests got no answer: {shown}"],
-            cause="endpoint",
-        )
+    failed = unanswered(answers.values(), len(answers))
+    if failed is not None:
+        return failed
     metrics, stderrs = _numbers(results["results"].get(task.name, {}))
     primary = _primary(task, metrics)
     rows = [row for row in results["samples"].get(task.name, []) if primary is None or row["filter"] == primary[1]]
     given = [answer for answer in answers.values() if isinstance(answer, Answer)]
+    spoken = model.spoken_of(task.name).values()
     return TaskOutcome(
         metrics=metrics,
         stderrs=stderrs,
@@ -227,7 +238,8 @@ def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> Ta
         answers=len(given),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
                      min(task.limit, results["n-samples"][task.name]["original"])),
-        empty=sum(answer.empty for answer in given),
+        empty=sum(not said.text.strip() for said in spoken),
+        unclosed=sum(said.unclosed for said in spoken),
         truncated=sum(answer.truncated for answer in given),
     )  # fmt: skip
 
