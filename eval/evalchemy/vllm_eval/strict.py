@@ -22,19 +22,22 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON is any of its types
     ValueError
         With the position or the duplicated key.
     """
+    return json.loads(text, object_pairs_hook=unique_pairs, parse_constant=refuse_constant)
 
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in items:
-            if key in result:
-                raise ValueError(f"the key {key!r} is there twice")
-            result[key] = value
-        return result
 
-    def constant(name: str) -> None:
-        raise ValueError(f"{name} is not JSON")
+def unique_pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object; a key that stands twice is a ``ValueError`` (``json`` silently takes the last)."""
+    result = dict(items)
+    if len(result) < len(items):
+        seen: set[str] = set()
+        twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} is there twice")
+    return result
 
-    return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which ``json`` takes and JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
 
 
 class UniqueKeyLoader(yaml.SafeLoader):

@@ -46,6 +46,9 @@ class TaskOutcome:
     thought) and ``truncated`` were cut by the token limit;
     ``expected`` those that the engine knows the task to have, after the limit;
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
+    ``targets`` are the texts that answer an item right, by ``doc_id``, and
+    ``untried`` says why such a text need not be scored 1 (None: it must be);
+    ``validate`` reads both.
     """
 
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -60,6 +63,8 @@ class TaskOutcome:
     truncated: int = 0
     problems: Sequence[str] = ()
     cause: Cause | None = None
+    targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    untried: str | None = None
 
 
 def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutcome | None:

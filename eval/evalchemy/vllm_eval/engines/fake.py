@@ -1,6 +1,5 @@
 """An engine without lm_eval: exact match of the stripped answer. For tests and for trying a stack out."""
 
-import json
 from collections.abc import Sequence
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
@@ -39,9 +38,7 @@ class FakeEngine:
 
 
 def _items(task: Task) -> list[dict[str, str]]:
-    files = [file for files in task.data_files.values() for file in files]
-    items = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines() if line]
-    return items[: task.limit]
+    return [item for items in task.splits.values() for item in items][: task.limit]
 
 
 def _request(job: EngineJob, task: Task, index: int, item: dict[str, str]) -> Request:

@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
-from vllm_eval.errors import TaskError, Terminated, VllmEvalError
+from vllm_eval.engines.lm_eval_tasks import accepted, describe, load, untried
+from vllm_eval.errors import VllmEvalError
 from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure
@@ -79,18 +80,18 @@ class LmEvalEngine:
         self.warm_up()
         from vllm_eval.engines.lm_eval_model import create_model
 
-        loaded = _load(job.tasks)
+        loaded = load(job.tasks)
         model = create_model(job)
         try:
             results = _evaluate(model, job, list(loaded.values()))
         except VllmEvalError:
             raise
         except (Exception, SystemExit) as error:
-            _not_ours(error)
+            describe(error)  # passes on that the process is being stopped
             # One task's filter or metric must not cost the others their score.
             log.warning("scoring all tasks together failed; scoring them one by one", exc_info=True)
             return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
-        return {task.name: _outcome(model, task, results) for task in job.tasks}
+        return {task.name: _outcome(model, task, loaded[task.name], results) for task in job.tasks}
 
 
 def set_environment() -> None:
@@ -107,64 +108,6 @@ def set_environment() -> None:
         ("MPLCONFIGDIR", str(cache)),
     ):
         os.environ.setdefault(variable, value)
-
-
-def _load(tasks: Sequence[Task]) -> dict[str, Any]:
-    from lm_eval.tasks import TaskManager
-
-    # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
-    manager = TaskManager(include_defaults=any(task.yaml_path is None for task in tasks))
-    loaded: dict[str, Any] = {}
-    found: list[str] = []
-    for task in tasks:
-        try:
-            objects = manager.load([_spec(task)])["tasks"]
-        except Exception as error:  # noqa: BLE001 - loading runs the task's own code
-            found.append(f"{task.name}: lm_eval cannot load it: {type(error).__name__}: {error}")
-            continue
-        problem = _unfit(task, objects)
-        if problem is not None:
-            found.append(f"{task.name}: {problem}")
-        else:
-            loaded[task.name] = objects[task.name]
-    if found:
-        raise TaskError.of("tasks", found)
-    return loaded
-
-
-def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
-    """Say why a task that lm_eval loaded would fail after all answers are paid for, None if it would not."""
-    if list(objects) != [task.name]:
-        return f"is a group ({', '.join(objects)}); enable its tasks by their names"
-    loaded = objects[task.name]
-    if loaded.OUTPUT_TYPE != "generate_until":
-        return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
-    if getattr(loaded, "MULTIMODAL", False):
-        return "needs images or sound, which this runner does not send"
-    # lm_eval takes an unknown metric for None, and says so only in its log.
-    functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
-    unknown = [name for name, function in functions.items() if function is None]
-    if unknown and loaded.get_config("process_results") is None:
-        return f"lm_eval does not know the metric {', '.join(unknown)}"
-    if functions and task.settings.metric not in functions:
-        return f"its metric_list has {', '.join(functions)}, not {task.settings.metric!r}; set the task's metric"
-    return None
-
-
-def _spec(task: Task) -> str | dict[str, Any]:
-    """Return the task's YAML with its data files absolute; of a built-in task, the name."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    if task.yaml_path is None:
-        return task.name
-    spec: dict[str, Any] = {**load_yaml(task.yaml_path), "task": task.name}
-    if task.data_files:
-        files = {
-            split: str(paths[0]) if len(paths) == 1 else [str(path) for path in paths]
-            for split, paths in task.data_files.items()
-        }
-        spec["dataset_kwargs"] = {**spec.get("dataset_kwargs", {}), "data_files": files}
-    return spec
 
 
 def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[str, Any]:
@@ -203,23 +146,16 @@ def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _not_ours(error: BaseException) -> None:
-    """Pass on that the process is being stopped; a task's own ``sys.exit`` is its error like another."""
-    if isinstance(error, Terminated):
-        raise error
-
-
 def _score_alone(model: "PooledModel", job: EngineJob, task: Task, loaded: Any) -> TaskOutcome:  # noqa: ANN401
     try:
-        return _outcome(model, task, _evaluate(model, job, [loaded]))
+        return _outcome(model, task, loaded, _evaluate(model, job, [loaded]))
     except VllmEvalError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a task's own code may raise anything, and exit
-        _not_ours(error)
-        return TaskOutcome(problems=[f"scoring failed: {type(error).__name__}: {error}"], cause="input")
+        return TaskOutcome(problems=[f"scoring failed: {describe(error)}"], cause="input")
 
 
-def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> TaskOutcome:
+def _outcome(model: "PooledModel", task: Task, loaded: Any, results: Mapping[str, Any]) -> TaskOutcome:  # noqa: ANN401
     answers = model.answers_of(task.name)
     failed = unanswered(answers.values(), len(answers))
     if failed is not None:
@@ -227,13 +163,16 @@ def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> Ta
     metrics, stderrs = _numbers(results["results"].get(task.name, {}))
     primary = _primary(task, metrics)
     rows = [row for row in results["samples"].get(task.name, []) if primary is None or row["filter"] == primary[1]]
+    targets = {int(row["doc_id"]): accepted(loaded, row["doc"]) for row in rows}
     given = [answer for answer in answers.values() if isinstance(answer, Answer)]
     spoken = model.spoken_of(task.name).values()
     return TaskOutcome(
         metrics=metrics,
         stderrs=stderrs,
         primary=primary,
-        samples=_samples(rows, task, primary, answers) if primary else None,
+        samples=_samples(rows, task, primary, answers, targets) if primary else None,
+        targets=targets,
+        untried=untried(loaded, primary[1]) if primary else None,
         answered=len(rows),
         answers=len(given),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
@@ -271,19 +210,22 @@ def _samples(
     task: Task,
     primary: tuple[str, str],
     answers: Mapping[tuple[int, int], Answer | Failure],
+    targets: Mapping[int, tuple[str, ...]],
 ) -> list[Sample] | None:
     """Build the samples; None if the metric has no number for single items (corpus metrics)."""
     values = [finite(row.get(primary[0])) for row in rows]
     if any(value is None for value in values):
         return None
     return [
-        _sample(row, task, value, answers.get((int(row["doc_id"]), 0)))
+        _sample(row, task, value, answers.get((int(row["doc_id"]), 0)), targets[int(row["doc_id"])])
         for row, value in zip(rows, values, strict=True)
         if value is not None
     ]
 
 
-def _sample(row: Mapping[str, Any], task: Task, value: float, answer: Answer | Failure | None) -> Sample:
+def _sample(
+    row: Mapping[str, Any], task: Task, value: float, answer: Answer | Failure | None, targets: tuple[str, ...]
+) -> Sample:
     doc_id = int(row["doc_id"])
     cluster = row["doc"].get(task.settings.cluster) if task.settings.cluster else None
     return Sample(
@@ -291,7 +233,7 @@ def _sample(row: Mapping[str, Any], task: Task, value: float, answer: Answer | F
         doc_id=doc_id,
         value=value,
         prompt=to_text(row["arguments"][0][0]),
-        target=to_text(row["target"]),
+        target=targets[0] if len(targets) == 1 else to_text(list(targets)),
         answer=answer.text if isinstance(answer, Answer) else None,
         judged=to_text(row["filtered_resps"][0]),
         finish_reason=answer.finish_reason if isinstance(answer, Answer) else None,
