@@ -91,6 +91,7 @@ def test_any_answer_is_recorded_graded_and_stored(
 NASTY = [
     "8 \ud835", "\udc00\ud800", "\x00\x01\x1b[31m", "\u2028\u2029\x85", "\U0001d7d8", "e\u0301", "\u202e7", "\ufeff7",
     "7" * 5000, "[" * 10_000, "<think>" * 500, "</think>" * 500, '{"answer": NaN}', "{{ 7 * 7 }}", "%s %d {0}", "",
+    "word " * 200_000,
 ]  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def test_a_run_with_strange_answers_ends_with_its_record_and_is_found_done(
     (run,) = workspace.store.runs("default", MODEL)
     assert run.ended is not None
     assert run.tasks["t"].score is not None
-    assert run.tasks["t"].score >= 24 / 40
+    assert run.tasks["t"].score >= 1 - len(NASTY) / 40
     assert len(workspace.store.samples(run, "t") or []) == 40
     assert workspace.run(monkeypatch, "report", "--wrong", "40") == 0
     assert "Traceback" not in capfd.readouterr().err

@@ -42,8 +42,8 @@ class TaskOutcome:
     is the task's score; ``samples`` are its single items, None when the engine
     cannot give them; ``answered`` counts the items that the score rests on,
     ``answers`` the answers (more, if a question is asked repeatedly), of which
-    ``empty`` have no text (``unclosed`` of them, because they end within a
-    thought) and ``truncated`` were cut by the token limit;
+    ``empty`` have no text (``only_thoughts`` of them, because nothing came
+    after the model's thoughts) and ``truncated`` were cut by the token limit;
     ``expected`` those that the engine knows the task to have, after the limit;
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     """
@@ -56,7 +56,7 @@ class TaskOutcome:
     answers: int = 0
     expected: int | None = None
     empty: int = 0
-    unclosed: int = 0
+    only_thoughts: int = 0
     truncated: int = 0
     problems: Sequence[str] = ()
     cause: Cause | None = None
