@@ -5,10 +5,10 @@ SHELL := /bin/bash
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-SANDBOX := $(PYTHON) -m sandbox
+SANDBOX := $(PYTHON) -m workbench.sandbox
 CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eval)
 UV_VERSION := 0.9.5
-SOURCES := __main__.py components monitoring eval deploy sandbox tests .github/scripts
+SOURCES := __main__.py components monitoring eval workbench tests
 
 .PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
 
@@ -37,7 +37,7 @@ root:
 	@[ "$$(id -u)" = 0 ] || [ "$(origin CONTEXT)" = "command line" ] || { echo 'error: this user is not root: namespaces and mounts need it; run `sudo make up`' >&2; exit 2; }
 
 down:  ## end the sandbox and remove all that it left on this machine but the caches
-	@python3 -m sandbox.down down
+	@python3 -m workbench.sandbox.down down
 
 status: venv  ## print the sandbox's processes, pods and scores
 	@$(SANDBOX) status
@@ -70,7 +70,7 @@ test-unit: venv tools
 	@$(PYTHON) tests/side_by_side.py
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
-	@$(PYTHON) -m pytest -q -m slow tests/components
+	@$(PYTHON) -m pytest -q -m slow tests/integration/components
 
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends; KIND=name is a cluster of kind's
 	@$(PYTHON) -m pytest -m e2e --durations=8 tests/e2e
@@ -91,10 +91,10 @@ bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false 
 	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_statistics --years 20
 
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
-	@$(PYTHON) -m pytest -q -s -m bench tests/components/test_bench_preview.py
+	@$(PYTHON) -m pytest -q -s -m bench tests/bench/test_bench_preview.py
 
 bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
-	@$(PYTHON) -m pytest -q -s -m bench tests/monitoring
+	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
 lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
 	@$(PYTHON) -m ruff check --quiet .
@@ -116,7 +116,7 @@ tools: venv  ## build the pinned tools into the cache
 	@$(SANDBOX) tools
 
 clean: down  ## `down`, and remove the caches and the virtual environment
-	@python3 -m sandbox.down clean
+	@python3 -m workbench.sandbox.down clean
 	@rm -rf $(VENV)
 
 venv: $(VENV)/.complete
@@ -136,4 +136,4 @@ lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o requirements.txt requirements.in
 	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
 	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
-	@$(COMPILE) -o sandbox/images/model/requirements.txt sandbox/images/model/requirements.in
+	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in

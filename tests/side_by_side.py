@@ -10,7 +10,7 @@ import tempfile
 from typing import Final
 
 INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PARTS: Final = (("tests/components",), ("--ignore=tests/components",))
+PARTS: Final = (("tests/unit",), ("--ignore=tests/unit",))
 
 
 def main() -> int:

@@ -29,9 +29,9 @@ from typing import Any
 
 import aiohttp
 
-from tests.eval.workspace import Workspace
 from tests.support.ports import free_port
 from tests.support.pushgateway import running_pushgateway
+from tests.support.workspace import Workspace
 
 MEDIAN_LATENCY, SIGMA = 0.25, 0.8
 GOAL_RATIO, GOAL_OVERHEAD_SECONDS, GOAL_MEMORY_BYTES = 0.95, 6.0, 1 << 30

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from tests.eval.simulated_scores import CELLS, Cell, false_alarms, power, task_score, ten_drops
+from tests.support.simulated_scores import CELLS, Cell, false_alarms, power, task_score, ten_drops
 from vllm_eval.compare import BASELINE_RUNS, compare, pinned_baseline
 from vllm_eval.stats import standard_error, wilson_interval
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.context import Context
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import Runner
-from sandbox import failure, steps
-from sandbox.namespace import Namespace
 from tests.e2e import kind
+from workbench.cluster.context import Context
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import failure, steps
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import Runner
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
 BUNDLES = REPOSITORY / "out" / "e2e"  # a folder for each failure

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.kubectl import kubectl, rollout
-from deploy.shell import Runner
-from sandbox.cluster import apply
+from workbench.cluster.kubectl import kubectl, rollout
+from workbench.sandbox.cluster import apply
+from workbench.shell import Runner
 
 SERVER: Final = Path(__file__).parents[1] / "support" / "openai_server.py"
 PORT: Final = 8000

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from deploy import evaluation
-from deploy.kubectl import kubectl
-from deploy.shell import run, wait_for
-from sandbox import ci, git, images, stack
-from sandbox.namespace import Namespace
+from workbench.cluster import evaluation
+from workbench.cluster.kubectl import kubectl
+from workbench.sandbox import ci, git, images, stack
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import run, wait_for
 
 JOB: Final = "evalchemy"
 REFRESH: Final = "argocd.argoproj.io/refresh"

@@ -11,13 +11,13 @@ from typing import Final
 
 import yaml
 
-from deploy import tools
-from deploy.kubectl import kubectl, rollout
-from deploy.shell import CommandError, SandboxError, run
-from deploy.stack import official
-from sandbox import chart, cluster, doctor, images, stack, steps
-from sandbox.addresses import NODE_ADDRESS, POD_SUBNET
-from sandbox.namespace import Namespace
+from workbench.cluster.kubectl import kubectl, rollout
+from workbench.cluster.stack import official
+from workbench.sandbox import chart, cluster, doctor, images, stack, steps
+from workbench.sandbox.addresses import NODE_ADDRESS, POD_SUBNET
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import CommandError, SandboxError, run
+from workbench.toolchain import tools
 
 # Only what we build: all else comes from its own registry.
 MIRRORED: Final = "/etc/containerd/certs.d/ghcr.io"

@@ -4,9 +4,9 @@ import json
 import secrets
 from collections.abc import Mapping
 
-from deploy.kubectl import kubectl
-from deploy.shell import Runner, wait_for
 from tests.e2e.endpoints import IMAGE
+from workbench.cluster.kubectl import kubectl
+from workbench.shell import Runner, wait_for
 
 ENDS = ("Succeeded", "Failed")
 

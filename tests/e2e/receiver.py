@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.kubectl import kubectl
-from deploy.layout import REPOSITORY
-from sandbox.addresses import NODE_ADDRESS
-from sandbox.namespace import Namespace
+from workbench.cluster.kubectl import kubectl
+from workbench.layout import REPOSITORY
+from workbench.sandbox.addresses import NODE_ADDRESS
+from workbench.sandbox.namespace import Namespace
 
 PORT: Final = 9099
 CONFIG: Final = f"""\

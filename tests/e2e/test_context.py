@@ -19,15 +19,15 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from deploy import report, requests
-from deploy.context import Context
-from deploy.kubectl import kubectl, query
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import CommandError, Runner, run, wait_for
-from deploy.stack import laid_over
-from deploy.stack import plugins as plugins_of
-from sandbox import stack
 from tests.e2e.endpoints import Endpoint
+from workbench.cluster import report, requests
+from workbench.cluster.context import Context
+from workbench.cluster.kubectl import kubectl, query
+from workbench.cluster.stack import laid_over
+from workbench.cluster.stack import plugins as plugins_of
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import stack
+from workbench.shell import CommandError, Runner, run, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -58,7 +58,7 @@ class Elsewhere:
         if not CONTEXT:
             asked["STANDINS"] = "1"  # a sandbox's cluster can be lost
         return self.run(
-            "env", *(f"{key}={value}" for key, value in asked.items()), sys.executable, "-m", "sandbox", "up"
+            "env", *(f"{key}={value}" for key, value in asked.items()), sys.executable, "-m", "workbench.sandbox", "up"
         )
 
     def keep(self, **variables: str) -> None:

@@ -12,17 +12,17 @@ from typing import Final
 
 import pytest
 
-from deploy import evaluation, report
-from deploy.kubectl import kubectl, query
-from deploy.report import Score
-from deploy.shell import say, wait_for
 from monitoring.recording import REFERENCE
-from sandbox import stack
-from sandbox.namespace import Namespace
 from tests.e2e import gitops
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import Notification, Receiver
-from tests.monitoring.support.queries import alert_queries, panel_queries, rule_queries
+from tests.support.monitoring.queries import alert_queries, panel_queries, rule_queries
+from workbench.cluster import evaluation, report
+from workbench.cluster.kubectl import kubectl, query
+from workbench.cluster.report import Score
+from workbench.sandbox import stack
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import say, wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -17,14 +17,14 @@ import pytest
 from components import labels
 from components.argocd import SELF_HEAL
 from components.patches import MODELS_ANNOTATION
-from deploy import evaluation, report
-from deploy.kubectl import kubectl, query
-from deploy.shell import CommandError, SandboxError, wait_for
-from sandbox import ci, git, images, stack
-from sandbox.namespace import Namespace
 from tests.e2e import gitops, pods
 from tests.e2e.conftest import LIMIT
 from tests.e2e.endpoints import IMAGE, Endpoint
+from workbench.cluster import evaluation, report
+from workbench.cluster.kubectl import kubectl, query
+from workbench.sandbox import ci, git, images, stack
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import CommandError, SandboxError, wait_for
 
 pytestmark = pytest.mark.e2e
 

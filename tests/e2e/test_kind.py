@@ -18,15 +18,15 @@ from typing import Final
 import pytest
 import yaml
 
-from deploy.kubectl import kubectl
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import SandboxError, wait_for
-from sandbox import steps
-from sandbox.addresses import NODE_ADDRESS
-from sandbox.cluster import apply
-from sandbox.namespace import Namespace
 from tests.e2e import kind
 from tests.support.ports import free_port
+from workbench.cluster.kubectl import kubectl
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox import steps
+from workbench.sandbox.addresses import NODE_ADDRESS
+from workbench.sandbox.cluster import apply
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import SandboxError, wait_for
 
 NAME: Final = "pretended"
 SUITE: Final = ("tests/e2e/test_main_job.py", "tests/e2e/test_zz_down.py")

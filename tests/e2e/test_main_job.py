@@ -6,15 +6,15 @@ import subprocess
 
 import pytest
 
-from deploy import evaluation, report
-from deploy.kubectl import kubectl, query, rollout
-from deploy.layout import REPOSITORY
-from deploy.shell import wait_for
-from sandbox import ci, images, stack
-from sandbox.__main__ import COMMANDS
-from sandbox.namespace import Namespace
 from tests.e2e import gitops
 from tests.e2e.conftest import LIMIT
+from workbench.cluster import evaluation, report
+from workbench.cluster.kubectl import kubectl, query, rollout
+from workbench.layout import REPOSITORY
+from workbench.sandbox import ci, images, stack
+from workbench.sandbox.__main__ import COMMANDS
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from components import labels
-from deploy.kubectl import kubectl
-from sandbox.namespace import Namespace
 from tests.e2e import pods
 from tests.e2e.conftest import KIND
+from workbench.cluster.kubectl import kubectl
+from workbench.sandbox.namespace import Namespace
 
 pytestmark = pytest.mark.e2e
 

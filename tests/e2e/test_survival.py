@@ -16,17 +16,17 @@ from typing import Final
 
 import pytest
 
-from deploy.layout import REPOSITORY, Layout
-from deploy.shell import run
-from sandbox.steps import STEPS
 from tests.e2e.traces import snapshot
+from workbench.layout import REPOSITORY, Layout
+from workbench.sandbox.steps import STEPS
+from workbench.shell import run
 
 pytestmark = pytest.mark.slow
 
 SEED: Final = 20261124
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 UP_SECONDS: Final = 1200.0
-LAYOUT: Final = "from deploy.layout import Layout; print(Layout.of_this_clone().name)"
+LAYOUT: Final = "from workbench.layout import Layout; print(Layout.of_this_clone().name)"
 
 
 class Clone:
@@ -47,7 +47,7 @@ class Clone:
         with log.open("w") as output:
             return subprocess.Popen(
                 # Ctrl-C must reach it also where the tests run in the background, which ignores it.
-                ["env", "--default-signal=INT", sys.executable, "-m", "sandbox", "up"],
+                ["env", "--default-signal=INT", sys.executable, "-m", "workbench.sandbox", "up"],
                 cwd=self.folder,
                 env={**os.environ, "LIMIT": "10"},
                 stdout=output,
@@ -58,7 +58,7 @@ class Clone:
 
     def down(self) -> None:
         """Run `make down`."""
-        run(["python3", "-m", "sandbox.down", "down"], cwd=self.folder)
+        run(["python3", "-m", "workbench.sandbox.down", "down"], cwd=self.folder)
 
     def _python(self, *words: str) -> str:
         return run([sys.executable, *words], cwd=self.folder)
@@ -88,7 +88,7 @@ def test_two_clones_at_once_print_a_table_each(clones: tuple[Clone, Clone], tmp_
     clones[0].down()
     assert not clones[0].layout.state.exists()
     # The other one does not notice.
-    status = run([sys.executable, "-m", "sandbox", "status"], cwd=clones[1].folder)
+    status = run([sys.executable, "-m", "workbench.sandbox", "status"], cwd=clones[1].folder)
     assert "gemma-3-270m" in status
 
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
-from deploy import report
-from deploy.layout import Layout
-from sandbox import stack, steps
-from sandbox.namespace import Namespace
 from tests.e2e.conftest import KIND
 from tests.e2e.traces import snapshot
+from workbench.cluster import report
+from workbench.layout import Layout
+from workbench.sandbox import stack, steps
+from workbench.sandbox.namespace import Namespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KIND is not None, reason="the cluster is kind's, which ends it")]
 

@@ -4,8 +4,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.layout import Layout
-from deploy.tools import debian_root
+from workbench.layout import Layout
+from workbench.toolchain.tools import debian_root
 
 FOLDERS = ("/etc", "/run", "/usr/local/bin", "/var/lib", "/var/log")
 

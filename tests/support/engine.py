@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import stack
-from deploy.layout import Layout
+from workbench.cluster import stack
+from workbench.layout import Layout
 
 
 @dataclass(frozen=True)

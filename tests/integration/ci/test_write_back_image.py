@@ -1,0 +1,63 @@
+"""The write-back tells by a real registry whether the image has changed."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.ci.git_world import IMAGE, JOB, World, digest, expected
+from tests.integration.ci.oci_registry import Registry, running_registry
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as started:
+        yield started
+
+
+def inspected(world: World, registry: Registry, commit: str, index: str) -> subprocess.CompletedProcess[str]:
+    clone = world.clone()
+    return world.write_back(clone, commit, index, "--inspect", "crane manifest", "--inspect-name", registry.name)
+
+
+def test_unchanged_image_keeps_its_line_while_the_commit_is_written(world: World, registry: Registry) -> None:
+    first = registry.push(code="same", built_at="09:00")
+    second = registry.push(code="same", built_at="10:00")
+    assert first != second, "attestations carry times"
+    inspected(world, registry, world.tip(), first)
+    commit = world.change(world.clone(), {"eval/README.md": "words\n"}, "Words only")
+
+    done = inspected(world, registry, commit, second)
+
+    assert "image unchanged" in done.stdout
+    assert world.manifest() == expected(commit, first)
+
+
+def test_changed_image_is_written(world: World, registry: Registry) -> None:
+    first = registry.push(code="one", built_at="09:00")
+    second = registry.push(code="two", built_at="09:00")
+    inspected(world, registry, world.tip(), first)
+    commit = world.change(world.clone(), {"eval/task.txt": "2\n"}, "Change the task")
+
+    assert inspected(world, registry, commit, second).returncode == 0
+
+    assert world.manifest() == expected(commit, second)
+
+
+def test_old_image_cleaned_away_counts_as_changed(world: World, registry: Registry) -> None:
+    first = registry.push(code="kept", built_at="09:00")
+    second = registry.push(code="kept", built_at="10:00")
+    inspected(world, registry, world.tip(), first)
+    registry.delete(first)
+    commit = world.change(world.clone(), {"eval/README.md": "words\n"}, "Words only")
+
+    assert inspected(world, registry, commit, second).returncode == 0
+
+    assert world.manifest() == expected(commit, second)
+
+
+def test_image_that_the_registry_lacks_is_not_written(world: World, registry: Registry) -> None:
+    done = inspected(world, registry, world.tip(), digest("a"))
+    assert done.returncode == 2
+    assert f"--digest {digest('a')}: the registry has no such image under {IMAGE}" in done.stderr
+    assert world.manifest() == JOB

@@ -1,0 +1,167 @@
+"""The rules of one stack: the shipped ones, looking at that stack alone."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import monitoring
+from monitoring.thresholds import parse_duration
+from tests.support.monitoring import promtool
+from tests.support.monitoring.contract import Run
+from vllm_eval import metrics
+
+ODD_NAME = 'a"b\\c d/ü'
+SHIPPED = Path(__file__).parents[3] / "monitoring" / "alert-rules.yaml"
+
+
+def _each(groups: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for group in groups:
+        yield from group["rules"]
+
+
+def test_rules_of_a_stack_are_the_shipped_ones_with_a_selector() -> None:
+    shipped = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))["groups"]
+    own = [group for group in monitoring.rule_groups(stack="s", models=["m"]) if group["name"] != "vllm-eval-expected"]
+    assert [group["name"] for group in own] == [group["name"] for group in shipped]
+    for one, other in zip(_each(own), _each(shipped), strict=True):
+        plain = one["expr"].replace('{stack="s"}', "").replace('{stack="s", ', "{")
+        assert {**one, "expr": plain} == other
+
+
+def test_every_selector_of_a_stack_names_it() -> None:
+    for rule in _each(monitoring.rule_groups(stack="s", models=[])):
+        expr = rule["expr"]
+        for metric in (*metrics.METRICS, metrics.EXPECTED):
+            start = 0
+            while (start := expr.find(metric.name, start)) >= 0:
+                rest = expr[start:].lstrip("abcdefghijklmnopqrstuvwxyz_:")
+                assert rest.startswith('{stack="s"'), f"{rule}: {metric.name} is not selected by stack"
+                start += 1
+
+
+def test_every_model_is_expected() -> None:
+    first, *_ = monitoring.rule_groups(stack="prod", models=["a/b", "c"])
+    assert first["rules"] == [
+        {"record": "vllm_eval_expected", "expr": "vector(1)", "labels": {"stack": "prod", "model": "a/b"}},
+        {"record": "vllm_eval_expected", "expr": "vector(1)", "labels": {"stack": "prod", "model": "c"}},
+    ]
+
+
+def test_no_models_no_expectations() -> None:
+    names = [group["name"] for group in monitoring.rule_groups(stack="prod", models=[])]
+    assert names == ["vllm-eval-scores", "vllm-eval-runs"]
+
+
+def test_links_are_the_ones_that_were_given() -> None:
+    groups = monitoring.rule_groups(
+        stack="s", models=[], runbook_url="https://wiki/runbook", dashboard_url="https://grafana/d/vllm-eval"
+    )
+    for rule in _each(groups):
+        if "alert" in rule:
+            assert rule["annotations"]["runbook_url"] == f"https://wiki/runbook#{rule['alert'].lower()}"
+            assert rule["annotations"]["dashboard_url"].startswith("https://grafana/d/vllm-eval?var-stack={{")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"stack": ""}, "stack is empty"),
+        (
+            {"models": ["a", "b", "a"]},
+            "models lists a more than once: a model has one series by name; remove the second",
+        ),
+        ({"day": "1"}, "'1' is no duration"),
+        ({"day": "30s"}, "day is '30s'"),
+        ({"stale": "1h"}, "stale is '1h'"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        monitoring.rule_groups(**{"stack": "s", "models": ["a"], **wrong})
+
+
+def test_a_weekly_stack_misses_a_run_after_the_time_that_it_says() -> None:
+    rules = {rule.get("alert"): rule for rule in _each(monitoring.rule_groups(stack="s", models=["m"], stale="10d"))}
+    assert "> 864000" in rules["EvaluationStale"]["expr"]
+    assert "A run is missed after 10d." in rules["EvaluationStale"]["annotations"]["description"]
+    assert rules["EvaluationInconclusive"]["for"] == rules["EvaluationNoBaseline"]["for"] == "10d"
+
+
+def test_a_drill_changes_windows_and_nothing_else() -> None:
+    usual = monitoring.rule_groups(stack="s", models=["m"])
+    drill = monitoring.rule_groups(stack="s", models=["m"], day="10m")
+    assert [group["interval"] for group in drill] == ["5s"] * 3
+    for one, other in zip(_each(usual), _each(drill), strict=True):
+        assert {**one, "expr": "", "for": "", "annotations": ""} == {**other, "expr": "", "for": "", "annotations": ""}
+        if "for" in one:
+            assert parse_duration(other["for"]) == max(1, round(parse_duration(one["for"]) / 144))
+
+
+@pytest.mark.parametrize("stack", ["prod", ODD_NAME])
+@pytest.mark.parametrize("day", ["24h", "10m", "2m"])
+def test_promtool_takes_the_rules_of_any_stack(tmp_path: Path, stack: str, day: str) -> None:
+    groups = monitoring.rule_groups(stack=stack, models=["google/gemma", ODD_NAME], day=day)
+    rules = promtool.write_rules(tmp_path / "rules.json", groups)
+    said = promtool.run("check", "rules", "--lint=all", "--lint-fatal", rules)
+    assert said.status == 0, said.output
+
+
+FIRING = 'count by (alertname, stack, model) (ALERTS{alertstate="firing"})'
+Answer = dict[tuple[tuple[str, str], ...], float]
+
+
+def _firing(answer: Answer) -> dict[tuple[str, str, str], float]:
+    named = {tuple(dict(key)[name] for name in ("alertname", "stack", "model")): value for key, value in answer.items()}
+    return {(alert, stack, model): value for (alert, stack, model), value in named.items()}
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Answer]:
+    def play(stacks: dict[str, list[str]], series: dict[str, str], at: str, *, day: str, interval: str) -> Answer:
+        files = []
+        for number, (stack, models) in enumerate(stacks.items()):
+            groups = monitoring.rule_groups(stack=stack, models=models, day=day)
+            # promtool keeps groups apart by file and name, as Prometheus does.
+            files.append(promtool.write_rules(tmp_path / f"rules-{number}.json", groups))
+        [answer] = promtool.ask(tmp_path, rules=files, series=series, interval=interval, questions=[(FIRING, at)])
+        return answer
+
+    return play
+
+
+def test_rules_of_several_stacks_in_one_prometheus_double_no_alert(play: Callable[..., Answer]) -> None:
+    series = {}
+    for stack in ("prod", ODD_NAME, "unruled"):
+        for model, verdict in (("a", "worse"), ("b", "same")):
+            before = dict(Run(model, "v1", "t", 0.8, 0.0, stack=stack, verdict="same").series())
+            after = dict(Run(model, "v1", "t", 0.7, 0.0, stack=stack, verdict=verdict).series())
+            series.update({name: promtool.values((value, 289), (after[name], 20)) for name, value in before.items()})
+    stacks = {"prod": ["a", "b"], ODD_NAME: ["a", "b"]}
+    firing = _firing(play(stacks, series, "1d1h", day="24h", interval="5m"))
+    assert firing == {("EvaluationRegression", stack, "a"): 1.0 for stack in stacks} | {
+        ("CustomTaskRegression", stack, model): 1.0 for stack in stacks for model in ("a", "b")
+    }
+
+
+def test_a_drill_of_ten_minutes_tells_a_drop_a_stop_and_an_unheard_model(play: Callable[..., Answer]) -> None:
+    # Steps of 5 s; the drop comes after eleven minutes, and no run after it.
+    before = dict(Run("a", "v1", "t", 0.8, 660.0, baseline=None).series())
+    after = dict(Run("a", "v1", "t", 0.6, 660.0, baseline=None).series())
+    series = {name: promtool.values((value, 132), (after[name], 400)) for name, value in before.items()}
+    stacks = {"local": ["a", "unheard"]}
+    series = {name.replace('stack="prod"', 'stack="local"'): values for name, values in series.items()}
+    assert _firing(play(stacks, series, "11m", day="10m", interval="5s")) == {
+        ("EvaluationStale", "local", "unheard"): 1.0,
+    }
+    assert _firing(play(stacks, series, "11m15s", day="10m", interval="5s")) == {
+        ("EvaluationStale", "local", "unheard"): 1.0,
+        ("CustomTaskRegression", "local", "a"): 1.0,
+    }
+    assert _firing(play(stacks, series, "26m15s", day="10m", interval="5s")) == {
+        ("EvaluationStale", "local", "unheard"): 1.0,
+        ("EvaluationStale", "local", "a"): 1.0,
+        ("CustomTaskRegression", "local", "a"): 1.0,
+    }

@@ -1,0 +1,103 @@
+"""What a kill leaves half done is made good by the next `make up`, and what looks whole is."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from workbench.layout import REPOSITORY
+from workbench.sandbox import ci, git, images
+from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS, REGISTRY
+from workbench.sandbox.cluster import write_config
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import CommandError, run
+
+
+def test_a_key_that_was_cut_short_is_no_key(sandbox: Namespace, tmp_path: Path) -> None:
+    key = sandbox.layout.state / "pki/service-account.key"
+    key.parent.mkdir()
+    key.with_suffix(".key.new").touch()
+    write_config(sandbox, tmp_path)
+    assert "PRIVATE KEY" in key.read_text()
+    made = key.read_bytes()
+    write_config(sandbox, tmp_path)
+    assert key.read_bytes() == made
+
+
+def test_locks_of_a_git_that_was_killed_are_removed(sandbox: Namespace) -> None:
+    bare = git.repository(sandbox)
+    (bare / "refs/heads").mkdir(parents=True)  # an `init` that was killed, too
+    locks = [bare / "refs/heads/main.lock", bare / "config.lock", sandbox.layout.state / "git-index.lock"]
+    for lock in locks:
+        lock.touch()
+    git.start(sandbox)
+    commit = git.publish(sandbox)
+    assert git.tip(sandbox) == commit
+    assert not [lock for lock in locks if lock.exists()]
+    checkout = sandbox.layout.state / "checkout"
+    (checkout / ".git").mkdir(parents=True)
+    git.clone(sandbox, checkout)
+    assert run(["git", "-C", checkout, "rev-parse", "HEAD"]).strip() == commit
+
+
+def test_an_image_has_its_name_only_when_it_is_whole(
+    sandbox: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+
+    def killed(namespace: Namespace, command: str, *words: str) -> str:
+        named.extend(words)
+        if command == "mutate":
+            raise KeyboardInterrupt
+        return ""
+
+    monkeypatch.setattr(images, "crane", killed)
+    (tmp_path / "rootfs").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        images._push_rootfs(sandbox, tmp_path / "rootfs", "pause:sandbox", "--entrypoint=/pause")
+    final = [word for word in named if "pause:sandbox" in word]
+    assert named[named.index(final[0]) - 1] == "--tag"
+    assert len(final) == 1
+
+
+def test_another_clones_latest_image_is_not_this_ones(sandbox: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = "ghcr.io/vllm-eval/vllm-eval-evalchemy@sha256:" + "0" * 64
+    registry: set[str] = set()
+    built: list[str] = []
+
+    def crane(namespace: Namespace, command: str, *words: str) -> str:
+        if words[0] in registry:
+            return "sha256:" + "0" * 64
+        raise CommandError(["crane", command, *words], "exit code 1", "MANIFEST_UNKNOWN", None)
+
+    monkeypatch.setattr(images, "crane", crane)
+    monkeypatch.setattr(git, "image_is_current", lambda namespace: True)
+    monkeypatch.setattr(git, "recorded", lambda namespace, path: recorded)
+    monkeypatch.setattr(git, "tip", lambda namespace: "tip")
+    monkeypatch.setattr(images, "build", lambda namespace, name, **options: built.append(name))
+    monkeypatch.setattr(ci, "write_back", lambda *words, **options: None)
+    ci.build_image(sandbox)
+    assert built == [f"{ci.IMAGE}:latest"]
+    registry.add(recorded.replace("ghcr.io", REGISTRY))
+    ci.build_image(sandbox)
+    assert len(built) == 1
+
+
+def test_a_repository_is_served_to_those_who_push(sandbox: Namespace, tmp_path: Path) -> None:
+    sandbox.run(["ip", "addr", "replace", f"{NODE_ADDRESS}/32", "dev", "lo"])
+    git.start(sandbox)
+    commit = git.publish(sandbox)
+    address = f"http://{NODE_ADDRESS}:{GIT_PORT}/{git.NAME}"
+    script = f"""
+        until git ls-remote {address} >/dev/null 2>&1; do sleep 0.2; done
+        git clone --quiet {address} {tmp_path}/clone
+        cd {tmp_path}/clone; git commit --quiet --allow-empty -m More; git push --quiet origin main
+    """
+    subprocess.run(
+        sandbox.command(["sh", "-ec", script]),
+        env={**sandbox.env(), **git.IDENTITY},
+        cwd=REPOSITORY,
+        check=True,
+        timeout=120,
+    )
+    assert git.tip(sandbox) != commit

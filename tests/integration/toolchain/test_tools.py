@@ -1,0 +1,210 @@
+"""The tools' cache: a tool is whole or not there."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.support.ports import free_port
+from workbench.layout import REPOSITORY, Layout, cache_dir
+from workbench.shell import SandboxError, run, wait_for
+from workbench.toolchain import tools
+
+GOOD = 'package main\n\nfunc main() { println("hello") }\n'
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """An empty cache, and a folder `tools` with one module without dependencies."""
+    source = tmp_path / "tools" / "hello"
+    source.mkdir(parents=True)
+    (source / "go.mod").write_text("module hello\n\ngo 1.24\n")
+    (source / "main.go").write_text(GOOD)
+    (source / "build.toml").write_text('links = ["greet"]\n')
+    monkeypatch.setattr(tools, "TOOLS", tmp_path / "tools")
+    layout = Layout(cache=tmp_path / "cache", name="test")
+    layout.bin.mkdir(parents=True)
+    return layout
+
+
+def test_a_tool_is_linked_by_each_of_its_names(layout: Layout) -> None:
+    tools.build("hello", layout)
+    for name in ("hello", "greet"):
+        done = subprocess.run([str(layout.bin / name)], capture_output=True, text=True, check=True)
+        assert done.stderr == "hello\n"
+
+
+def test_a_second_build_compiles_nothing(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tools.build("hello", layout)
+    monkeypatch.setenv("PATH", "")  # no go to compile with
+    assert tools.build("hello", layout) == folder
+
+
+def test_a_change_of_any_file_is_another_tool(layout: Layout) -> None:
+    first = tools.build("hello", layout)
+    (tools.TOOLS / "hello/main.go").write_text(GOOD.replace("hello", "goodbye"))
+    assert tools.build("hello", layout) != first
+    done = subprocess.run([str(layout.bin / "greet")], capture_output=True, text=True, check=True)
+    assert done.stderr == "goodbye\n"
+
+
+def test_a_broken_build_names_the_tool_and_leaves_nothing(layout: Layout) -> None:
+    (tools.TOOLS / "hello/main.go").write_text("package main\n\nfunc main() { nonsense }\n")
+    with pytest.raises(SandboxError, match=r"tools/hello could not be built[\s\S]*nonsense"):
+        tools.build("hello", layout)
+    assert list((layout.cache / "tools").iterdir()) == []
+    assert list(layout.bin.iterdir()) == []
+
+
+def test_a_build_ends_with_who_began_it(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "go").write_text(
+        f"#!/bin/sh\necho $$ >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 300\n"
+    )
+    (tmp_path / "go").chmod(0o755)
+    script = "import sys; from pathlib import Path\n"
+    script += "from workbench.layout import Layout; from workbench.toolchain import tools\n"
+    script += "tools.TOOLS = Path(sys.argv[1]); tools.build('hello', Layout(Path(sys.argv[2]), 'test'))"
+    words = [sys.executable, "-c", script, str(tools.TOOLS), str(layout.cache)]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(words, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL) as process:
+        wait_for("the build", (tmp_path / "pid").exists, seconds=60)
+        process.kill()
+    pid = (tmp_path / "pid").read_text().strip()
+    wait_for("the build's end", lambda: not Path(f"/proc/{pid}").exists(), seconds=60)
+
+
+def test_what_a_killed_build_left_is_swept_away(layout: Layout) -> None:
+    left = layout.cache / "tools" / ".unfinished-999999999-x"
+    left.mkdir(parents=True)
+    folder = tools.build("hello", layout)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """Serve a registry that forbids everything, and return its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_refused_download_names_tool_address_and_cure(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    source = tools.TOOLS / "hello"
+    (source / "main.go").write_text('package main\n\nimport _ "example.com/lib"\n\nfunc main() {}\n')
+    (source / "go.mod").write_text("module hello\n\ngo 1.24\n\nrequire example.com/lib v1.0.0\n")
+    lock = "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
+    (source / "go.sum").write_text(f"example.com/lib v1.0.0 {lock}example.com/lib v1.0.0/go.mod {lock}")
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
+    with refusing() as address:
+        server = address if answers else f"127.0.0.1:{free_port()}"
+        monkeypatch.setenv("GOPROXY", f"http://{server}")
+        with pytest.raises(SandboxError) as error:
+            tools.build("hello", layout)
+    first = str(error.value).split("\n")[0]
+    assert first.startswith(f"tools/hello could not be built: http://{server}/example.com/lib/@v/v1.0.0")
+    assert first.endswith("403 Forbidden" if answers else "connect: connection refused")
+    assert "Set GOPROXY to a Go module proxy that this machine may use" in str(error.value)
+    assert list((layout.cache / "tools").iterdir()) == []
+
+
+def apt_config(folder: Path, source: str) -> Path:
+    """Write a configuration of apt that knows one source alone, and return it."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    (folder / "sources.list").write_text(f"deb [trusted=yes] {source}\n")
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc {{ SourceList "{folder}/sources.list"; SourceParts "/none"; Parts "/none"; Main "/none"; }};'
+        f'Dir::State::Lists "{folder}/lists"; Dir::Cache "{folder}/cache"; Acquire::Retries "0";'
+    )
+    return folder / "apt.conf"
+
+
+def test_a_library_that_newer_releases_renamed_is_found(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "library"
+    (source / "usr/sbin").mkdir(parents=True)
+    (source / "usr/sbin/program").write_text("#!/bin/sh\n")
+    (source / "DEBIAN").mkdir()
+    control = "Package: library0t64\nVersion: 1\nArchitecture: all\nMaintainer: us\nDescription: none\n"
+    (source / "DEBIAN/control").write_text(control)
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    run(["dpkg-deb", "--build", source, mirror / "library.deb"])
+    content = (mirror / "library.deb").read_bytes()
+    listed = f"Filename: ./library.deb\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+    (mirror / "Packages").write_text(control + listed)
+    monkeypatch.setenv("APT_CONFIG", str(apt_config(tmp_path / "apt", f"file://{mirror} ./")))
+    monkeypatch.setattr(tools, "DEBIAN_PACKAGES", ["library0"])
+    assert (tools.unpack_debian(layout) / "usr/sbin/program").exists()
+
+
+def test_refused_debian_packages_name_address_and_cure(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with refusing() as address:
+        config = apt_config(tmp_path / "apt", f"http://{address}/debian bookworm main")
+        monkeypatch.setenv("APT_CONFIG", str(config))
+        with pytest.raises(SandboxError) as error:
+            tools.unpack_debian(layout)
+    text = str(error.value)
+    assert text.startswith(f"Debian's programs could not be fetched: http://{address}/debian/dists/bookworm/")
+    assert "403  Forbidden" in text.split("\n")[0]
+    assert "/etc/apt/sources.list" in text
+    assert list((layout.cache / "tools").iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [0, 40, 100, 100_000])
+def test_a_program_cut_short_in_the_cache_is_named_and_built_anew(
+    length: int, layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tools.build("hello", layout) / "hello"
+    capsys.readouterr()
+    with program.open("r+b") as file:
+        file.truncate(length)
+    tools.build("hello", layout)
+    assert f"{program} in the cache is damaged" in capsys.readouterr().out
+    assert subprocess.run([str(layout.bin / "greet")], capture_output=True, text=True, check=True).stderr == "hello\n"
+
+
+def test_what_was_never_written_is_damaged_and_the_real_cache_is_whole(tmp_path: Path) -> None:
+    program = tmp_path / "tool" / "program"
+    program.parent.mkdir()
+    program.write_bytes(bytes(5000))
+    tools._drop_if_damaged(program.parent, program.parent.iterdir())
+    assert not program.parent.exists()
+    cached = [each for each in (cache_dir() / "tools").glob("*/*") if each.is_file() and not each.is_symlink()]
+    for part in ("*bin", "lib/cni", "lib/*-gnu"):
+        cached += [each for each in (cache_dir() / "tools").glob(f"debian-*/usr/{part}/*") if not each.is_symlink()]
+    assert [each for each in cached if not tools._is_whole(each)] == []
+    assert len(cached) > 20
+
+
+def test_every_tool_is_pinned_and_locked() -> None:
+    for module in tools.TOOLS.glob("*/go.mod"):
+        requires = [
+            line for line in module.read_text().splitlines() if line.strip().startswith(("require", "\tgithub"))
+        ]
+        assert not requires or (module.parent / "go.sum").exists(), module

@@ -1,0 +1,70 @@
+"""Each setting changes the objects that it is about, and no other."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from components.settings import problems
+from tests.support import objects, program
+from tests.support.program import Stack
+from tests.unit.components.test_settings import EVERY_FIELD
+
+CASES: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("changes.yaml").read_text())
+
+
+def put(groups: dict[str, Any], path: str, value: object) -> None:
+    """Set a path such as ``models[0].tag``."""
+    parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)]
+    holder: Any = groups
+    for part in parts[:-1]:
+        holder = holder[part] if isinstance(part, int) else holder.setdefault(part, {})
+    holder[parts[-1]] = value
+
+
+def before_and_after(case: dict[str, Any]) -> tuple[Stack, Stack]:
+    before = copy.deepcopy(program.stack_file("prod"))
+    for path, value in case.get("also", {}).items():
+        put(before, path, value)
+    after = copy.deepcopy(before)
+    put(after, case["path"], case["to"])
+    if "without" in case:
+        put(after, case["without"], None)
+    secrets = case.get("secrets", {})
+    return program.run(before, secrets, "prod"), program.run(after, secrets, "prod")
+
+
+def by_title(stack: Stack) -> dict[str, Any]:
+    """Return what each object is, by kind and, where there are several of a kind, by name."""
+    found = {}
+    for each in stack.resources.values():
+        if each.type == "pulumi:providers:kubernetes":
+            found["provider"] = each.inputs
+        elif each.custom:
+            found[objects.title(each.kind, each.inputs)] = each.inputs
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["path"])
+def test_a_setting_changes_what_it_is_about(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = before_and_after(case)
+    old, new = by_title(before), by_title(after)
+    changed = {title for title in old.keys() | new.keys() if old.get(title) != new.get(title)}
+    assert changed == set(case["changes"])
+
+    lines: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", lines.append)
+    for title, hook in (("Application", "vllm-eval-application"), ("Job", "vllm-eval-job")):
+        if title in changed:
+            arguments = pulumi.ResourceHookArgs("urn", "id", "n", "t", old_inputs=old.get(title), new_inputs=new[title])
+            after.hooks[hook](arguments)
+    assert bool(lines) == bool(case.get("re-runs"))
+
+
+def test_every_setting_is_there() -> None:
+    every = {problems.full_key(path).removeprefix("vllm-eval:") for path in EVERY_FIELD}
+    assert {case["path"] for case in CASES} == every

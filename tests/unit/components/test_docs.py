@@ -1,0 +1,39 @@
+"""What `docs/operations.md` shows is accepted: its stack file by the program, its commands by the real CLI."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from components import reruns
+from components.settings import schema
+from tests.support import program
+from tests.support.program import ROOT
+
+TEXT = (ROOT / "docs" / "operations.md").read_text()
+
+
+@pytest.fixture
+def documented() -> dict[str, Any]:
+    block, more = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    assert block.startswith(f"# yaml-language-server: $schema={schema.FILE.relative_to(ROOT)}")
+    config: dict[str, Any] = {**yaml.safe_load(block)["config"], **yaml.safe_load(more)["config"]}
+    return {key.removeprefix("vllm-eval:"): value for key, value in config.items()}
+
+
+def test_the_documented_stack_declares_everything(documented: dict[str, Any]) -> None:
+    stack = program.run(documented, stack="staging")
+    assert stack.one("Application").inputs["spec"]["source"]["repoURL"] == "https://github.com/your-org/vllm-eval.git"
+    assert len(stack.settings.models) == 1
+
+
+def test_documented_lines_are_the_ones_that_a_preview_prints() -> None:
+    assert f"`{reruns.sentence(2, 3)}`" in TEXT
+    assert f"`{reruns.sentence(0, 3)}`" in TEXT
+    assert " if the Job differs there" in TEXT
+
+
+def test_settings_and_architecture_are_linked() -> None:
+    for name in re.findall(r"`([a-z-]+\.md)`", TEXT):
+        assert (ROOT / "docs" / name).is_file(), name

@@ -1,0 +1,185 @@
+"""What settings are accepted, and that every problem of the others is reported at once."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pulumi
+import pydantic
+import pytest
+
+from components.settings import SettingsError, problems
+from components.settings.load import GROUPS
+from components.settings.model import AccessMode, Model, Owner
+from tests.support import program
+
+CANARY = "s3cr3t-c4n4ry"
+
+
+def refused(groups: dict[str, Any], secrets: dict[str, str] | None = None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        program.load(groups, secrets)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod", "local"])
+def test_committed_stack_files_are_valid(stack: str) -> None:
+    loaded = program.load(program.stack_file(stack), stack=stack)
+    assert loaded.stack == stack
+    assert loaded.evaluation.owner is {"dev": Owner.PULUMI, "prod": Owner.ARGOCD, "local": Owner.ARGOCD}[stack]
+
+
+def test_a_stack_file_holds_only_what_differs_from_the_defaults() -> None:
+    for stack in ("dev", "prod", "local"):
+        raw = program.stack_file(stack)
+        for name, model in GROUPS.items():
+            for key, value in raw.get(name, {}).items():
+                field = model.model_fields[key]
+                assert field.is_required() or field.get_default() != value, f"Pulumi.{stack}.yaml: {name}.{key}"
+
+
+def test_defaults() -> None:
+    loaded = program.load(
+        {
+            "cluster": {"context": "c"},
+            "git": {"repository": "https://x.example/r.git"},
+            "models": [{"name": "m", "tag": "t", "endpoint": "http://h/v1", "network": {"namespace": "n", "port": 1}}],
+        }
+    )
+    assert loaded.git.revision == "main"
+    assert loaded.evaluation.owner is Owner.ARGOCD
+    assert loaded.evaluation.results.access_mode is AccessMode.ONE_NODE
+    assert loaded.evaluation.results.keep
+    assert loaded.argocd.install
+    assert loaded.monitoring.enabled
+    assert (loaded.models[0].concurrency, loaded.models[0].api.value) == (8, "completions")
+
+
+def test_settings_cannot_be_changed_after_loading() -> None:
+    loaded = program.load(program.stack_file("dev"))
+    with pytest.raises(pydantic.ValidationError):
+        loaded.git.revision = "other"  # type: ignore[misc] # what must fail
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        loaded.stack = "other"  # type: ignore[misc] # what must fail
+
+
+def test_all_problems_are_reported_at_once_each_with_key_value_and_cure() -> None:
+    groups = {
+        "git": {"repo": "https://x.example/r.git", "repository": "ftp://x", "revision": 1},
+        "evaluation": {"parallelism": 4, "time_zone": "Mars/Olympus", "owner": "both"},
+        "monitoring": {"day": "3d", "stale": "5h"},
+        "cluster": {},
+        "models": [
+            {"name": "m", "tag": "t", "endpoint": "http://h/v1", "network": {"port": 1}},
+            {"name": "m", "tag": "t", "endpoint": "http://h/v1", "network": {"cidr": "10.0.0.1/8", "port": 1}},
+        ],
+        "modles": [],
+    }
+    text = refused(groups)
+    lines = text.splitlines()
+    assert lines[0] == "The settings of stack 'test' have 12 problems:"
+    keys = [line.split(" = ")[0].split(": ")[0].strip() for line in lines[1::2]]
+    assert sorted(keys) == sorted(
+        [
+            "vllm-eval:cluster.context",
+            "vllm-eval:evaluation.owner",
+            "vllm-eval:git.repo",
+            "vllm-eval:git.repository",
+            "vllm-eval:git.revision",
+            "vllm-eval:models[0].network",
+            "vllm-eval:models[1].name",
+            "vllm-eval:models[1].network.cidr",
+            "vllm-eval:models[1].tag",
+            "vllm-eval:modles",
+            "vllm-eval:monitoring.day",
+            "vllm-eval:monitoring.stale",
+        ]
+    )
+    assert all(line.startswith("      cure: ") for line in lines[2::2])
+
+
+def fields(model: type[pydantic.BaseModel], path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of every field of a model and of the models inside it."""
+    for name, field in model.model_fields.items():
+        yield (*path, name)
+        inner = problems._model_of(field.annotation)
+        if inner is not None:
+            index: tuple[str | int, ...] = (0,) if str(field.annotation).startswith("tuple[") else ()
+            yield from fields(inner, (*path, name, *index))
+
+
+EVERY_FIELD = [
+    *(path for name, model in GROUPS.items() for path in fields(model, (name,))),
+    *fields(Model, ("models", 0)),
+]
+
+
+def holder_of(groups: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
+    """Return the object that holds the key at the end of `path`, made if it is not there."""
+    holder: Any = groups
+    for part, following in itertools.pairwise(path):
+        if isinstance(part, int):
+            holder += [] if holder else [{}]
+            holder = holder[part]
+        else:
+            holder = holder.setdefault(part, [] if isinstance(following, int) else {})
+    found: dict[str, Any] = holder
+    return found
+
+
+@pytest.mark.parametrize("path", EVERY_FIELD, ids=problems.full_key)
+def test_every_field_refuses_a_value_of_the_wrong_type(path: tuple[str | int, ...]) -> None:
+    groups = program.stack_file("dev")
+    wrong = "wrong" if path[-1] in {"values", "egress"} else ["wrong"]
+    holder_of(groups, path)[str(path[-1])] = wrong
+    assert f"{problems.full_key(path)} = {json.dumps(wrong)}: input should be" in refused(groups)
+
+
+@pytest.mark.parametrize("path", EVERY_FIELD, ids=problems.full_key)
+def test_every_group_refuses_a_misspelt_key_and_proposes_the_right_one(path: tuple[str | int, ...]) -> None:
+    groups = program.stack_file("dev")
+    misspelt = f"{path[-1]}x"
+    holder_of(groups, path)[misspelt] = 1
+    key = problems.full_key((*path[:-1], misspelt))
+    cure = f"pulumi config rm --path '{key}' (did you mean {path[-1]}?)"
+    assert f"{key} = 1: unknown key\n      cure: {cure}" in refused(groups)
+
+
+def test_numbers_and_booleans_in_place_of_texts_say_how_to_write_them() -> None:
+    groups = program.stack_file("dev")
+    groups["models"][0]["tag"] = 2026
+    assert (
+        "vllm-eval:models[0].tag = 2026: input should be a valid string; quote it in the stack file, or set it with"
+        " --type string\n      cure: pulumi config set --path 'vllm-eval:models[0].tag' v1" in refused(groups)
+    )
+
+
+def test_a_group_that_is_no_object() -> None:
+    groups = {**program.stack_file("dev"), "git": "main", "models": "[1", "argocd": "[]"}
+    text = refused(groups)
+    assert 'vllm-eval:git = "main": must be an object, not a text' in text
+    assert 'vllm-eval:models = "[1": must be a list, not a text' in text
+    assert "vllm-eval:argocd = []: input should be an object" in text
+
+
+def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
+    text = refused({**program.stack_file("dev"), "git-password": CANARY, "endpoint-key": CANARY})
+    assert "vllm-eval:git-password: in plain text in the stack file" in text
+    assert "cure: pulumi config set --secret vllm-eval:git-password" in text
+    assert "vllm-eval:endpoint-key: in plain text" in text
+    assert CANARY not in text
+
+
+def test_a_secret_inside_a_group_is_refused_and_not_shown() -> None:
+    groups = program.stack_file("dev")
+    argocd = json.dumps({"values": {"password": CANARY}, "admin": CANARY})
+    text = refused({key: value for key, value in groups.items() if key != "argocd"}, {"argocd": argocd})
+    assert "vllm-eval:argocd: has a secret inside, which would come out in plain text" in text
+    assert "vllm-eval:argocd.admin: input should be a valid boolean" in text
+    assert CANARY not in text
+
+
+def test_the_error_reaches_pulumi_without_a_stack_trace() -> None:
+    assert issubclass(SettingsError, pulumi.RunError)

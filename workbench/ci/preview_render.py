@@ -1,0 +1,250 @@
+"""What Argo CD would sync before and after a pull request, and which evaluations that starts."""
+
+import difflib
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from workbench.ci.preview_plan import JOB, Objects, Plan
+
+MANIFESTS: Final = "k8s"
+CONFIG: Final = "eval/evalchemy/configs/eval_config.json"
+BUILT: Final = ("eval/", "docker/")
+MODELS: Final = "vllm-eval/models"
+KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
+
+
+class RenderError(Exception):
+    """The manifests of one side cannot be rendered; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request in a clone with full history.
+
+    Attributes
+    ----------
+    repository
+        The clone.
+    base_branch
+        Name of the branch that it would be merged into.
+    base, head
+        Commits: that branch, and what it would be after the merge.
+    """
+
+    repository: Path
+    base_branch: str
+    base: str
+    head: str
+
+    def changed_files(self) -> list[str]:
+        """Return the paths that the pull request changes."""
+        return self._git("diff", "--name-only", f"{self.base}...{self.head}").decode().splitlines()
+
+    def revision(self, followed: str, *, after: bool) -> str:
+        """Return the commit that an Application which follows `followed` syncs, before or after the merge.
+
+        Raises
+        ------
+        RenderError
+            There is no such branch, tag or commit.
+        """
+        if followed in {self.base_branch, "HEAD"}:
+            return self.head if after else self.base
+        # A branch or tag that is moved on purpose: the merge alone does not move it.
+        for name in (f"refs/remotes/origin/{followed}", f"refs/tags/{followed}", followed):
+            found = self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+            if found.returncode == 0:
+                return found.stdout.decode().strip()
+        raise RenderError(f"the Application follows {followed!r}, which is no branch, tag or commit of this repository")
+
+    def tree(self, commit: str, folder: Path) -> Path:
+        """Extract the manifests and the task list of a commit into a folder and return it."""
+        packed = self._git("archive", "--format=tar", commit, "--", MANIFESTS, CONFIG)
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            archive.extractall(folder, filter="data")
+        return folder
+
+    def _git(self, *words: str) -> bytes:
+        done = self._run(*words)
+        if done.returncode != 0:
+            raise RenderError(f"git {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["git", "-C", str(self.repository), *words], capture_output=True, check=False)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What the merge and the update that follows it change in one environment.
+
+    Attributes
+    ----------
+    diff
+        Unified diff of what Argo CD syncs; empty when nothing changes.
+    effect
+        Sentences that say which evaluations start.
+    """
+
+    diff: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class _Side:
+    text: str = ""
+    job: dict[str, Any] | None = None
+    tasks: int = 0
+    followed: str = ""
+
+
+def render(plan: Plan, pull_request: PullRequest) -> Rendered:
+    """Return the rendered difference of one environment.
+
+    Raises
+    ------
+    RenderError
+        kustomize, or Git, refuses one of the sides.
+    """
+    before = _side(plan.application.before, pull_request, after=False)
+    after = _side(plan.application.after, pull_request, after=True)
+    diff = "".join(
+        difflib.unified_diff(
+            before.text.splitlines(keepends=True), after.text.splitlines(keepends=True), "before", "after"
+        )
+    )
+    job = Objects(before.job, after.job)
+    if plan.job != Objects(None, None):
+        # Pulumi owns the Job: it reads it from the checkout, and Argo CD does not emit it.
+        job = Objects(_spec_only(plan.job.before), _spec_only(plan.job.after))
+    elif after.followed not in {"", "HEAD", pull_request.base_branch}:
+        effect = f"{describe(job, after.tasks)} It follows `{after.followed}`, which the merge does not move."
+        return Rendered(diff, effect)
+    effect = describe(job, after.tasks)
+    built = [path for path in pull_request.changed_files() if path.startswith(BUILT)]
+    if built and job.after is not None:
+        effect += (
+            f" After the merge CI builds a new image (`{built[0]}`{' and others' if len(built) > 1 else ''} changed)"
+            f" and writes it back: **that re-runs {_times(count_models(job.after), after.tasks)}**."
+        )
+    return Rendered(diff, effect)
+
+
+def _side(application: dict[str, Any] | None, pull_request: PullRequest, *, after: bool) -> _Side:
+    if application is None:
+        return _Side()
+    source = _source(application)
+    followed = str(source.get("targetRevision") or "HEAD")
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = pull_request.tree(pull_request.revision(followed, after=after), Path(scratch))
+        text = build(tree / MANIFESTS, source.get("kustomize") or {})
+        return _Side(text, _job(text), count_tasks(tree / CONFIG), followed)
+
+
+def build(folder: Path, kustomize: dict[str, Any]) -> str:
+    """Return what `kustomize build` makes of a folder with an Application's own settings, as Argo CD adds them.
+
+    Raises
+    ------
+    RenderError
+        kustomize refuses it, or the Application sets something that this does not know.
+    """
+    unknown = sorted(set(kustomize) - KUSTOMIZE_KEYS)
+    if unknown:
+        raise RenderError(f"the Application sets source.kustomize.{unknown[0]}, which the preview cannot render")
+    file = folder / "kustomization.yaml"
+    kustomization = yaml.safe_load(file.read_text(encoding="utf-8"))
+    # Into the folder's own file, not an overlay: only so do the patches come before its replacements.
+    kustomization["patches"] = [*kustomization.get("patches", []), *kustomize.get("patches", [])]
+    if kustomize.get("namespace"):
+        kustomization["namespace"] = kustomize["namespace"]
+    file.write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    done = subprocess.run(["kustomize", "build", str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RenderError(f"kustomize refuses {MANIFESTS}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def describe(job: Objects, tasks: int) -> str:
+    """Say which evaluations a change of the Job starts."""
+    before, after = job.before, job.after
+    if before == after:
+        return "This re-runs nothing."
+    if after is None:
+        return "This removes the evaluation Job and re-runs nothing."
+    models = _models(after)
+    if before is None:
+        return f"**This runs {_times(count_models(after), tasks)}** for the first time."
+    if _without_models(before) == _without_models(after) and _models(before) != models:
+        fresh = sum(model not in _models(before) for model in models)
+        if not fresh:
+            return "This re-creates the Job, which has no new model to evaluate."
+        if fresh < len(models):
+            return f"**This re-runs {_times(fresh, tasks)}**: only what is new or changed of {len(models)} models."
+    return f"**This re-runs {_times(count_models(after), tasks)}**."
+
+
+def count_models(job: dict[str, Any]) -> int:
+    """Return how many models a Job evaluates; without a list it is the one of its environment."""
+    return len(_models(job)) or 1
+
+
+def count_tasks(path: Path) -> int:
+    """Return how many tasks are enabled; 0 when the file says nothing sensible, which the runner reports."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return 0
+    if not isinstance(entries, dict):
+        return 0
+    return sum(isinstance(entry, dict) and entry.get("enabled") is True for entry in entries.values())
+
+
+def _source(application: dict[str, Any]) -> dict[str, Any]:
+    spec = application.get("spec")
+    source = spec.get("source") if isinstance(spec, dict) else None
+    if not isinstance(source, dict):
+        raise RenderError("the Application's source is not known before the update")
+    return source
+
+
+def _job(text: str) -> dict[str, Any] | None:
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    found = [each for each in documents if each["kind"] == "Job" and each["metadata"]["name"] == JOB]
+    return found[0] if found else None
+
+
+def _spec_only(job: dict[str, Any] | None) -> dict[str, Any] | None:
+    # Pulumi changes a label in place; only another spec makes it replace the Job.
+    return None if job is None else {"spec": job.get("spec")}
+
+
+def _annotations(job: dict[str, Any]) -> dict[str, Any]:
+    annotations = job["spec"]["template"].get("metadata", {}).get("annotations") or {}
+    return annotations if isinstance(annotations, dict) else {}
+
+
+def _models(job: dict[str, Any]) -> list[Any]:
+    listed = json.loads(_annotations(job).get(MODELS) or "[]")
+    return listed if isinstance(listed, list) else []
+
+
+def _without_models(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the Job without its list of models and what follows from the list's length."""
+    bare: dict[str, Any] = json.loads(json.dumps(job))
+    _annotations(bare).pop(MODELS, None)
+    for key in ("completions", "parallelism"):
+        bare["spec"].pop(key, None)
+    return bare
+
+
+def _times(models: int, tasks: int) -> str:
+    return f"{models} model{'' if models == 1 else 's'} x {tasks} task{'' if tasks == 1 else 's'}"

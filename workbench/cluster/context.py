@@ -1,0 +1,224 @@
+"""A cluster of the caller's own, named by its context of the kubeconfig. Nothing of the sandbox runs there or here."""
+
+import os
+import shutil
+import tempfile
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from workbench.cluster import evaluation, needs, recorded, report, requests, stack
+from workbench.layout import REPOSITORY, Layout
+from workbench.shell import CommandError, SandboxError, run, say, stage
+from workbench.toolchain import tools
+
+PROVIDER: Final = "pulumi-resource-kubernetes"
+# The tool that brings each program, where the caller's PATH has none.
+PROGRAMS: Final = {"kubectl": "kubernetes", "pulumi": "pulumi", PROVIDER: PROVIDER}
+STACK: Final = "dev"
+
+
+@dataclass(frozen=True)
+class Context:
+    """A context, and the stack that goes to its cluster."""
+
+    name: str
+    stack: str
+    layout: Layout
+
+    @property
+    def logs(self) -> Path:
+        """Where pulumi's output is kept."""
+        return self.layout.cache / "contexts" / urllib.parse.quote(self.name, safe="")
+
+    def env(self) -> dict[str, str]:
+        """Return the caller's own environment, Pulumi's backend and passphrase included; our tools come last."""
+        path = f"{os.environ['PATH']}{os.pathsep}{self.layout.bin}"
+        return {**os.environ, **stack.plugins(self.layout, path)}
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        timeout: float = 600,
+        log: Path | None = None,
+    ) -> str:
+        """Run a command, kubectl on this cluster and no other; see `workbench.shell.run`."""
+        words = [str(each) for each in command]
+        if words[0] == "kubectl":
+            words[1:1] = ["--context", self.name]
+        return run(words, env={**self.env(), **(env or {})}, cwd=cwd, stdin=stdin, timeout=timeout, log=log)
+
+    def pulumi(self, *words: str | Path) -> str:
+        """Run pulumi on the stack in the caller's own backend."""
+        command = ["pulumi", "--non-interactive", "--cwd", REPOSITORY, *words, "--stack", self.stack]
+        return self.run(command, timeout=7200, log=self.logs / f"pulumi-{words[0]}.log")
+
+
+def of(environment: Mapping[str, str], layout: Layout) -> Context | None:
+    """Return the cluster that CONTEXT names, None for the sandbox's own.
+
+    Raises
+    ------
+    SandboxError
+        When STACK is given without it.
+    """
+    name, chosen = environment.get("CONTEXT"), environment.get("STACK")
+    if name:
+        return Context(name, chosen or STACK, layout)
+    if chosen and chosen != stack.LOCAL:
+        raise SandboxError(
+            f"STACK is {chosen!r} without a CONTEXT: name the cluster, make up CONTEXT=name STACK={chosen}"
+        )
+    if environment.get("KUBECONFIG"):
+        say("KUBECONFIG is ignored: the sandbox makes a cluster of its own. For one of yours: make up CONTEXT=name")
+    return None
+
+
+def check(context: Context, environment: Mapping[str, str]) -> needs.Found:
+    """Look at settings and cluster, change nothing, and raise one error that lists every fault."""
+    return _look(context, environment, *_judge(context, environment))
+
+
+def up(context: Context, environment: Mapping[str, str]) -> None:
+    """Update the stack on the cluster, wait for its evaluation and print the scores."""
+    with stage("prerequisites"):
+        asked, faults = _judge(context, environment)
+        if not faults:  # or else the minutes of a build would come before the refusal
+            _provide_programs(context)
+        found = _look(context, environment, asked, faults)
+        _open_stack(context)
+        resources = _recorded(context)
+        recorded.check_context(resources, context.stack, context.name)
+        if model := environment.get("MODEL"):
+            recorded.check_models(resources, context.stack, model)
+    with stage("pulumi up"), tempfile.TemporaryDirectory() as folder:
+        stack.say_plugins()
+        # A copy: the caller's stack file stays as it is, whichever cluster it names.
+        file = Path(folder) / f"Pulumi.{context.stack}.yaml"
+        file.write_text(yaml.safe_dump(stack.merged(context.stack, _changes(context, environment)), allow_unicode=True))
+        context.pulumi("up", "--yes", "--skip-preview", "--config-file", file)
+    if found.owner == "none":
+        say("evaluation.owner is none: no evaluation runs")
+    else:
+        with stage("evaluation"):
+            evaluation.follow(
+                context,
+                lambda job: pending(context, found, job),
+                namespace=found.namespace,
+                prometheus=found.prometheus,
+                seconds=found.seconds,
+                outage=found.seconds,
+            )
+    if found.prometheus is None:
+        say("monitoring.enabled is false: no Prometheus has scores; the evaluation's log ends with them")
+        return
+    say(f"\n{report.table(report.scores(context, context.stack, found.prometheus))}")
+
+
+def pending(context: Context, found: needs.Found, job: evaluation.Job | None) -> str:
+    """Return what must happen before the Job in the cluster is the stack's own, empty when it is."""
+    if found.owner == "argocd":
+        application = evaluation.application(context, found.argocd)
+        if application is None or not _synced(application):
+            return evaluation.sync_state(application)
+    return "" if job else "there is no Job yet"
+
+
+def _synced(application: Mapping[str, Any]) -> bool:
+    """Tell whether Argo CD has synced the Application as it is; a status of before was compared with another source."""
+    status = application.get("status", {})
+    sync, operation = status.get("sync", {}), status.get("operationState", {})
+    current = bool(sync.get("comparedTo", {}).get("source") == application["spec"]["source"])
+    return current and sync.get("status") == "Synced" and operation.get("phase") != "Running"
+
+
+def _changes(context: Context, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what this run lays over the stack file's groups."""
+    return {"cluster": {"context": context.name}, **requests.settings(environment)}
+
+
+def _judge(context: Context, environment: Mapping[str, str]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what the stack asks of a cluster, None when its settings are wrong; and all that is wrong on this side."""
+    faults = [*_missing_plugins(environment)]
+    try:
+        requests.check_evaluation()
+    except SandboxError as error:
+        faults.append(str(error))
+    try:
+        return stack.check(context.stack, _changes(context, environment)), faults
+    except SandboxError as error:
+        return None, [*faults, str(error)]
+
+
+def _look(
+    context: Context, environment: Mapping[str, str], asked: Mapping[str, Any] | None, faults: list[str]
+) -> needs.Found:
+    """Return what the cluster has for the stack, or raise one error that lists what it lacks after `faults`."""
+    found: needs.Found | None = None
+    if shutil.which("kubectl", path=context.env()["PATH"]) is None:
+        faults.append("there is no `kubectl` to ask the cluster with: install it, or build ours by `make tools`")
+    else:
+        refused = _refusal(context, environment, faults)
+        faults += refused
+        if asked is not None:
+            found = needs.look(context, context.stack, asked, faults, reachable=not refused)
+    if faults or found is None:
+        lines = "\n".join(f"  - {each}" for each in faults)
+        raise SandboxError(f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}")
+    if endpoint := environment.get("MODEL_ENDPOINT"):
+        try:
+            requests.ask(endpoint)
+        except SandboxError as error:  # no fault: pods of another network may reach what this machine does not
+            say(f"  note: {error}")
+    return found
+
+
+def _refusal(context: Context, environment: Mapping[str, str], told: Sequence[str]) -> list[str]:
+    """Return what the program itself would refuse when it sees the cluster; no stack file at all was `told` before."""
+    try:
+        stack.preflight(context.stack, _changes(context, environment), context.env())
+    except SandboxError as error:
+        return [] if str(error) in told else str(error).splitlines()
+    return []
+
+
+def _missing_plugins(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence where an older provider than the program's SDK would be let on somebody's own cluster."""
+    if stack.official() is None and environment.get("STANDINS") != "1":
+        yield (
+            "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH): install Pulumi"
+            " from https://www.pulumi.com/docs/install, which brings and fetches them; or, for a cluster that you can"
+            " afford to lose, take the sandbox's, whose Kubernetes provider is older: STANDINS=1"
+        )
+
+
+def _provide_programs(context: Context) -> None:
+    """Build what the caller's PATH lacks; an official Pulumi fetches its providers."""
+    for program, tool in PROGRAMS.items():
+        needed = program != PROVIDER or stack.official() is None
+        if needed and shutil.which(program, path=context.env()["PATH"]) is None:
+            tools.build(tool, context.layout)
+
+
+def _open_stack(context: Context) -> None:
+    try:
+        context.pulumi("stack", "output", "--json")
+    except CommandError as error:
+        raise SandboxError(
+            f"the stack {context.stack} cannot be opened: {error.last}\n"
+            f"Log in to its backend (pulumi login), and if it is new: pulumi stack init {context.stack}"
+        ) from error
+
+
+def _recorded(context: Context) -> recorded.Resources:
+    # Not through `Context.pulumi`: a log would keep the state.
+    command = ["pulumi", "--non-interactive", "--cwd", str(REPOSITORY), "stack", "export", "--stack", context.stack]
+    return recorded.of(context.run(command))

@@ -1,0 +1,106 @@
+"""What a stack needs in a cluster beside what the program itself looks at: storage, and a Prometheus that reads it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from workbench.cluster import selection
+from workbench.cluster.kubectl import kubectl
+from workbench.shell import CommandError, Runner, SandboxError
+
+OPERATOR: Final = "/apis/monitoring.coreos.com/v1"
+DEFAULT_CLASS: Final = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `make up` has to know of stack and cluster; `prometheus` is the Service that has the scores."""
+
+    namespace: str
+    owner: str
+    argocd: str
+    seconds: int
+    prometheus: str | None
+
+
+def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str], *, reachable: bool) -> Found:
+    """Look for what a stack asks of a cluster.
+
+    Parameters
+    ----------
+    runner
+        Runs kubectl on that cluster.
+    stack
+        Its name.
+    asked
+        What `components.settings` says.
+    faults
+        Takes a sentence with its cure for everything that is missing.
+    reachable
+        Whether a cluster that does not answer is a fault of its own, and not one that was told.
+    """
+    prometheus: str | None = None
+    try:
+        faults += _missing_classes(runner, stack, asked)
+        prometheus = _reader(runner, stack, asked, faults)
+    except SandboxError as error:
+        faults += [str(error)] if reachable else []
+    return Found(asked["namespace"], asked["owner"], asked["argocd"], asked["seconds"], prometheus)
+
+
+def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each claim that would wait for ever, since nothing provides its volume."""
+    if not asked["storage_classes"]:
+        return
+    items = (_get(runner, "/apis/storage.k8s.io/v1/storageclasses") or {"items": []})["items"]
+    known = {each["metadata"]["name"]: each["metadata"].get("annotations", {}) for each in items}
+    default = any(notes.get(key) == "true" for notes in known.values() for key in DEFAULT_CLASS)
+    listed = ", ".join(sorted(known)) or "none"
+    for setting, name in asked["storage_classes"].items():
+        cure = f"pulumi config set --stack {stack} --path 'vllm-eval:{setting}' NAME"
+        if name is None and not default:
+            yield f"the cluster has no default StorageClass, and {setting} names none (it has: {listed}): {cure}"
+        elif name is not None and name not in known:
+            yield f"{setting} is {name!r}, but the cluster has no such StorageClass (it has: {listed}): {cure}"
+
+
+def _reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
+    """Return the Service of the Prometheus that reads the stack's rule and monitor."""
+    answer = _get(runner, f"{OPERATOR}/prometheuses") if asked["monitored"] else None
+    if not asked["monitored"] or (answer is None and _get(runner, OPERATOR) is None):
+        return None  # nothing to read, or the kinds are missing, which is a fault of its own
+    namespace = _get(runner, f"/api/v1/namespaces/{asked['namespace']}")
+    labels = {
+        **(namespace["metadata"].get("labels", {}) if namespace else {}),
+        **asked["namespace_labels"],
+        "kubernetes.io/metadata.name": asked["namespace"],
+    }
+    wanted = selection.Wanted(stack, asked["namespace"], labels, asked["monitored"])
+    known = [
+        selection.Prometheus(each["metadata"]["namespace"], each["metadata"]["name"], each["spec"])
+        for each in (answer or {"items": []})["items"]
+    ]
+    reader, fault = selection.report(known, wanted)
+    if reader is None:
+        faults.append(fault)
+    return reader.service if reader else None
+
+
+def _get(runner: Runner, path: str) -> Any:  # noqa: ANN401 (JSON)
+    """Return what the API server answers to a path, None where there is nothing.
+
+    Raises
+    ------
+    SandboxError
+        When the cluster cannot be reached, or does not let us look.
+    """
+    try:
+        return json.loads(kubectl(runner, "get", f"--raw={path}", "--request-timeout=15s"))
+    except CommandError as error:
+        if "(NotFound)" in error.output:
+            return None
+        raise SandboxError(f"the cluster does not answer {path}: {error.last}") from error

@@ -1,0 +1,117 @@
+"""What the caller of `make up` asks for: variables, and the evaluation's own files; checked before anything changes."""
+
+import contextlib
+import ipaddress
+import os
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Final
+
+from workbench.layout import REPOSITORY
+from workbench.shell import CommandError, SandboxError, run
+
+SECONDS: Final = 10
+
+
+def check(environment: Mapping[str, str]) -> None:
+    """Refuse wrong variables, an endpoint that does not answer, and evaluation files that the runner would refuse."""
+    settings(environment)
+    if endpoint := environment.get("MODEL_ENDPOINT"):
+        ask(endpoint)
+    check_evaluation()
+
+
+def settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the groups of settings that the variables MODEL_ENDPOINT, MODEL, MODEL_TAG and LIMIT stand for.
+
+    Raises
+    ------
+    SandboxError
+        Names the variable, its value and the cure.
+    """
+    changes: dict[str, Any] = {}
+    endpoint, model = environment.get("MODEL_ENDPOINT"), environment.get("MODEL")
+    if bool(endpoint) != bool(model):
+        raise SandboxError(
+            "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
+        )
+    if limit := environment.get("LIMIT"):
+        if not limit.isdigit() or int(limit) < 1:
+            raise SandboxError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
+        changes["evaluation"] = {"limit": int(limit)}
+    if endpoint and model:
+        tag = environment.get("MODEL_TAG", "v1")
+        changes["models"] = [{"name": model, "tag": tag, "endpoint": endpoint, "network": _network(endpoint)}]
+    return changes
+
+
+def check_evaluation() -> None:
+    """Let the runner say what is wrong with the configuration, tasks and data of the working tree."""
+    with tempfile.TemporaryDirectory() as caches:
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("VLLM_EVAL_", "HF_"))},
+            "PYTHONPATH": str(REPOSITORY / "eval/evalchemy"),
+            "HF_HOME": caches,
+        }
+        config = REPOSITORY / "eval/evalchemy/configs/eval_config.json"
+        try:
+            run([sys.executable, "-m", "vllm_eval", "validate", "--config", config], env=env)
+        except CommandError as error:
+            raise SandboxError(f"the evaluation of this working tree would be refused:\n{error.output}") from error
+
+
+def _network(endpoint: str) -> dict[str, Any]:
+    """Return whom the evaluation's NetworkPolicy lets it reach: a Service's namespace, one address, or any.
+
+    The addresses behind a name may change while the policy stands, so a name outside the cluster opens the port alone.
+    """
+    url = urllib.parse.urlsplit(endpoint)
+    try:
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:  # a port that is no number
+        host, port = "", 0
+    if url.scheme not in ("http", "https") or not host:
+        raise SandboxError(f"MODEL_ENDPOINT is {endpoint!r}: write an address such as http://host:8000/v1")
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        raise SandboxError(
+            f"MODEL_ENDPOINT is {endpoint!r}, and the pods have a loopback of their own: "
+            "let vLLM listen on an address of this machine (--host) and name that one"
+        )
+    if _is_service(host):
+        return {"namespace": host.split(".")[1], "port": port}
+    with contextlib.suppress(ValueError):
+        return {"cidr": str(ipaddress.ip_network(host)), "port": port}
+    return {"cidr": "0.0.0.0/0", "port": port}
+
+
+def _is_service(host: str) -> bool:
+    """Tell whether a host is a Service's name, `service.namespace.svc…`, which only the cluster's pods know."""
+    return host.split(".")[2:3] == ["svc"]
+
+
+def ask(endpoint: str) -> None:
+    """Ask an endpoint from this machine; a Service's name is left to the pods.
+
+    Raises
+    ------
+    SandboxError
+        When it does not answer.
+    """
+    if _is_service(urllib.parse.urlsplit(endpoint).hostname or ""):
+        return
+    try:
+        # Any answer will do, a refusal without a key too: whether it is the right model is the runner's to say.
+        with (
+            contextlib.suppress(urllib.error.HTTPError),
+            urllib.request.urlopen(f"{endpoint.rstrip('/')}/models", timeout=SECONDS),  # noqa: S310 -- http or https, as just checked
+        ):
+            pass
+    except OSError as error:
+        raise SandboxError(
+            f"MODEL_ENDPOINT is {endpoint!r}, and it does not answer: {getattr(error, 'reason', error)}. "
+            "Is the server up, and can this machine reach it?"
+        ) from error

@@ -1,0 +1,158 @@
+"""The cluster: etcd, the control plane and one node, all of them host processes in the namespace."""
+
+import json
+import secrets
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from workbench.cluster.kubectl import kubectl
+from workbench.sandbox.addresses import NODE_ADDRESS, POD_SUBNET, REGISTRY, SERVICE_SUBNET, UPLINK_DNS
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import Runner, SandboxError, say, wait_for
+
+CONFIG: Final = Path(__file__).parent / "config"
+MANIFESTS: Final = Path(__file__).parent / "manifests"
+ETCD: Final = "http://127.0.0.1:2379"
+
+# Claims are bound to these; each `up` after a `destroy` uses fresh ones.
+VOLUMES: Final = 24
+
+
+def write_config(namespace: Namespace, images: Path) -> None:
+    """Write every process' configuration below the sandbox's state."""
+    state = namespace.layout.state
+    token_file = state / "token"
+    if not token_file.exists():
+        token_file.write_text(secrets.token_hex(16))
+        token_file.chmod(0o600)
+    token = token_file.read_text()
+    values = {
+        "state": state,
+        "images": images,
+        "kubeconfig": namespace.layout.kubeconfig,
+        "token": token,
+        "node": NODE_ADDRESS,
+        "pods": POD_SUBNET,
+        "registry": REGISTRY,
+        "uplink": UPLINK_DNS,
+    }
+    (state / "config").mkdir(exist_ok=True)
+    for template in CONFIG.iterdir():
+        (state / "config" / template.name).write_text(Template(template.read_text()).substitute(values))
+    namespace.layout.kubeconfig.write_text((state / "config/kubeconfig.yaml").read_text())
+    namespace.layout.kubeconfig.chmod(0o600)
+    (state / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+    (state / "tokens.csv").chmod(0o600)
+    script = f"""
+        mkdir -p {state}/pki {state}/tmp /etc/cni/net.d /etc/containerd/certs.d/_default
+        key={state}/pki/service-account.key
+        [ -e $key ] || {{ openssl genrsa -out $key.new 2048 2>/dev/null; mv $key.new $key; }}
+        cp {state}/config/cni.json /etc/cni/net.d/10-pods.conflist
+        cp {state}/config/hosts.toml /etc/containerd/certs.d/_default/hosts.toml
+        ip addr replace {NODE_ADDRESS}/32 dev lo
+    """
+    namespace.run(["sh", "-ec", script])
+
+
+def start_control_plane(namespace: Namespace) -> None:
+    """Start etcd and the API server, wait for its readiness, then start controllers and scheduler."""
+    state = namespace.layout.state
+    account_key = state / "pki/service-account.key"
+    namespace.daemon(
+        "etcd",
+        # The cluster may be lost with the machine: not waiting for the disk makes it several times as fast.
+        ["etcd", "--unsafe-no-fsync", f"--data-dir={state}/etcd", f"--listen-client-urls={ETCD}",
+         f"--advertise-client-urls={ETCD}",
+         "--listen-peer-urls=http://127.0.0.1:2380", "--log-level=warn"],
+    )  # fmt: skip
+    namespace.daemon(
+        "kube-apiserver",
+        ["kube-apiserver", f"--etcd-servers={ETCD}", f"--cert-dir={state}/pki", "--bind-address=0.0.0.0",
+         "--secure-port=6443",
+         f"--advertise-address={NODE_ADDRESS}", f"--service-cluster-ip-range={SERVICE_SUBNET}",
+         f"--token-auth-file={state}/tokens.csv",
+         "--authorization-mode=RBAC", "--allow-privileged=true",
+         "--kubelet-preferred-address-types=InternalIP", "--service-account-issuer=https://kubernetes.default.svc",
+         f"--service-account-key-file={account_key}", f"--service-account-signing-key-file={account_key}"],
+    )  # fmt: skip
+    wait_for("the API server", lambda: kubectl(namespace, "get", "--raw=/readyz") == "ok", seconds=90)
+    client = [f"--kubeconfig={namespace.layout.kubeconfig}", "--leader-elect=false"]
+    namespace.daemon(
+        "kube-controller-manager",
+        ["kube-controller-manager", *client, f"--root-ca-file={state}/pki/apiserver.crt",
+         f"--service-account-private-key-file={account_key}"],
+    )  # fmt: skip
+    namespace.daemon("kube-scheduler", ["kube-scheduler", *client])
+
+
+def start_node(namespace: Namespace) -> None:
+    """Start the container runtime, kubelet, kube-proxy and the cluster's DNS, and wait for a Ready node."""
+    state = namespace.layout.state
+    namespace.daemon("containerd", ["containerd", "--config", state / "config/containerd.toml"])
+    wait_for(
+        "containerd", lambda: namespace.run(["ctr", "-a", "/run/containerd/containerd.sock", "version"]), seconds=30
+    )
+    namespace.daemon(
+        "kubelet",
+        ["kubelet", f"--kubeconfig={namespace.layout.kubeconfig}", f"--config={state}/config/kubelet.yaml",
+         f"--root-dir={state}/kubelet", f"--node-ip={NODE_ADDRESS}", "--hostname-override=sandbox"],
+    )  # fmt: skip
+    namespace.daemon("kube-proxy", ["kube-proxy", f"--config={state}/config/kube-proxy.yaml"])
+    namespace.daemon("coredns", ["coredns", "-conf", state / "config/Corefile"])
+    wait_for("a Ready node", lambda: _ready(namespace), seconds=90)
+
+
+def enforce_policies(namespace: Namespace) -> None:
+    """Start what enforces NetworkPolicies, on a kernel that can, and say so on one that cannot."""
+    kubeconfig, services = f"--kubeconfig={namespace.layout.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
+    rules = ["iptables-save", "--table=filter"]
+    try:
+        namespace.run(["ipset", "list", "-name"])
+        namespace.daemon("kube-router", ["kube-router", kubeconfig, "--node=sandbox", services])
+        # Until its first rules every pod reaches everything.
+        wait_for("rules", lambda: "KUBE-ROUTER-FORWARD" in namespace.run(rules), seconds=30, interval=0.1)
+    except SandboxError as error:
+        log = namespace.layout.logs / "kube-router.log"
+        say(f"  NetworkPolicies are not enforced here: {str(error).splitlines()[-1]} ({log})")
+
+
+def provide_storage_class(namespace: Namespace) -> None:
+    """Create the default storage class."""
+    kubectl(namespace, "apply", "-f", str(MANIFESTS / "storage.yaml"))
+
+
+def provide_volumes(namespace: Namespace) -> None:
+    """Create volumes of the default storage class that claims of any access mode can take."""
+    names = [f"volume-{number:02}" for number in range(VOLUMES)]
+    for name in names:
+        folder = namespace.layout.state / "volumes" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)  # hostPath volumes do not honour fsGroup
+    apply(namespace, [_volume(name, namespace.layout.state / "volumes" / name) for name in names])
+
+
+def apply(runner: Runner, objects: list[dict[str, object]]) -> None:
+    """Apply objects by server-side apply, as the owner `sandbox`."""
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    kubectl(runner, "apply", "--server-side", "--force-conflicts", "--field-manager=sandbox", "-f", "-", stdin=listed)
+
+
+def _ready(namespace: Namespace) -> bool:
+    path = '{.items[0].status.conditions[?(@.type=="Ready")].status}'
+    return kubectl(namespace, "get", "nodes", "-o", f"jsonpath={path}") == "True"
+
+
+def _volume(name: str, path: Path) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {
+            "storageClassName": "standard",
+            "capacity": {"storage": "20Gi"},
+            "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": str(path)},
+        },
+    }

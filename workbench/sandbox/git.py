@@ -1,0 +1,164 @@
+"""A git server that Argo CD can read, holding this clone as it is now."""
+
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from workbench.layout import REPOSITORY
+from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import run
+
+NAME: Final = "vllm-eval.git"
+JOB: Final = "k8s/evalchemy-job.yaml"
+COMMIT_PATH: Final = '.spec.template.metadata.annotations."git-commit"'
+IMAGE_PATH: Final = '(.spec.template.spec.containers[] | select(.name == "evalchemy") | .image)'
+UNKNOWN: Final = "unknown"  # what the manifest says before the first write-back
+IDENTITY: Final = {
+    f"GIT_{role}_{part}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for part, value in (("NAME", "sandbox"), ("EMAIL", "sandbox@localhost"))
+}
+BACKEND: Final = "/usr/lib/git-core/git-http-backend"
+
+
+def start(namespace: Namespace) -> None:
+    """Serve the repositories below the sandbox's state by smart HTTP, the only kind that Argo CD reads."""
+    bare = repository(namespace)
+    # Git leaves its locks when it is killed. An `init` makes good one that was.
+    for lock in (*bare.rglob("*.lock"), _index(namespace).with_suffix(".lock")):
+        lock.unlink(missing_ok=True)
+    run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare])
+    environment = {"PYTHONPATH": str(REPOSITORY)}
+    namespace.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent], env=environment)
+
+
+def repository(namespace: Namespace) -> Path:
+    """Return the bare repository that is served."""
+    return namespace.layout.state / "git" / NAME
+
+
+def clone(namespace: Namespace, folder: Path) -> None:
+    """Make a clone anew: one that was there may be half of one, or locked by a git that was killed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    run(["git", "clone", "--quiet", repository(namespace), folder])
+
+
+def publish(namespace: Namespace) -> str:
+    """Commit the working tree, uncommitted changes included, to the served branch `main` unless it is there.
+
+    The image that the last write-back recorded in the Job's manifest is kept,
+    as it would be in a clone that had pulled it.
+
+    Returns
+    -------
+    str
+        The commit at the branch's tip.
+    """
+    bare = repository(namespace)
+    head = tip(namespace)
+    # An index of its own leaves the user's, and what is staged in it, untouched.
+    env = {**os.environ, **IDENTITY, "GIT_INDEX_FILE": str(_index(namespace))}
+    git = ["git", f"--git-dir={bare}", f"--work-tree={REPOSITORY}"]
+    run([*git, "add", "--all"], env=env, cwd=REPOSITORY)
+    if head and (commit := recorded(namespace, COMMIT_PATH)) != UNKNOWN:
+        update = f"{COMMIT_PATH} = strenv(COMMIT) | {IMAGE_PATH} = strenv(IMAGE)"
+        ours = (REPOSITORY / JOB).read_text()
+        yq_env = {**env, "COMMIT": commit, "IMAGE": recorded(namespace, IMAGE_PATH)}
+        kept = run([namespace.layout.bin / "yq", update], stdin=ours, env=yq_env)
+        blob = run([*git, "hash-object", "-w", "--stdin"], stdin=kept).strip()
+        run([*git, "update-index", "--cacheinfo", f"100644,{blob},{JOB}"], env=env)
+    tree = run([*git, "write-tree"], env=env).strip()
+    if head and run([*git, "rev-parse", f"{head}^{{tree}}"]).strip() == tree:
+        return head
+    parents = ["-p", head] if head else []
+    commit = run([*git, "commit-tree", tree, *parents, "-m", "Working tree of the clone"], env=env).strip()
+    run([*git, "update-ref", "refs/heads/main", commit])
+    return commit
+
+
+def recorded(namespace: Namespace, path: str) -> str:
+    """Return what the Job's manifest on `main` names: the commit of its image, or `UNKNOWN`, and the image."""
+    manifest = run(["git", f"--git-dir={repository(namespace)}", "show", f"main:{JOB}"])
+    return run([namespace.layout.bin / "yq", path], stdin=manifest).strip()
+
+
+def image_is_current(namespace: Namespace) -> bool:
+    """Tell whether what the image is built from is unchanged since the recorded commit."""
+    commit = recorded(namespace, COMMIT_PATH)
+    command = ["git", f"--git-dir={repository(namespace)}", "diff", "--quiet", commit, "main", "--", "eval", "docker"]
+    return commit != UNKNOWN and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def tip(namespace: Namespace) -> str:
+    """Return the commit at the tip of `main`, empty before the first."""
+    command = ["git", f"--git-dir={repository(namespace)}", "rev-parse", "--verify", "--quiet", "main"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _index(namespace: Namespace) -> Path:
+    return namespace.layout.state / "git-index"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Hands each request to git's own CGI program."""
+
+    protocol_version = "HTTP/1.1"
+    root: Path
+
+    def do_GET(self) -> None:  # the name is http.server's
+        """Answer a fetch's discovery."""
+        self._backend(b"")
+
+    def do_POST(self) -> None:  # the name is http.server's
+        """Answer a fetch or a push."""
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            self._backend(self._chunks())
+        else:
+            self._backend(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _backend(self, body: bytes) -> None:
+        path, _, query = self.path.partition("?")
+        environment = {
+            "GIT_PROJECT_ROOT": str(self.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "REMOTE_USER": "sandbox",
+            "PATH": os.environ["PATH"],
+        }
+        done = subprocess.run([BACKEND], input=body, env=environment, capture_output=True, check=False)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
+        self.send_response(int(headers.pop("Status", "200").split()[0]))
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def main() -> None:
+    """Serve the folder given as argument until killed."""
+    _Handler.root = Path(sys.argv[1])
+    http.server.ThreadingHTTPServer((NODE_ADDRESS, GIT_PORT), _Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

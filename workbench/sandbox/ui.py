@@ -1,0 +1,187 @@
+"""Argo CD, Prometheus and Alertmanager of the sandbox on loopback ports of this machine, as long as it runs.
+
+The listening sockets are the machine's own. For each connection a thread enters
+the sandbox's network for as long as it takes to open one there: no process is
+started, and nothing keeps the network alive after `make down`.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from workbench.cluster.kubectl import kubectl
+from workbench.sandbox.namespace import Namespace
+from workbench.shell import SandboxError, say
+
+LOOPBACK: Final = "127.0.0.1"
+PASSWORD: Final = "kubectl -n argocd get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d"  # noqa: S105 (a command)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A Service of the sandbox, and the port of this machine that leads to it."""
+
+    title: str
+    scheme: str
+    namespace: str
+    service: str
+    port_name: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What to type into a browser."""
+        return f"{self.scheme}://{LOOPBACK}:{self.port}"
+
+
+PAGES: Final = (
+    Page("Argo CD", "https", "argocd", "argocd-server", "https", 8080),
+    Page("Prometheus", "http", "monitoring", "prometheus-operated", "web", 9090),
+    Page("Alertmanager", "http", "monitoring", "alertmanager-operated", "web", 9093),
+)
+
+
+def chosen(environment: Mapping[str, str]) -> tuple[Page, ...]:
+    """Return the pages, on the ports that UI_PORTS names.
+
+    Raises
+    ------
+    SandboxError
+        When it does not name a port for each.
+    """
+    given = environment.get("UI_PORTS")
+    if not given:
+        return PAGES
+    ports = {int(each) for each in given.split(",") if each.isdigit() and 0 < int(each) < 65536}
+    if len(ports) != len(PAGES) or len(given.split(",")) != len(PAGES):
+        titles = ", ".join(page.title for page in PAGES)
+        raise SandboxError(f"UI_PORTS is {given!r}: name a port each for {titles}, such as UI_PORTS=18080,19090,19093")
+    return tuple(replace(page, port=int(port)) for page, port in zip(PAGES, given.split(","), strict=True))
+
+
+def serve(namespace: Namespace, pages: tuple[Page, ...]) -> None:
+    """Forward every page until Ctrl-C.
+
+    Raises
+    ------
+    SandboxError
+        When there is no sandbox, or one of the ports is taken: then nothing is forwarded.
+    """
+    namespace.command([])  # says so when there is no sandbox
+    with contextlib.ExitStack() as stack:
+        listeners = _listen(pages, stack)
+        for page in pages:
+            say(f"{page.title:<14}{page.url}")
+        say(f'user admin of Argo CD; its password:\n  make -s shell <<< "{PASSWORD}"\nCtrl-C ends this')
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_forward(namespace, dict(zip(pages, listeners, strict=True))))
+
+
+def _listen(pages: tuple[Page, ...], stack: contextlib.ExitStack) -> list[socket.socket]:
+    listeners, taken = [], []
+    for page in pages:
+        listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, page.port))
+            listener.listen()
+        except OSError as error:
+            taken.append(f"  port {page.port} for {page.title}: {error.strerror}")
+        listeners.append(listener)
+    if taken:
+        raise SandboxError(
+            "nothing is forwarded, since other programs have these ports of 127.0.0.1:\n"
+            + "\n".join(taken)
+            + "\nEnd those (`ss -ltnp` shows them), or choose: make ui UI_PORTS=18080,19090,19093"
+        )
+    return listeners
+
+
+async def _forward(namespace: Namespace, pages: dict[Page, socket.socket]) -> None:
+    with contextlib.ExitStack() as stack:
+        for page, listener in pages.items():
+            server = await asyncio.start_server(Relay(namespace, page).serve, sock=listener)
+            stack.callback(server.close)  # not awaited: open connections end with the loop
+        await asyncio.Event().wait()
+
+
+class Relay:
+    """Carries the connections of one page."""
+
+    def __init__(self, namespace: Namespace, page: Page) -> None:
+        self._namespace, self._page = namespace, page
+        self._address: tuple[str, int] | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection until either end closes it."""
+        with contextlib.closing(writer):
+            try:
+                inside = await asyncio.get_running_loop().run_in_executor(None, self._connect)
+            except (OSError, SandboxError) as error:
+                self._address = None  # a new pod has another address: ask again
+                say(f"{self._page.title} cannot be reached: {error}")
+                return
+            there, back = await asyncio.open_connection(sock=inside)
+            with contextlib.closing(back):
+                await _both(reader, writer, there, back)
+
+    def _connect(self) -> socket.socket:
+        self._namespace.command([])  # says so when the sandbox has ended meanwhile
+        self._address = self._address or endpoint(self._namespace, self._page)
+        # A thread of its own for each: one that stayed in the sandbox's network would keep it alive.
+        with ThreadPoolExecutor(1) as inside:
+            return inside.submit(_connect_inside, self._namespace.pid(), self._address).result()
+
+
+async def _both(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamReader, back: asyncio.StreamWriter
+) -> None:
+    """Copy either way until both have ended, or one has failed: then nobody is left to end the other."""
+    try:
+        async with asyncio.TaskGroup() as ways:
+            ways.create_task(_copy(reader, back))
+            ways.create_task(_copy(there, writer))
+    except* OSError:
+        pass  # the caller closes both
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()
+
+
+def endpoint(namespace: Namespace, page: Page) -> tuple[str, int]:
+    """Return address and port of a pod behind a page's Service; a headless Service has no address of its own.
+
+    Raises
+    ------
+    SandboxError
+        When no pod is ready.
+    """
+    words = ["-n", page.namespace, "get", "endpointslices", "-o", "json"]
+    listed = json.loads(kubectl(namespace, *words, f"--selector=kubernetes.io/service-name={page.service}"))
+    for piece in listed["items"]:
+        ports = [port["port"] for port in piece["ports"] if port["name"] == page.port_name]
+        for each in piece["endpoints"] or []:
+            if ports and each.get("conditions", {}).get("ready", True):
+                return each["addresses"][0], ports[0]
+    raise SandboxError(f"no pod of {page.namespace}/{page.service} is ready")
+
+
+def _connect_inside(pid: int | None, address: tuple[str, int]) -> socket.socket:
+    """Enter the network of a process with this very thread, and connect there."""
+    with Path(f"/proc/{pid}/ns/net").open() as network:
+        if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), 0x40000000) != 0:  # CLONE_NEWNET
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+    return socket.create_connection(address, timeout=10)

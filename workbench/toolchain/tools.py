@@ -1,0 +1,300 @@
+"""Builds the pinned tools once and fetches Debian's programs, into the cache.
+
+Every folder of `modules/` is one Go module: its go.mod names the tool and pins
+it, its go.sum is the lock, `build.toml` adds build tags, linker flags, the names
+by which a binary of several programs is called, and whether it is a plugin of
+Pulumi. A finished tool appears in the cache under a key of all of these by one rename, so that an interrupted build
+leaves nothing that looks like a tool.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import struct
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from workbench.layout import REPOSITORY, Layout
+from workbench.shell import SandboxError, run, say
+
+TOOLS: Final = REPOSITORY / "workbench/toolchain/modules"
+
+# The two that take longest first, so that the short ones fill the gaps.
+LONGEST_FIRST: Final = (
+    "kubernetes",
+    "argocd",
+    "pulumi-resource-kubernetes",
+    "pulumi",
+    "prometheus",
+    "buildkit",
+    "prometheus-operator",
+    "helm",
+    "coredns",
+    "kube-router",
+)
+
+# Programs and the libraries that a minimal Debian lacks for them. They are
+# unpacked, not installed: their packages would start services on this machine.
+DEBIAN_PACKAGES: Final = [
+    "conntrack",
+    "containerd",
+    "containernetworking-plugins",
+    "debootstrap",
+    "etcd-server",
+    "ipset",
+    "iptables",
+    "libglib2.0-0",
+    "libip4tc2",
+    "libip6tc2",
+    "libipset13",
+    "libjansson4",
+    "libmnl0",
+    "libnetfilter-conntrack3",
+    "libnfnetlink0",
+    "libnftables1",
+    "libnftnl11",
+    "libpcre2-8-0",
+    "libseccomp2",
+    "libslirp0",
+    "libxtables12",
+    "prometheus-alertmanager",
+    "prometheus-pushgateway",
+    "runc",
+    "slirp4netns",
+]
+
+# Debian's alternatives system makes these links at installation.
+ALTERNATIVES: Final = {
+    f"usr/sbin/{prefix}tables{suffix}": "xtables-nft-multi"
+    for prefix in ("ip", "ip6")
+    for suffix in ("", "-save", "-restore")
+}
+
+# What tests and people call by name; the rest of Debian's programs run only inside the namespace.
+LINKED: Final = ("etcd", "prometheus-pushgateway", "prometheus-alertmanager", "amtool")
+
+
+def build_all(layout: Layout) -> None:
+    """Make every tool and Debian program available in `layout.bin`.
+
+    Raises
+    ------
+    SandboxError
+        Names the tool whose build or download failed and the log.
+    """
+    names = sorted(path.parent.name for path in TOOLS.glob("*/go.mod"))
+    names.sort(key=lambda name: (*LONGEST_FIRST, name).index(name))
+    # Two at once: compiling fills both cores, but each link keeps one idle.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        debian = pool.submit(unpack_debian, layout)
+        builds = [pool.submit(build, name, layout) for name in names]
+        try:
+            for future in (debian, *builds):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def build(name: str, layout: Layout) -> Path:
+    """Build one tool unless the cache has it; return its folder."""
+    source = TOOLS / name
+    options = _options(source)
+    folder = _folder(name, layout)
+    _drop_if_damaged(folder, folder.glob("*"))
+    if not folder.exists():
+        started = time.monotonic()
+        say(f"  building {name} …")
+        with _scratch(folder) as scratch:
+            _go_build(name, source, options, scratch, layout)
+        say(f"  built {name} in {time.monotonic() - started:.0f} s")
+    for binary in folder.iterdir():
+        _link((layout.plugins if options.get("plugin") else layout.bin) / binary.name, binary)
+        for alias in options.get("links", []):
+            _link(layout.bin / alias, binary)
+    return folder
+
+
+def complete(layout: Layout) -> bool:
+    """Tell whether the cache has every tool."""
+    return all(_folder(module.parent.name, layout).exists() for module in TOOLS.glob("*/go.mod"))
+
+
+def module_source(name: str) -> Path:
+    """Return the source folder of the Go module that `modules/<name>/build.toml` names as its source."""
+    module = _options(TOOLS / name)["source"]
+    listed = run(["go", "mod", "download", "-json", module], cwd=TOOLS / name, env=_go_env())
+    return Path(json.loads(listed)["Dir"])
+
+
+def debian_root(layout: Layout) -> Path:
+    """Return the folder that Debian's packages are unpacked in, laid out like `/`."""
+    key = hashlib.sha256(" ".join(DEBIAN_PACKAGES).encode()).hexdigest()[:12]
+    return layout.cache / "tools" / f"debian-{key}"
+
+
+def unpack_debian(layout: Layout) -> Path:
+    """Download and unpack the Debian packages unless the cache has them."""
+    folder = debian_root(layout)
+    _drop_if_damaged(
+        folder, [each for part in ("*bin", "lib/cni", "lib/*-gnu") for each in folder.glob(f"usr/{part}/*")]
+    )
+    if not folder.exists():
+        started = time.monotonic()
+        say("  fetching Debian's programs …")
+        with _scratch(folder) as scratch:
+            _fetch_packages(scratch, layout)
+        say(f"  fetched Debian's programs in {time.monotonic() - started:.0f} s")
+    for name in LINKED:
+        _link(layout.bin / name, folder / "usr/bin" / name)
+    return folder
+
+
+def _drop_if_damaged(folder: Path, programs: Iterable[Path]) -> None:
+    """Remove a folder of the cache with a program cut short, as a power failure leaves it: it is made anew."""
+    if damaged := next((each for each in programs if not each.is_symlink() and not _is_whole(each)), None):
+        say(f"  {damaged} in the cache is damaged: {folder.name} is removed and made anew")
+        shutil.rmtree(folder)
+
+
+def _is_whole(program: Path) -> bool:
+    """Tell whether a file has all that its ELF header promises; a script has something, and a folder is one."""
+    if program.is_dir():
+        return True
+    with program.open("rb") as file:
+        head = file.read(64)
+        if head[:4] != b"\x7fELF":
+            return bool(head.strip(b"\0"))
+        if len(head) < 64:
+            return False
+        start, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
+        file.seek(start)
+        table = file.read(size * count)
+    segments = [struct.unpack_from("<QQQQ", table, size * each + 8) for each in range(len(table) // size)]
+    ends = [offset + length for offset, _, _, length in segments]
+    return len(ends) == count and max(ends, default=64) <= program.stat().st_size
+
+
+def _as_named_here(packages: Iterable[str]) -> list[str]:
+    """Return their names in this machine's lists: Debian 13 and Ubuntu 24.04 renamed libraries with 64-bit times."""
+    known = set(run(["apt-cache", "pkgnames"]).split())
+    return [f"{each}t64" if f"{each}t64" in known else each for each in packages]
+
+
+def _fetch_packages(scratch: Path, layout: Layout) -> None:
+    downloads = scratch / "downloads"
+    downloads.mkdir()
+    # The sandbox user of apt may not enter this folder; without the option it warns for each file.
+    apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
+    updated, downloaded = layout.logs / "debian-update.log", layout.logs / "debian-download.log"
+    try:
+        run([*apt, "update"], log=updated)
+        run([*apt, "download", *_as_named_here(DEBIAN_PACKAGES)], cwd=downloads, log=downloaded)
+    except SandboxError as error:
+        # A refused list is only a warning of the update, and a package not found of the download.
+        text = f"{error}\n{updated.read_text() if updated.exists() else ''}"
+        raise SandboxError(_told("Debian's programs could not be fetched", text, _APT_CURE)) from error
+    for package in sorted(downloads.iterdir()):
+        run(["dpkg", "-x", package, scratch])
+    shutil.rmtree(downloads)
+    for link, target in ALTERNATIVES.items():
+        (scratch / link).symlink_to(target)
+
+
+def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, layout: Layout) -> None:
+    ours = (source / "main.go").exists()
+    ldflags = f"-s -w {options.get('ldflags', '')}".strip()
+    flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
+    # Whoever is killed hands nothing on: without setpriv the build would go on.
+    command = ["setpriv", "--pdeathsig=KILL", "go", "build", *flags, "-o", f"{scratch}/"]
+    log = layout.logs / f"build-{name}.log"
+    try:
+        run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
+    except SandboxError as error:
+        raise SandboxError(_told(f"tools/{name} could not be built", str(error), _GO_CURE)) from error
+
+
+_GO_CURE: Final = (
+    "Set GOPROXY to a Go module proxy that this machine may use (`go env -w GOPROXY=…`),"
+    " or HTTPS_PROXY if it needs a proxy to go out"
+)
+_APT_CURE: Final = (
+    "Name a Debian mirror that this machine may use in /etc/apt/sources.list, or a proxy in /etc/apt/apt.conf"
+)
+_REFUSAL: Final = re.compile(r'(?:reading|Get|Failed to fetch) "?(https?://)(?:[^/@\s]*@)?([^\s"]+?)"?:?\s+(\S.*)')
+
+
+def _told(what: str, text: str, cure: str) -> str:
+    """Return an error text that begins with the address that refused a download, its credentials left out."""
+    if refusal := _REFUSAL.search(text):
+        scheme, address, reason = refusal.groups()
+        return f"{what}: {scheme}{address} answers: {reason}\n{cure}.\n{text}"
+    return f"{what}\n{text}"
+
+
+def _go_env() -> dict[str, str]:
+    # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
+    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": ""}
+
+
+def _folder(name: str, layout: Layout) -> Path:
+    return layout.cache / "tools" / f"{name}-{_key(TOOLS / name)}"
+
+
+def _options(source: Path) -> dict[str, Any]:
+    file = source / "build.toml"
+    return tomllib.loads(file.read_text()) if file.exists() else {}
+
+
+def _key(source: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(source.iterdir()):
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `folder` that becomes it only if all went well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=f".unfinished-{os.getpid()}-", dir=folder.parent))
+    scratch.chmod(0o755)
+    try:
+        yield scratch
+        os.sync()  # or a power failure after the rename leaves a tool without its content
+        scratch.rename(folder)
+    except OSError:
+        # Another clone was faster: its result has the same key, hence the same content.
+        if not folder.exists():
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds that were killed left behind; those of living processes stay."""
+    for left in folder.glob(".unfinished-*"):
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+_link_lock = threading.Lock()
+
+
+def _link(link: Path, target: Path) -> None:
+    with _link_lock:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.with_name(f".{link.name}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.replace(link)
