@@ -185,11 +185,13 @@ def _others(settings: Mapping[Any, Any], found: list[str]) -> dict[str, Any]:
             if value != NEUTRAL[key]:
                 found.append(f"{key}: {shown(value)} is not taken; {CURES[key]}")
         elif key not in KNOWN:
-            found.append(f"{key}: unknown key; {_cure(str(key))}")
+            found.append(f"{key}: unknown key; {_cure(key)}")
     return others
 
 
-def _cure(key: str) -> str:
+def _cure(key: object) -> str:
+    if not isinstance(key, str):
+        return "a key is text"
     if key in CURES:
         return CURES[key]
     near = difflib.get_close_matches(key.lower(), KNOWN, n=1)

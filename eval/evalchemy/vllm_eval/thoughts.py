@@ -84,9 +84,9 @@ def _has_closing(text: str) -> bool:
 
 
 def _after_thoughts(text: str) -> Spoken:
-    for opening, closing in TAGS:
-        if opening not in text and closing not in text:
-            continue
+    start = text.lstrip()
+    # Other openings are words of the answer.
+    for opening, closing in [pair for pair in TAGS if start.startswith(pair[0]) or pair[1] in text]:
         rest = text.rpartition(closing)[2] if closing in text else text
         if not rest.strip():
             # The last thought came after the answer, or there is no answer.

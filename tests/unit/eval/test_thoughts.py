@@ -32,6 +32,8 @@ def test_a_thought_is_cut_at_its_end_for_every_known_tag(opening: str, closing: 
         ("<think>a</think>7<think>b</think>", "7"),
         ("<think>a</think>7\n<think>is it", "7"),
         ("<think></think>7", "7"),
+        ("<think>a</think>It writes <thought> then.", "It writes <thought> then."),
+        ("<think>a</think>[THINK]b[/THINK]7", "7"),
         ("<think>a</think>", ""),
         ("analysisWe add.assistantfinal7", "7"),
         ("analysis of the sum: 7", "analysis of the sum: 7"),

@@ -68,7 +68,7 @@ def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutc
     if not failures:
         return None
     reasons = Counter(answer.reason for answer in failures if not answer.reason.startswith(NOT_ASKED))
-    shown = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
+    shown = "; ".join(f"{reason} ({count} times)" if count > 1 else reason for reason, count in reasons.most_common(3))
     # A request that was not asked has the cause of the one because of which it was not.
     causes = {answer.cause for answer in failures if not answer.reason.startswith(NOT_ASKED)}
     return TaskOutcome(
