@@ -88,12 +88,6 @@ def _judge_status(response: aiohttp.ClientResponse, content: bytes, redactor: Re
     reason = f"HTTP {response.status}: {excerpt(content, redactor)}"
     if response.status >= 400 and TOO_LONG.search(content[:MAX_MESSAGE_BYTES].decode("utf-8", "replace")):
         return _too_long(reason)
-    if response.status == 413:
-        return Rejected(
-            f"the request is larger than the endpoint takes: {reason}; shorten the item, or raise the limit of what is "
-            "before the model (nginx: client_max_body_size)",
-            cause="input",
-        )
     if response.status in RETRIED:
         return Retry(reason, retry_after(response.headers.get("Retry-After")))
     if response.status in {401, 403}:
