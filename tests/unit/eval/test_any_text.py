@@ -181,6 +181,26 @@ def test_a_task_whose_code_ends_the_process_costs_its_own_score_only(
     assert "SystemExit" in tasks["bad"].problems[0]
 
 
+def test_the_answer_to_equal_questions_is_taken_over_for_each(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.add_task("t", 8)
+    data = workspace.root / "data" / "t.jsonl"
+    data.write_text('{"question": "Which way is up?", "answer": "up"}\n' * 3 + data.read_text())
+    server = OpenAIServer({**workspace.answers, "Which way is up?": "up"})
+    server.reject = lambda body: "6 plus" in body["prompt"]
+    with running(server) as url:
+        workspace.set_models(workspace.model(url, concurrency=1))
+        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == 3
+        first = [body["prompt"] for body in server.requests]
+        server.reject = None
+        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == 0
+    second = [body["prompt"] for body in server.requests][len(first) :]
+    assert "Which way is up?" in first
+    assert not set(first) & set(second)
+    assert (workspace.last().tasks["t"].score, workspace.last().tasks["t"].samples) == (1.0, 11)
+
+
 def test_equal_questions_of_which_one_fails_fail_alike(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace.add_task("t", 8)
     with (workspace.root / "data" / "t.jsonl").open("a") as data:
