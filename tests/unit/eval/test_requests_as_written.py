@@ -80,6 +80,7 @@ def test_generation_settings_are_sent_whole(
         ("{num_beams: 10}", ("generation_kwargs.num_beams", "10")),
         ("{n: 5}", ("generation_kwargs.n", "repeats")),
         ("{stream: true}", ("generation_kwargs.stream", "remove")),
+        ("{enable_thinking: false}", ("generation_kwargs.enable_thinking", "chat_template_kwargs")),
         ("{top_p: .inf}", ("generation_kwargs.top_p", "JSON")),
         ("{extra_body: {top_k: 5}}", ("generation_kwargs.extra_body", "beside")),
         ("[1]", ("generation_kwargs", "mapping")),
