@@ -132,11 +132,13 @@ def _parse(content: bytes) -> Iterable[tuple[str, Taken]]:
         try:
             row: Any = json.loads(line)
             text, finish_reason, served = row["x"], row["f"], row["m"]
-            answer = Answer(None if text is None else whole_text(text), finish_reason, served)
+            answer = Answer(
+                None if text is None else whole_text(text), finish_reason, None if served is None else str(served)
+            )
             # Versions before this one recorded what the server had not finished, too: it is asked again.
             if answer.finished:
                 yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             # A line torn by a crash; its request is simply asked again.
             continue
 

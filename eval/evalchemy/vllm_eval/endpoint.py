@@ -214,7 +214,7 @@ def _find_served(url: str, entries: Mapping[str, Mapping[str, Any]], model: Mode
     entry = entries[model.asked_name]
     (root, parent), length = _weights(entry), entry.get("max_model_len")
     # A server that names no root says nothing about which of its names are one model.
-    same = [name for name, other in entries.items() if root is not None and _weights(other) == (root, parent)]
+    same = [name for name, other in entries.items() if root and _weights(other) == (root, parent)]
     aliases = frozenset({model.asked_name, *same})
     return Served(
         id=model.asked_name,

@@ -44,6 +44,9 @@ CURES: Mapping[str, str] = {
     "num_beams": "a beam search is not run; remove it",
     "use_beam_search": "a beam search is not run; remove it",
     "extra_body": "put its keys beside the others",
+    "continue_final_message": "set the task's `gen_prefix`, which is continued",
+    "add_generation_prompt": "set the task's `gen_prefix`, which is continued",
+    "enable_thinking": "put it into chat_template_kwargs",
     "stream": "answers are read whole; remove it",
     "echo": "the prompt would be judged as an answer; remove it",
     "truncate_prompt_tokens": "prompts are never cut unseen; remove it",
@@ -185,11 +188,13 @@ def _others(settings: Mapping[Any, Any], found: list[str]) -> dict[str, Any]:
             if value != NEUTRAL[key]:
                 found.append(f"{key}: {shown(value)} is not taken; {CURES[key]}")
         elif key not in KNOWN:
-            found.append(f"{key}: unknown key; {_cure(str(key))}")
+            found.append(f"{key}: unknown key; {_cure(key)}")
     return others
 
 
-def _cure(key: str) -> str:
+def _cure(key: object) -> str:
+    if not isinstance(key, str):
+        return "a key is text"
     if key in CURES:
         return CURES[key]
     near = difflib.get_close_matches(key.lower(), KNOWN, n=1)

@@ -171,7 +171,8 @@ class RequestPool:
                 continue
             if isinstance(outcome, Failure):
                 self._failed_tasks.add(request.task)
-                log.error("task %s, item %s: %s", request.task, request.doc_id, outcome.reason)
+                named = "" if outcome.reason.startswith("item ") else f"item {request.doc_id}: "
+                log.error("task %s, %s%s", request.task, named, outcome.reason)
             results[request.key] = outcome
 
     async def ask(self, request: Request) -> Answer | Failure:

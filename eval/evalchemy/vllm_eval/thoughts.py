@@ -33,13 +33,21 @@ OWN_WORDS_SHARE = 0.01
 class Spoken:
     """The part of an answer that is graded.
 
-    ``thought``: a thought was taken out; ``unclosed``: the text ends within a
-    thought, so that nothing is left.
+    ``thought``: a thought was taken out.
     """
 
     text: str
     thought: bool = False
-    unclosed: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to grade."""
+        return not self.text.strip()
+
+    @property
+    def only_thought(self) -> bool:
+        """Whether there is nothing to grade because the text ends within a thought, or right after it."""
+        return self.thought and self.empty
 
 
 def without_thoughts(texts: Sequence[str | None]) -> list[Spoken]:
@@ -76,16 +84,14 @@ def _has_closing(text: str) -> bool:
 
 
 def _after_thoughts(text: str) -> Spoken:
-    for opening, closing in TAGS:
-        if opening not in text and closing not in text:
-            continue
+    start = text.lstrip()
+    # Other openings are words of the answer.
+    for opening, closing in [pair for pair in TAGS if start.startswith(pair[0]) or pair[1] in text]:
         rest = text.rpartition(closing)[2] if closing in text else text
         if not rest.strip():
             # The last thought came after the answer, or there is no answer.
             rest = re.sub(f"{re.escape(opening)}.*?{re.escape(closing)}", "", text, flags=re.DOTALL)
             rest = rest.rpartition(closing)[2]
-        before, opened, _ = rest.partition(opening)
-        text = before.strip()
-        if opened and not text:
-            return Spoken("", thought=True, unclosed=True)
+        # A thought that is opened again and not closed.
+        text = rest.partition(opening)[0].strip()
     return Spoken(text, thought=True)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.eval.workspace import MODEL, Workspace
 from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.workspace import MODEL, Workspace
 from vllm_eval.answers import AnswerStore
 from vllm_eval.completions import Rejected, Retry, parse_answer
 from vllm_eval.requests import FINISHED, Answer, Request
@@ -91,6 +91,7 @@ def test_any_answer_is_recorded_graded_and_stored(
 NASTY = [
     "8 \ud835", "\udc00\ud800", "\x00\x01\x1b[31m", "\u2028\u2029\x85", "\U0001d7d8", "e\u0301", "\u202e7", "\ufeff7",
     "7" * 5000, "[" * 10_000, "<think>" * 500, "</think>" * 500, '{"answer": NaN}', "{{ 7 * 7 }}", "%s %d {0}", "",
+    "word " * 200_000,
 ]  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def test_a_run_with_strange_answers_ends_with_its_record_and_is_found_done(
     (run,) = workspace.store.runs("default", MODEL)
     assert run.ended is not None
     assert run.tasks["t"].score is not None
-    assert run.tasks["t"].score >= 24 / 40
+    assert run.tasks["t"].score >= 1 - len(NASTY) / 40
     assert len(workspace.store.samples(run, "t") or []) == 40
     assert workspace.run(monkeypatch, "report", "--wrong", "40") == 0
     assert "Traceback" not in capfd.readouterr().err
@@ -178,6 +179,26 @@ def test_a_task_whose_code_ends_the_process_costs_its_own_score_only(
     tasks = workspace.last().tasks
     assert (tasks["good"].score, tasks["bad"].cause) == (1.0, "input")
     assert "SystemExit" in tasks["bad"].problems[0]
+
+
+def test_the_answer_to_equal_questions_is_taken_over_for_each(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.add_task("t", 8)
+    data = workspace.root / "data" / "t.jsonl"
+    data.write_text('{"question": "Which way is up?", "answer": "up"}\n' * 3 + data.read_text())
+    server = OpenAIServer({**workspace.answers, "Which way is up?": "up"})
+    server.reject = lambda body: "6 plus" in body["prompt"]
+    with running(server) as url:
+        workspace.set_models(workspace.model(url, concurrency=1))
+        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == 3
+        first = [body["prompt"] for body in server.requests]
+        server.reject = None
+        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == 0
+    second = [body["prompt"] for body in server.requests][len(first) :]
+    assert "Which way is up?" in first
+    assert not set(first) & set(second)
+    assert (workspace.last().tasks["t"].score, workspace.last().tasks["t"].samples) == (1.0, 11)
 
 
 def test_equal_questions_of_which_one_fails_fail_alike(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

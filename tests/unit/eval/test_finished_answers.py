@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.eval.workspace import Workspace
 from tests.support.openai_server import OpenAIServer, running
+from tests.support.workspace import Workspace
 from vllm_eval.answers import AnswerStore
 from vllm_eval.completions import Rejected, Retry, parse_answer
 from vllm_eval.requests import Answer

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.eval.workspace import Workspace
 from tests.support.openai_server import OpenAIServer, Plan, running, share
+from tests.support.workspace import Workspace
 from vllm_eval.generation import Generation, differences, read_generation
 from vllm_eval.requests import Request
 
@@ -80,6 +80,7 @@ def test_generation_settings_are_sent_whole(
         ("{num_beams: 10}", ("generation_kwargs.num_beams", "10")),
         ("{n: 5}", ("generation_kwargs.n", "repeats")),
         ("{stream: true}", ("generation_kwargs.stream", "remove")),
+        ("{enable_thinking: false}", ("generation_kwargs.enable_thinking", "chat_template_kwargs")),
         ("{top_p: .inf}", ("generation_kwargs.top_p", "JSON")),
         ("{extra_body: {top_k: 5}}", ("generation_kwargs.extra_body", "beside")),
         ("[1]", ("generation_kwargs", "mapping")),

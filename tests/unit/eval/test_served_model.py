@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.eval.workspace import MODEL, Workspace
 from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.workspace import MODEL, Workspace
 
 ROOT = "/models/team-model"
 

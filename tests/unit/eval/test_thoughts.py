@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.eval.workspace import Workspace
 from tests.support.openai_server import OpenAIServer, running
+from tests.support.workspace import Workspace
 from vllm_eval.thoughts import TAGS, Spoken, without_thoughts
 
 
@@ -18,7 +18,7 @@ def graded(text: str) -> Spoken:
 def test_a_thought_is_cut_at_its_end_for_every_known_tag(opening: str, closing: str) -> None:
     assert graded(f"{opening}\nIs it 8? No.\n{closing}\n\n7") == Spoken("7", thought=True)
     assert graded(f"Is it 8? No.\n{closing}\n\n7") == Spoken("7", thought=True), "opened by the template"
-    assert graded(f"{opening}\nIs it 8? N") == Spoken("", thought=True, unclosed=True)
+    assert graded(f"{opening}\nIs it 8? N") == Spoken("", thought=True)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ def test_a_thought_is_cut_at_its_end_for_every_known_tag(opening: str, closing: 
         ("<think>a</think>7<think>b</think>", "7"),
         ("<think>a</think>7\n<think>is it", "7"),
         ("<think></think>7", "7"),
+        ("<think>a</think>It writes <thought> then.", "It writes <thought> then."),
+        ("<think>a</think>[THINK]b[/THINK]7", "7"),
         ("<think>a</think>", ""),
         ("analysisWe add.assistantfinal7", "7"),
         ("analysis of the sum: 7", "analysis of the sum: 7"),
@@ -41,7 +43,7 @@ def test_a_thought_is_cut_at_its_end_for_every_known_tag(opening: str, closing: 
 )
 def test_nested_repeated_and_quoted_tags(text: str, answer: str) -> None:
     assert graded(text).text == answer
-    assert not graded(text).unclosed
+    assert graded(text).only_thought is (not answer and bool(text))
 
 
 def test_an_answer_that_writes_a_closing_tag_as_a_word_stays_as_it_is() -> None:
@@ -52,12 +54,15 @@ def test_an_answer_that_writes_a_closing_tag_as_a_word_stays_as_it_is() -> None:
 Reply = Callable[[Mapping[str, Any], str | None], Mapping[str, Any]]
 
 
-def replying(make: Callable[[str], str]) -> Reply:
-    """Answer over the chat API with ``make(right answer)``, ended as vLLM does before the first of the stops."""
+def replying(make: Callable[[str], str], stops: tuple[str, ...] = ()) -> Reply:
+    """Answer over the chat API with ``make(right answer)``, ended as vLLM does before the first of the stops.
+
+    ``stops`` are further ones, for the fake engine, which sends none.
+    """
 
     def reply(body: Mapping[str, Any], text: str | None) -> Mapping[str, Any]:
         said = make(text or "")
-        for stop in body.get("stop") or ():
+        for stop in (*(body.get("stop") or ()), *stops):
             said = said.partition(stop)[0]
         return {"choices": [{"index": 0, "message": {"content": said}, "finish_reason": "stop"}]}
 
@@ -85,14 +90,18 @@ def test_answers_after_thoughts_are_graded(
 
 
 @pytest.mark.parametrize("engine", ["lm_eval", "fake"])
+@pytest.mark.parametrize("where", ["cut in the thought", "cut after it", "unclosed"])
 def test_thoughts_that_a_stop_cuts_give_no_score_and_name_the_servers_flag(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, engine: str
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, engine: str, where: str
 ) -> None:
     workspace.add_task("t", 6, settings={"engine": engine, "max_truncated_share": 1.0})
     server = OpenAIServer(workspace.answers)
-    server.reply = replying(
-        lambda right: f"<think>Is it 8?{right}" if engine == "fake" else f"<think>\n8?</think>{right}"
-    )
+    said = {
+        "cut in the thought": "<think>\n8?</think>",
+        "cut after it": "<think>8?</think>\n",
+        "unclosed": "<think>8?",
+    }[where]
+    server.reply = replying(lambda right: f"{said}{right}", ("\n",))
     with running(server) as url:
         workspace.set_models(workspace.model(url, api="chat"))
         assert workspace.run(monkeypatch) == 4

@@ -42,8 +42,8 @@ class TaskOutcome:
     is the task's score; ``samples`` are its single items, None when the engine
     cannot give them; ``answered`` counts the items that the score rests on,
     ``answers`` the answers (more, if a question is asked repeatedly), of which
-    ``empty`` have no text (``unclosed`` of them, because they end within a
-    thought) and ``truncated`` were cut by the token limit;
+    ``empty`` have no text (``only_thoughts`` of them, because nothing came
+    after the model's thoughts) and ``truncated`` were cut by the token limit;
     ``expected`` those that the engine knows the task to have, after the limit;
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     ``targets`` are the texts that answer an item right, by ``doc_id``, and
@@ -59,7 +59,7 @@ class TaskOutcome:
     answers: int = 0
     expected: int | None = None
     empty: int = 0
-    unclosed: int = 0
+    only_thoughts: int = 0
     truncated: int = 0
     problems: Sequence[str] = ()
     cause: Cause | None = None
@@ -73,7 +73,7 @@ def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutc
     if not failures:
         return None
     reasons = Counter(answer.reason for answer in failures if not answer.reason.startswith(NOT_ASKED))
-    shown = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
+    shown = "; ".join(f"{reason} ({count} times)" if count > 1 else reason for reason, count in reasons.most_common(3))
     # A request that was not asked has the cause of the one because of which it was not.
     causes = {answer.cause for answer in failures if not answer.reason.startswith(NOT_ASKED)}
     return TaskOutcome(

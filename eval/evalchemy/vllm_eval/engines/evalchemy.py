@@ -218,7 +218,7 @@ def _outcome(task: str, items: int, relay: Relay, ended: _Ended, row: object) ->
     given = [answer for answer in relay.answers if isinstance(answer, Answer)]
     spoken = [without_thoughts([answer.text])[0] for answer in given]
     failed = unanswered(relay.answers, items)
-    problems = _problems(task, items, relay, ended, row)
+    problems = [*(failed.problems if failed is not None else []), *_problems(task, items, relay, ended, row)]
     found = ((name, finite(value)) for name, value in (row if isinstance(row, dict) else {}).items())
     metrics = {(name, "none"): number for name, number in found if number is not None}
     primary = (BENCHMARKS[task].metric, "none")
@@ -229,8 +229,8 @@ def _outcome(task: str, items: int, relay: Relay, ended: _Ended, row: object) ->
         answered=int(metrics.get(("num_total", "none"), 0)),
         answers=len(relay.answers),
         expected=items,
-        empty=sum(not said.text.strip() for said in spoken),
-        unclosed=sum(said.unclosed for said in spoken),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
         truncated=sum(answer.truncated for answer in given),
         problems=problems,
         cause=(failed.cause if failed is not None else "endpoint") if problems else None,
@@ -238,10 +238,7 @@ def _outcome(task: str, items: int, relay: Relay, ended: _Ended, row: object) ->
 
 
 def _problems(task: str, items: int, relay: Relay, ended: _Ended, row: object) -> list[str]:
-    found: list[str] = []
-    failed = unanswered(relay.answers, items)
-    if failed is not None:
-        found += failed.problems
+    found = []
     if ended.code != 0:
         found.append(f"Evalchemy ended with {ended.code}: {ended.words}")
     if not isinstance(row, dict):

@@ -79,7 +79,7 @@ def _outcome(task: Task, items: list[dict[str, str]], answers: list[Answer | Fai
         answered=len(samples),
         answers=len(given),
         expected=len(items),
-        empty=sum(not said.text.strip() for said in spoken),
-        unclosed=sum(said.unclosed for said in spoken),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
         truncated=sum(answer.truncated for answer in given),
     )

@@ -177,8 +177,8 @@ def _outcome(model: "PooledModel", task: Task, loaded: Any, results: Mapping[str
         answers=len(given),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
                      min(task.limit, results["n-samples"][task.name]["original"])),
-        empty=sum(not said.text.strip() for said in spoken),
-        unclosed=sum(said.unclosed for said in spoken),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
         truncated=sum(answer.truncated for answer in given),
     )  # fmt: skip
 

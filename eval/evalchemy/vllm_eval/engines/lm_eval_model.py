@@ -6,7 +6,7 @@ Imported only when lm_eval is: see ``lm_eval.py`` beside it.
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no 
             task, doc_id = str(instance.task_name), int(instance.doc_id or 0)
             request = self._request(task, doc_id, repeats[task, doc_id], *instance.args)
             repeats[task, doc_id] += 1
-            problems = self._problems(request)
+            problems = self._problems(request, instance.args[0])
             if problems:
                 found.setdefault(task, []).append(f"{task}: item {doc_id}: {'; '.join(problems)}")
             built.append(request)
@@ -100,12 +100,18 @@ class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no 
         """Return the part of the payload that is the question."""
         return {"prompt": context}
 
-    def _problems(self, request: Request) -> list[str]:
+    def _problems(self, request: Request, context: str) -> list[str]:
+        """Compare a request with the question that lm_eval made, and with what the YAML asks for."""
         _, loaded, problems = self._read[request.task]
         wanted = self._wanted.get(request.task, loaded)
         found = differences(request.payload, wanted, seed=self._job.seed, repeat=request.repeat)
+        if self._context(request.payload) != context:
+            found.append("the prompt is not the one that the task makes of the item")
         problem = unsendable(request.payload.get("messages") or request.payload["prompt"])
         return [*problems, *found, *([problem] if problem is not None else [])]
+
+    def _context(self, payload: Mapping[str, Any]) -> str:
+        return str(payload["prompt"])
 
     def _texts(self, built: list[Request]) -> list[str]:
         """Keep the answers, and return what is graded of them."""
@@ -138,6 +144,9 @@ class PooledChatModel(PooledModel, LocalChatCompletion):  # type: ignore[misc]  
         if messages[-1]["role"] != "assistant":
             return {"messages": messages}
         return {"messages": messages, "continue_final_message": True, "add_generation_prompt": False}
+
+    def _context(self, payload: Mapping[str, Any]) -> str:
+        return self.apply_chat_template(payload["messages"])
 
 
 def _some(lines: list[str]) -> list[str]:
