@@ -1,6 +1,7 @@
 """The default engine: the same scores as plain lm_eval, in one pool, and one bad task costs no other."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,8 @@ class PlainLmEval:
         ]  # fmt: skip
         self._folder = folder / "plain"
         self._log = (folder / "plain.log").open("w+")
-        self._process = subprocess.Popen(command, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT)
+        environ = {**os.environ, "PYTHONPATH": str(SHIPPED)}
+        self._process = subprocess.Popen(command, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT, env=environ)
 
     def __enter__(self) -> "PlainLmEval":
         return self
@@ -226,7 +228,7 @@ def test_validate_scores_every_task_without_a_model(
     ("old", "new", "named"),
     [
         ("  - metric: exact_match\n", "  - metric: f1\n", "its metric_list has f1, not 'exact_match'"),
-        ("remove_whitespace", "regex\n        regex_pattern: '(no match)'", "the filter or doc_to_target is wrong"),
+        ("remove_whitespace", "uppercase", "6 of 6 items are not right for their own target"),
     ],
 )
 def test_validate_finds_what_only_scoring_shows(
@@ -239,7 +241,7 @@ def test_validate_finds_what_only_scoring_shows(
 ) -> None:
     workspace.add_task("task", 6, settings=REAL)
     path = workspace.root / "tasks" / "task.yaml"
-    path.write_text(path.read_text().replace(old, new))
+    path.write_text(path.read_text().replace(old, new).replace("{{answer}}", "{{answer}} apples"))
     assert workspace.run(monkeypatch, "validate") == 2
     assert named in capfd.readouterr().err
 

@@ -87,9 +87,10 @@ class LmEvalEngine:
         except VllmEvalError:
             raise
         except (Exception, SystemExit) as error:
-            describe(error)  # passes on that the process is being stopped
+            said = describe(error)
             # One task's filter or metric must not cost the others their score.
-            log.warning("scoring all tasks together failed; scoring them one by one", exc_info=True)
+            log.warning("scoring all tasks together failed; scoring them one by one: %s", said)
+            log.debug("the failure in full", exc_info=True)
             return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
         return {task.name: _outcome(model, task, loaded[task.name], results) for task in job.tasks}
 

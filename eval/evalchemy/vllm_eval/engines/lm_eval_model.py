@@ -172,6 +172,8 @@ def compile_templates_once() -> None:
     environment = lm_eval.utils.env
     if not hasattr(environment.from_string, "cache_info"):
         environment.from_string = lru_cache(maxsize=1024)(environment.from_string)
+        # The item as one mapping: as keyword arguments, a field named "self" would be taken for the template.
+        lm_eval.utils.apply_template = lambda template, item: environment.from_string(template).render(item)
 
 
 def create_model(job: "EngineJob") -> PooledModel:

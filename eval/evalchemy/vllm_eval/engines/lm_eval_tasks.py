@@ -3,7 +3,9 @@
 lm_eval is imported only when needed: see ``lm_eval.py`` beside it.
 """
 
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from vllm_eval.errors import TaskError, Terminated
@@ -12,6 +14,7 @@ from vllm_eval.results import to_text
 from vllm_eval.sources import ITEM_LOADER
 from vllm_eval.tasks import Task
 
+_HERE: Final = str(Path(__file__).resolve().parents[1])
 # Filters that leave an answer which is exactly the target as it is. A function of
 # the task's own ("custom") must do so too: it is what `validate` tries.
 _PLAIN_FILTERS: Final = frozenset(
@@ -66,7 +69,11 @@ def describe(error: BaseException) -> str:
         raise error
     if isinstance(error, SystemExit):
         return f"its code ends the process with sys.exit({error.code!r}); raise an exception instead"
-    return f"{type(error).__name__}: {error}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    last = frames[-1] if frames else None
+    # Where in the task's own file; the runner's own frames tell its author nothing.
+    where = f" ({last.filename}, line {last.lineno})" if last and not last.filename.startswith(_HERE) else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def accepted(loaded: Any, item: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ANN401 - lm_eval has no types
