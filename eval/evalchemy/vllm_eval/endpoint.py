@@ -150,7 +150,7 @@ async def ask_served(session: aiohttp.ClientSession, model: Model, redactor: Red
             body = await response.content.read(MAX_LIST_BYTES)
             status, location = response.status, response.headers.get("Location")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise EndpointError(f"{url} cannot be reached: {redactor.text(describe(error))}{_unused_proxy()}") from None
+        raise EndpointError(f"{url} cannot be reached: {redactor.text(describe(error))}{unused_proxies()}") from None
     if status in {401, 403}:
         raise EndpointRefusedError(
             f"{url} refuses the key (HTTP {status}); model {model.name!r} "
@@ -191,9 +191,10 @@ async def _refuse_missing_v1(session: aiohttp.ClientSession, model: Model) -> No
         )
 
 
-def _unused_proxy() -> str:
+def unused_proxies() -> str:
+    """Say which proxy variables a connection that failed did not obey; empty without any."""
     names = [name for name in PROXY_VARIABLES if os.environ.get(name)]
-    return f" ({', '.join(names)} of the environment: a model's endpoint is asked without a proxy)" if names else ""
+    return f" ({', '.join(names)} of the environment: the runner asks without a proxy)" if names else ""
 
 
 def _entries(body: bytes) -> dict[str, dict[str, Any]] | None:

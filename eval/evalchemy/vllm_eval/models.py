@@ -196,5 +196,12 @@ def _single(environ: Mapping[str, str], given: Mapping[str, object], source: str
     try:
         model = Model.model_validate(merged)
     except ValidationError as error:
-        raise ModelsError.of(source, problems(error)) from None
+        names = {"endpoint": ("--endpoint", "MODEL_ENDPOINT"), "name": ("--model", "MODEL_NAME"),
+                 "tag": ("--tag", "MODEL_TAG")}  # fmt: skip
+        found = []
+        for problem in problems(error):
+            key, _, rest = problem.partition(":")
+            option, variable = names.get(key, (f"--{key.replace('_', '-')}", ""))
+            found.append(f"{option if key in given else variable}:{rest}")
+        raise ModelsError.of(source, found) from None
     return Selection(model=model, listed=None, list_hash="")

@@ -77,14 +77,22 @@ def problems(error: ValidationError, prefix: str = "") -> list[str]:
             lines.append(f"{path}: missing")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{path}: {message[:1].lower()}{message[1:]} (got {shown(item['input'])})")
+            # What stands where the name of a secret belongs may be the secret.
+            got = "" if item["loc"][-1:] in {("api_key",), ("ca",)} else f" (got {shown(item['input'])})"
+            lines.append(f"{path}: {message[:1].lower()}{message[1:]}{got}")
     return lines
 
 
 def shown(value: object) -> str:
-    """Show a value in an error message, cut to a line."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """Show a value in an error message, cut to a line and without a URL's user and password."""
+    text = without_credentials(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def without_credentials(text: str) -> str:
+    """Return ``text`` with the user and password of every URL in it taken out."""
+    # Up to the last "@": a password may hold any character, written as it is by mistake.
+    return re.sub(r"(?<=//)[^\s\"'<>]*@", "", text)
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

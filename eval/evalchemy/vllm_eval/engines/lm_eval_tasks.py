@@ -115,13 +115,23 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
         return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
     if getattr(loaded, "MULTIMODAL", False):
         return "needs images or sound, which this runner does not send"
+    return _unfit_metric(task, loaded)
+
+
+def _unfit_metric(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
+    metric = task.settings.metric
     # lm_eval takes an unknown metric for None, and says so only in its log.
     functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
     unknown = [name for name, function in functions.items() if function is None]
     if unknown and loaded.get_config("process_results") is None:
         return f"lm_eval does not know the metric {', '.join(unknown)}"
-    if functions and task.settings.metric not in functions:
-        return f"its metric_list has {', '.join(functions)}, not {task.settings.metric!r}; set the task's metric"
+    if functions and metric not in functions:
+        return f"its metric_list has {', '.join(functions)}, not {metric!r}; set the task's metric"
+    if str(loaded.higher_is_better().get(metric, True)).lower() in {"false", "0"}:
+        return (
+            f"its metric {metric!r} has higher_is_better: false, but verdicts and alerts take the lower score "
+            "for the worse one; let process_results return 1 - value, and set higher_is_better: true"
+        )
     return None
 
 
