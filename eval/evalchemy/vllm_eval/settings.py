@@ -148,13 +148,13 @@ def load_settings(environ: Mapping[str, str], options: Mapping[str, object]) -> 
     given = [(name, text) for name, text in environ.items() if name.startswith("VLLM_EVAL_") and text]
     for variable, text in given:
         if variable in VARIABLES:
-            _take(values, found, variable, *VARIABLES[variable], text)
+            _take(values, found, variable, VARIABLES[variable], text)
         elif variable not in IGNORED and not SERVICE_LINK.fullmatch(variable):
             found.append(f"{variable}: unknown variable; known are {', '.join(sorted(VARIABLES))}")
     parsers = dict(VARIABLES.values())
     for name, value in options.items():
         if isinstance(value, str) and name in parsers:
-            _take(values, found, OPTIONS.get(name, f"--{name}"), name, parsers[name], value)
+            _take(values, found, OPTIONS.get(name, f"--{name}"), (name, parsers[name]), value)
         elif value is not None and name in parsers:
             values[name] = value
     if found:
@@ -163,8 +163,9 @@ def load_settings(environ: Mapping[str, str], options: Mapping[str, object]) -> 
 
 
 def _take(
-    values: dict[str, object], found: list[str], source: str, name: str, parse: Callable[[str], object], text: str
+    values: dict[str, object], found: list[str], source: str, field: tuple[str, Callable[[str], object]], text: str
 ) -> None:
+    name, parse = field
     try:
         values[name] = parse(text)
     except ValueError as error:
