@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test quick test-unit test-rest test-settings test-e2e test-context test-all drill check lint fmt lock generate tools small-tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test quick test-unit test-rest test-settings test-e2e test-context test-all drill check lint fmt lock generate tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ bench-runner: venv tools  ## measure the runner (half an hour) against a raw loa
 
 bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false alarms and drops found
 	@$(PYTHON) -m tests.bench.bench_statistics --years 20
+
+bench-properties: venv  ## try 10,000 examples of each property of items, numbers and answers (some ten minutes)
+	@HYPOTHESIS_PROFILE=bench $(PYTHON) -m pytest -q tests/unit/eval -k "any or every_notation"
 
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench/test_bench_preview.py

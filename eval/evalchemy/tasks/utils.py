@@ -1,13 +1,13 @@
 """What the task YAML files beside this share: reading local items, and the normal form of an answer."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets  # type: ignore[import-untyped]  # it ships no types
+from vllm_eval.items import Items
+from vllm_eval.readers import Format, read_items
 
 HERE = Path(__file__).resolve().parent
 
@@ -18,48 +18,29 @@ _NUMBER = re.compile(r"(?<!\d)-?\d+(?:\.\d+)?")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
-def load_items(data_files: Mapping[str, str | Sequence[str]], **_: object) -> datasets.DatasetDict:
-    """Read JSON Lines whose paths are relative to this folder, from any working directory.
+def load_items(data_files: Mapping[str, str | Sequence[str]], **options: object) -> dict[str, Items]:
+    """Read JSON Lines, or a JSON array, whose paths are relative to this folder, from any working directory.
 
     lm_eval calls this as the ``custom_dataset`` of a task with the task's
     ``dataset_kwargs`` and ``metadata``. Its own loader would resolve the paths
-    against the process' working directory, and keep a copy on disk.
+    against the process' working directory, keep a copy on disk, and give all
+    items the fields and types of the first.
 
     Parameters
     ----------
     data_files
         Split name to its file or files; an absolute path is used as it is.
+    options
+        ``field``: the key of the array in a file that is one JSON object.
 
     Raises
     ------
-    OSError
-        A file cannot be read.
-    ValueError
-        A line is not a JSON object; the text names the file and the line.
+    vllm_eval.errors.TaskError
+        A file cannot be read, or holds no items; the text names the file and the line.
     """
+    form = Format(name="json", options={"field": options["field"]} if "field" in options else {})
     splits = {split: [names] if isinstance(names, str) else names for split, names in data_files.items()}
-    return datasets.DatasetDict(
-        {
-            split: datasets.Dataset.from_list([row for name in names for row in _read(HERE / name)])
-            for split, names in splits.items()
-        }
-    )
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    # Not splitlines(): a JSON string may hold U+2028, which it takes for the end of a line.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: not a JSON object: {line[:80]}")  # noqa: TRY004 - it is the text
-        rows.append(row)
-    return rows
+    return {split: read_items([HERE / name for name in names], form) for split, names in splits.items()}
 
 
 def answers(responses: Iterable[Sequence[str]], docs: Iterable[Mapping[str, Any]]) -> list[list[str]]:

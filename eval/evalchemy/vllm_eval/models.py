@@ -179,22 +179,18 @@ def list_hash(models: Sequence[Model]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+# Field -> the option and the variable that set it for one model without a list.
+_SINGLE: Final[Mapping[str, tuple[str, str]]] = {
+    "endpoint": ("--endpoint", "MODEL_ENDPOINT"),
+    "name": ("--model", "MODEL_NAME"),
+    "tag": ("--tag", "MODEL_TAG"),
+}
+
+
 def _single(environ: Mapping[str, str], given: Mapping[str, object], source: str) -> Selection:
-    entry = {
-        key: environ[variable]
-        for key, variable in (("endpoint", "MODEL_ENDPOINT"), ("name", "MODEL_NAME"), ("tag", "MODEL_TAG"))
-        if environ.get(variable)
-    }
+    entry = {key: environ[variable] for key, (_, variable) in _SINGLE.items() if environ.get(variable)}
     merged: dict[str, object] = {**entry, **given}
-    missing = [
-        f"{option} ({variable})"
-        for key, option, variable in (
-            ("endpoint", "--endpoint", "MODEL_ENDPOINT"),
-            ("name", "--model", "MODEL_NAME"),
-            ("tag", "--tag", "MODEL_TAG"),
-        )
-        if key not in merged
-    ]
+    missing = [f"{option} ({variable})" for key, (option, variable) in _SINGLE.items() if key not in merged]
     if missing:
         raise ModelsError(
             "no model to evaluate: the list of models is empty and there is no default; "
@@ -203,5 +199,12 @@ def _single(environ: Mapping[str, str], given: Mapping[str, object], source: str
     try:
         model = Model.model_validate(merged)
     except ValidationError as error:
-        raise ModelsError.of(source, problems(error)) from None
+        raise ModelsError.of(source, [_by_source(problem, given) for problem in problems(error)]) from None
     return Selection(model=model, listed=None, list_hash="")
+
+
+def _by_source(problem: str, given: Mapping[str, object]) -> str:
+    """Name the option or the variable that was set, in the place of the field."""
+    key, _, rest = problem.partition(":")
+    option, variable = _SINGLE.get(key, (f"--{key.replace('_', '-')}", ""))
+    return f"{option if key in given else variable}:{rest}"

@@ -212,7 +212,10 @@ class Runner:
                 self._publisher.retire()
         except PublishError as unpublished:
             # A failed verification is not to be retried, but its publication is: then the gateway's fault comes first.
-            return RunReport(run, error if error and not isinstance(error, VerificationError) else unpublished)
+            if error is None or isinstance(error, VerificationError):
+                return RunReport(run, unpublished)
+            log.error("%s", unpublished)  # noqa: TRY400 - said, though the other error decides the exit code
+            return RunReport(run, error)
         worse = [name for name, task in run.tasks.items() if task.comparison and task.comparison.verdict == "worse"]
         if error is None and worse and self._settings.gate:
             error = RegressionError(f"worse than the baseline: {', '.join(worse)}")

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.workspace import ROOT, Workspace
+from vllm_eval.errors import TaskError
 
 EVAL = ROOT / "eval" / "evalchemy"
 TASKS = ("custom_task_1", "custom_task_2")
@@ -260,10 +261,12 @@ def test_items_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert several["test"]["x"][:] == ["\u2028", "b", "\u2028", "b"]
 
 
-@pytest.mark.parametrize(("line", "words"), [("{", "line 2: not JSON"), ("[1]", r"line 2: not a JSON object: \[1\]")])
+@pytest.mark.parametrize(
+    ("line", "words"), [("{", "line 2: not JSON"), ("[1]", r"line 2: an item must be a JSON object, is \[1\]")]
+)
 def test_a_line_that_is_no_item_is_named(tmp_path: Path, line: str, words: str) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"x": 1}}\n{line}\n')
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(TaskError, match=words):
         utils.load_items({"test": str(tmp_path / "a.jsonl")})
 
 

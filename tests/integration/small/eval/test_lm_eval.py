@@ -1,6 +1,7 @@
 """The default engine: the same scores as plain lm_eval, in one pool, and one bad task costs no other."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,8 @@ class PlainLmEval:
         ]  # fmt: skip
         self._folder = folder / "plain"
         self._log = (folder / "plain.log").open("w+")
-        self._process = subprocess.Popen(command, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT)
+        environ = {**os.environ, "PYTHONPATH": str(SHIPPED)}
+        self._process = subprocess.Popen(command, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT, env=environ)
 
     def __enter__(self) -> "PlainLmEval":
         return self
@@ -127,9 +129,9 @@ def test_a_request_that_is_refused_fails_its_own_task_only(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.add_task("good", 6, settings=REAL)
-    workspace.add_task("long", 6, max_gen_toks=9999, settings=REAL)
+    workspace.add_task("long", 6, max_gen_toks=999, settings=REAL)
     server = OpenAIServer(workspace.answers)
-    server.reject = lambda body: body["max_tokens"] == 9999
+    server.reject = lambda body: body["max_tokens"] == 999
     with running(server) as url:
         workspace.set_models(workspace.model(url))
         assert workspace.run(monkeypatch) == 3
@@ -226,7 +228,7 @@ def test_validate_scores_every_task_without_a_model(
     ("old", "new", "named"),
     [
         ("  - metric: exact_match\n", "  - metric: f1\n", "its metric_list has f1, not 'exact_match'"),
-        ("remove_whitespace", "regex\n        regex_pattern: '(no match)'", "the filter or doc_to_target is wrong"),
+        ("remove_whitespace", "uppercase", "6 of 6 items are not right for their own target"),
     ],
 )
 def test_validate_finds_what_only_scoring_shows(
@@ -239,7 +241,7 @@ def test_validate_finds_what_only_scoring_shows(
 ) -> None:
     workspace.add_task("task", 6, settings=REAL)
     path = workspace.root / "tasks" / "task.yaml"
-    path.write_text(path.read_text().replace(old, new))
+    path.write_text(path.read_text().replace(old, new).replace("{{answer}}", "{{answer}} apples"))
     assert workspace.run(monkeypatch, "validate") == 2
     assert named in capfd.readouterr().err
 
