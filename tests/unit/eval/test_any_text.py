@@ -178,7 +178,7 @@ def test_a_task_whose_code_ends_the_process_costs_its_own_score_only(
         assert workspace.run(monkeypatch) == 2
     tasks = workspace.last().tasks
     assert (tasks["good"].score, tasks["bad"].cause) == (1.0, "input")
-    assert "SystemExit" in tasks["bad"].problems[0]
+    assert "sys.exit(0)" in tasks["bad"].problems[0]
 
 
 def test_the_answer_to_equal_questions_is_taken_over_for_each(
