@@ -291,8 +291,12 @@ def _named_in(node: ast.AST, folder: Path) -> Iterator[Path]:
         names = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
         names = [node.module or "", *(f"{node.module or ''}.{alias.name}".strip(".") for alias in node.names)]
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[^\0\n]{1,255}", node.value):
-        yield folder / node.value
+    elif isinstance(node, ast.Constant) and _may_be_a_name(node.value):
+        yield folder / str(node.value)
     for module in (folder / name.replace(".", "/") for name in names if name):
         yield module.with_suffix(".py")
         yield module / "__init__.py"
+
+
+def _may_be_a_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) < 256 and value.isprintable()

@@ -127,7 +127,7 @@ def _unfit_metric(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_e
         return f"lm_eval does not know the metric {', '.join(unknown)}"
     if functions and metric not in functions:
         return f"its metric_list has {', '.join(functions)}, not {metric!r}; set the task's metric"
-    if str(loaded.higher_is_better().get(metric, True)).lower() in {"false", "0"}:
+    if str(loaded.higher_is_better().get(metric, True)).lower() in {"false", "no", "0", "0.0"}:
         return (
             f"its metric {metric!r} has higher_is_better: false, but verdicts and alerts take the lower score "
             "for the worse one; let process_results return 1 - value, and set higher_is_better: true"
