@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import tempfile
 import threading
 import time
@@ -25,6 +24,7 @@ from typing import Any, Final
 
 from workbench.layout import REPOSITORY, Layout
 from workbench.shell import SandboxError, run, say
+from workbench.toolchain import whole
 
 TOOLS: Final = REPOSITORY / "workbench/toolchain/modules"
 
@@ -110,7 +110,7 @@ def build(name: str, layout: Layout) -> Path:
     source = TOOLS / name
     options = _options(source)
     folder = _folder(name, layout)
-    _drop_if_damaged(folder, folder.glob("*"))
+    _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say(f"  building {name} …")
@@ -145,9 +145,7 @@ def debian_root(layout: Layout) -> Path:
 def unpack_debian(layout: Layout) -> Path:
     """Download and unpack the Debian packages unless the cache has them."""
     folder = debian_root(layout)
-    _drop_if_damaged(
-        folder, [each for part in ("*bin", "lib/cni", "lib/*-gnu") for each in folder.glob(f"usr/{part}/*")]
-    )
+    _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say("  fetching Debian's programs …")
@@ -159,29 +157,16 @@ def unpack_debian(layout: Layout) -> Path:
     return folder
 
 
-def _drop_if_damaged(folder: Path, programs: Iterable[Path]) -> None:
-    """Remove a folder of the cache with a program cut short, as a power failure leaves it: it is made anew."""
-    if damaged := next((each for each in programs if not each.is_symlink() and not _is_whole(each)), None):
+def _drop_if_damaged(folder: Path) -> None:
+    """Remove a folder of the cache that is not as it was made, as a power failure leaves it: it is made anew."""
+    if folder.exists() and (damaged := whole.damaged(folder, _sums(folder))):
         say(f"  {damaged} in the cache is damaged: {folder.name} is removed and made anew")
         shutil.rmtree(folder)
+        _sums(folder).unlink()
 
 
-def _is_whole(program: Path) -> bool:
-    """Tell whether a file has all that its ELF header promises; a script has something, and a folder is one."""
-    if program.is_dir():
-        return True
-    with program.open("rb") as file:
-        head = file.read(64)
-        if head[:4] != b"\x7fELF":
-            return bool(head.strip(b"\0"))
-        if len(head) < 64:
-            return False
-        start, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
-        file.seek(start)
-        table = file.read(size * count)
-    segments = [struct.unpack_from("<QQQQ", table, size * each + 8) for each in range(len(table) // size)]
-    ends = [offset + length for offset, _, _, length in segments]
-    return len(ends) == count and max(ends, default=64) <= program.stat().st_size
+def _sums(folder: Path) -> Path:
+    return folder.parents[1] / "sums" / f"{folder.name}.json"
 
 
 def _as_named_here(packages: Iterable[str]) -> list[str]:
@@ -279,6 +264,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
     scratch.chmod(0o755)
     try:
         yield scratch
+        whole.record(scratch, _sums(folder))
         os.sync()  # or a power failure after the rename leaves a tool without its content
         scratch.rename(folder)
     except OSError:
