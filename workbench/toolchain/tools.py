@@ -2,8 +2,9 @@
 
 Every folder of `modules/` is one Go module: its go.mod names the tool and pins
 it, its go.sum is the lock, `build.toml` adds build tags, linker flags, the names
-by which a binary of several programs is called, and whether it is a plugin of
-Pulumi. A finished tool appears in the cache under a key of all of these by one rename, so that an interrupted build
+by which a binary of several programs is called, whether it is a plugin of
+Pulumi, and what it is for if not for `make up`. A finished tool appears in the
+cache under a key of all of these by one rename, so that an interrupted build
 leaves nothing that looks like a tool.
 """
 
@@ -25,22 +26,12 @@ from typing import Any, Final
 from workbench.layout import REPOSITORY, Layout
 from workbench.shell import SandboxError, run, say
 from workbench.toolchain import whole
+from workbench.toolchain.progress import SHARES, Progress
 
 TOOLS: Final = REPOSITORY / "workbench/toolchain/modules"
 
-# The two that take longest first, so that the short ones fill the gaps.
-LONGEST_FIRST: Final = (
-    "kubernetes",
-    "argocd",
-    "pulumi-resource-kubernetes",
-    "pulumi",
-    "prometheus",
-    "buildkit",
-    "prometheus-operator",
-    "helm",
-    "coredns",
-    "kube-router",
-)
+# What `make up` needs; tests and linters need the others of `build.toml` too.
+UP: Final = "up"
 
 # Programs and the libraries that a minimal Debian lacks for them. They are
 # unpacked, not installed: their packages would start services on this machine.
@@ -83,20 +74,28 @@ ALTERNATIVES: Final = {
 LINKED: Final = ("etcd", "prometheus-pushgateway", "prometheus-alertmanager", "amtool")
 
 
-def build_all(layout: Layout) -> None:
-    """Make every tool and Debian program available in `layout.bin`.
+def build_all(layout: Layout, *, only: str | None = None) -> None:
+    """Make the tools and Debian's programs available in `layout.bin`.
+
+    Parameters
+    ----------
+    layout
+        Where the cache is.
+    only
+        Leave out tools that are for something else than this, such as `UP`; None for all.
 
     Raises
     ------
     SandboxError
         Names the tool whose build or download failed and the log.
     """
-    names = sorted(path.parent.name for path in TOOLS.glob("*/go.mod"))
-    names.sort(key=lambda name: (*LONGEST_FIRST, name).index(name))
+    names = sorted(path.parent.name for path in TOOLS.glob("*/go.mod") if only in (None, _purpose(path.parent)))
+    names.sort(key=lambda name: -SHARES.get(name, 1))
+    progress = Progress([name for name in names if not _folder(name, layout).exists()])
     # Two at once: compiling fills both cores, but each link keeps one idle.
     with ThreadPoolExecutor(max_workers=2) as pool:
         debian = pool.submit(unpack_debian, layout)
-        builds = [pool.submit(build, name, layout) for name in names]
+        builds = [pool.submit(build, name, layout, progress) for name in names]
         try:
             for future in (debian, *builds):
                 future.result()
@@ -105,7 +104,7 @@ def build_all(layout: Layout) -> None:
             raise
 
 
-def build(name: str, layout: Layout) -> Path:
+def build(name: str, layout: Layout, progress: Progress | None = None) -> Path:
     """Build one tool unless the cache has it; return its folder."""
     source = TOOLS / name
     options = _options(source)
@@ -116,7 +115,8 @@ def build(name: str, layout: Layout) -> Path:
         say(f"  building {name} …")
         with _scratch(folder) as scratch:
             _go_build(name, source, options, scratch, layout)
-        say(f"  built {name} in {time.monotonic() - started:.0f} s")
+        left = progress.built(name) if progress else ""
+        say(f"  built {name} in {time.monotonic() - started:.0f} s{left}")
     for binary in folder.iterdir():
         _link((layout.plugins if options.get("plugin") else layout.bin) / binary.name, binary)
         for alias in options.get("links", []):
@@ -125,8 +125,9 @@ def build(name: str, layout: Layout) -> Path:
 
 
 def complete(layout: Layout) -> bool:
-    """Tell whether the cache has every tool."""
-    return all(_folder(module.parent.name, layout).exists() for module in TOOLS.glob("*/go.mod"))
+    """Tell whether the cache has every tool of `make up`."""
+    needed = (module.parent.name for module in TOOLS.glob("*/go.mod") if _purpose(module.parent) == UP)
+    return all(_folder(name, layout).exists() for name in needed)
 
 
 def module_source(name: str) -> Path:
@@ -246,6 +247,11 @@ def _folder(name: str, layout: Layout) -> Path:
 def _options(source: Path) -> dict[str, Any]:
     file = source / "build.toml"
     return tomllib.loads(file.read_text()) if file.exists() else {}
+
+
+def _purpose(source: Path) -> str:
+    """Return what a tool is for: `up` unless its `build.toml` says `lint` or `tests`."""
+    return str(_options(source).get("for", UP))
 
 
 def _key(source: Path) -> str:

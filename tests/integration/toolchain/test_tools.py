@@ -15,7 +15,7 @@ import pytest
 from tests.support.ports import free_port
 from workbench.layout import REPOSITORY, Layout
 from workbench.shell import SandboxError, run, wait_for
-from workbench.toolchain import tools, whole
+from workbench.toolchain import progress, tools, whole
 
 GOOD = 'package main\n\nfunc main() { println("hello") }\n'
 
@@ -45,6 +45,32 @@ def test_a_second_build_compiles_nothing(layout: Layout, monkeypatch: pytest.Mon
     folder = tools.build("hello", layout)
     monkeypatch.setenv("PATH", "")  # no go to compile with
     assert tools.build("hello", layout) == folder
+
+
+def test_make_up_builds_no_tool_of_tests_and_linters(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    checker = tools.TOOLS / "checker"
+    checker.mkdir()
+    (checker / "go.mod").write_text("module checker\n\ngo 1.24\n")
+    (checker / "main.go").write_text(GOOD)
+    (checker / "build.toml").write_text('for = "tests"\n')
+    monkeypatch.setattr(tools, "unpack_debian", lambda layout: None)
+    tools.build_all(layout, only=tools.UP)
+    assert tools.complete(layout)
+    assert not (layout.bin / "checker").exists()
+    tools.build_all(layout)
+    assert (layout.bin / "checker").exists()
+
+
+def test_the_time_left_is_told_by_the_usual_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "SHARES", {"large": 30, "middle": 20})
+    told = progress.Progress(["large", "middle", "small"])
+    now[0] = 600.0
+    assert told.built("middle") == "; 2 tools left, some 16 min"
+    now[0] = 1500.0
+    assert told.built("large") == ""  # half a minute
+    assert told.built("small") == ""
 
 
 def test_a_change_of_any_file_is_another_tool(layout: Layout) -> None:
