@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint coverage fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,10 @@ lint: venv tools  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, a
 	@$(VENV)/bin/yamllint --strict .
 	@$(CACHE)/bin/actionlint
 	@$(VENV)/bin/zizmor --offline --quiet --persona auditor .github
+
+coverage: venv  ## list the lines that no unit test runs
+	@$(PYTHON) -m coverage run -m pytest -q tests/unit
+	@$(PYTHON) -m coverage report
 
 fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .
