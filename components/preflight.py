@@ -23,8 +23,8 @@ import yaml
 
 from components import labels
 from components.settings import Settings, SettingsError
-from components.settings.__main__ import read
 from components.settings.model import Cluster, Owner
+from components.settings.stack_file import read
 
 JOBS: Final = "/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
 NAMESPACES: Final = "/api/v1/namespaces/{namespace}"

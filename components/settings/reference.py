@@ -1,4 +1,4 @@
-"""The table of all settings in the docs, made from the models: `make docs` writes it."""
+"""The table of all settings in the docs, made from the models: `make generate` writes it."""
 
 import json
 import typing
@@ -19,7 +19,7 @@ FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 HEAD: Final = """\
 # Settings of a stack
 
-Made from `components/settings/model.py` by `make docs`. A stack file needs only what
+Made from `components/settings/model.py` by `make generate`. A stack file needs only what
 differs from the defaults; how to set what is in `operations.md`.
 """
 
@@ -77,7 +77,3 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 (a typ
     if isinstance(annotation, type):
         return annotation if issubclass(annotation, BaseModel) else None
     return next((found for each in typing.get_args(annotation) if (found := _model_of(each))), None)
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")

@@ -16,6 +16,7 @@ import pytest
 from tests.e2e import kind
 from tests.support.ports import claim
 from workbench.cluster.context import Context
+from workbench.cluster.requests import Request
 from workbench.layout import REPOSITORY, Layout
 from workbench.sandbox import failure, steps
 from workbench.sandbox.namespace import Namespace
@@ -43,16 +44,16 @@ def layout() -> Layout:
 @pytest.fixture(scope="session")
 def sandbox(layout: Layout) -> Iterator[Namespace]:
     """A sandbox on which `make up` has run."""
-    namespace = Namespace(layout, node=kind.node(KIND) if KIND else None)
+    asked = Request(limit=LIMIT)
+    namespace = Namespace(layout, node=kind.node(KIND) if KIND else None, request=asked)
     kept = os.environ.get("KEEP_SANDBOX") == "1"
     if not kept:
         namespace.stop()  # a suite that was killed left its own
-    os.environ["LIMIT"] = LIMIT
     if layout.name.endswith(("e2e", "kind")):  # else the folders are of a suite that runs beside this one
         shutil.rmtree(BUNDLES, ignore_errors=True)
     try:
         if namespace.pid() is None:
-            kind.up(namespace, KIND) if KIND else steps.up(layout)
+            kind.up(namespace, KIND) if KIND else steps.up(layout, asked)
         yield namespace
     except BaseException as error:
         error.add_note(keep(namespace, "start"))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from workbench.cluster import evaluation
 from workbench.cluster.kubectl import kubectl
+from workbench.cluster.requests import Request
 from workbench.sandbox import ci, git, images, stack
 from workbench.sandbox.namespace import Namespace
 from workbench.shell import run, wait_for
@@ -60,7 +61,7 @@ def job(sandbox: Namespace) -> evaluation.Job:
 
 def deploy(sandbox: Namespace, **groups: Any) -> str:  # noqa: ANN401 -- settings are of any type
     """Run `pulumi up` with groups of settings laid over the local stack's, and return what it printed."""
-    stack.configure(sandbox, {**stack.overrides(sandbox, {}), **groups})
+    stack.configure(sandbox, {**stack.overrides(sandbox, Request()), **groups})
     return stack.pulumi(sandbox, "up", "--yes", "--skip-preview", *stack.config_file(sandbox))
 
 

@@ -5,7 +5,6 @@ there: Argo CD, kubelet and tests notice no difference. Control plane, runtime, 
 Pulumi's plugins and all other images are the official ones, from where production gets them.
 """
 
-import os
 from ipaddress import ip_network
 from typing import Final
 
@@ -38,7 +37,7 @@ def up(namespace: Namespace, name: str) -> None:
     SandboxError
         Also when the cluster is not one of `.github/kind.yaml`, or has had its run.
     """
-    doctor.check(namespace.layout, os.environ)
+    doctor.check(namespace.layout, namespace.request)
     tools.build_all(namespace.layout)
     namespace.start()
     cluster.write_config(namespace, images.store(namespace.layout))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.cluster.kubectl import kubectl
-from workbench.layout import REPOSITORY
 from workbench.sandbox.addresses import NODE_ADDRESS
 from workbench.sandbox.namespace import Namespace
 
@@ -51,7 +50,6 @@ class Receiver:
         self._sandbox.daemon(
             "receiver",
             [sys.executable, "-m", "tests.e2e.receiver", self._file],
-            env={"PYTHONPATH": str(REPOSITORY)},
         )
         # The operator reads the configuration of an Alertmanager from the Secret of this name.
         secret = {

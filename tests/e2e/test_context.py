@@ -23,6 +23,7 @@ from tests.e2e.endpoints import Endpoint
 from workbench.cluster import report, requests
 from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl, query
+from workbench.cluster.requests import Request
 from workbench.cluster.stack import laid_over
 from workbench.cluster.stack import plugins as plugins_of
 from workbench.layout import REPOSITORY, Layout
@@ -52,20 +53,19 @@ class Elsewhere:
         """Run a command in the clone, where the cluster can be reached."""
         return self.runner.run(["env", "-C", self.clone, *words], env=self.env, timeout=timeout)
 
-    def up(self, **variables: str) -> str:
+    def up(self, **options: str) -> str:
         """Run what `make up` runs."""
-        asked = {"CONTEXT": self.context, "STACK": STACK, "LIMIT": str(LIMIT), **variables}
+        asked = {"context": self.context, "stack": STACK, "limit": str(LIMIT), **options}
         if not CONTEXT:
-            asked["STANDINS"] = "1"  # a sandbox's cluster can be lost
-        return self.run(
-            "env", *(f"{key}={value}" for key, value in asked.items()), sys.executable, "-m", "workbench.sandbox", "up"
-        )
+            asked["standins"] = "1"  # a sandbox's cluster can be lost
+        words = (f"--{name.replace('_', '-')}={value}" for name, value in asked.items())
+        return self.run(sys.executable, "-m", "workbench", "up", *words)
 
-    def keep(self, **variables: str) -> None:
-        """Write into the stack file what `up` took from variables."""
+    def keep(self, asked: Request) -> None:
+        """Write into the stack file what `up` took from its options."""
         file = self.clone / f"Pulumi.{STACK}.yaml"
         settings = yaml.safe_load(file.read_text())
-        settings["config"] = laid_over(settings["config"], requests.settings(variables))
+        settings["config"] = laid_over(settings["config"], requests.settings(asked))
         file.write_text(yaml.safe_dump(settings))
 
     def run_again(self, name: str) -> None:
@@ -113,7 +113,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     else:
         sandbox = runner = request.getfixturevalue("sandbox")
         stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
-        name, chart = "sandbox", stack.overrides(sandbox, {}).get("argocd", {})
+        name, chart = "sandbox", stack.overrides(sandbox, Request()).get("argocd", {})
         settings = stack_file(name, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
         env["KUBECONFIG"] = str(sandbox.layout.kubeconfig)
     (clone / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(settings))
@@ -152,18 +152,18 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     endpoint.start()
     endpoint.plan(accuracy=0.8)
     pulumi(elsewhere, "stack", "init")
-    said = elsewhere.up(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name)
+    said = elsewhere.up(model_endpoint=endpoint.url, model=endpoint.name)
     rows = [line.split() for line in said.splitlines() if line.startswith(endpoint.name)]
     assert [row[2] for row in rows] == ["custom_task_1", "custom_task_2"], said
     assert all(f"{LIMIT}/{LIMIT}" in row for row in rows), said
     assert endpoint.asked() == 2 * LIMIT
 
     before = elsewhere.job()
-    elsewhere.up(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name)
+    elsewhere.up(model_endpoint=endpoint.url, model=endpoint.name)
     assert elsewhere.job() == before, "a second `make up` evaluated again"
     assert endpoint.asked() == 2 * LIMIT
 
-    elsewhere.keep(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name, LIMIT=str(LIMIT))
+    elsewhere.keep(Request(endpoint=endpoint.url, model=endpoint.name, limit=str(LIMIT)))
     for words in (["preview"], ["refresh", "--yes", "--skip-preview"], ["preview"]):
         pulumi(elsewhere, *words, "--expect-no-changes")
 
@@ -175,7 +175,7 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     assert [samples for *_, samples in scores] == [LIMIT, LIMIT]
     kubectl(elsewhere.runner, "-n", SERVING, "scale", f"deployment/{endpoint.name}", "--replicas=0")
     with pytest.raises(CommandError) as refused:
-        elsewhere.up(LIMIT=str(LIMIT + 1))
+        elsewhere.up(limit=str(LIMIT + 1))
     assert "the evaluation failed" in refused.value.output
     success = f'vllm_eval_run_success{{stack="{STACK}"}}'
     wait_for("its series", lambda: [value for _, value in query(elsewhere.runner, success)] == [0.0, 0.0], seconds=180)

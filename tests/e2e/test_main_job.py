@@ -8,11 +8,12 @@ import pytest
 
 from tests.e2e import gitops
 from tests.e2e.conftest import LIMIT
+from workbench import commands
 from workbench.cluster import evaluation, report
 from workbench.cluster.kubectl import kubectl, query, rollout
 from workbench.layout import REPOSITORY
+from workbench.options import Options
 from workbench.sandbox import ci, images, stack
-from workbench.sandbox.__main__ import COMMANDS
 from workbench.sandbox.namespace import Namespace
 from workbench.shell import wait_for
 
@@ -73,11 +74,11 @@ def test_a_job_made_from_the_nightly_runs_the_same_pod(sandbox: Namespace) -> No
 
 
 def test_logs_and_preview_say_what_they_promise(sandbox: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
-    assert COMMANDS["logs"](sandbox.layout) == 0
+    commands.logs(sandbox.layout, Options("logs"))
     said = capsys.readouterr().out
     assert f"{MODEL}" in said
     assert str(sandbox.layout.logs) in said
-    assert COMMANDS["preview"](sandbox.layout) == 0
+    commands.preview(sandbox.layout, Options("preview", stack="local"))
     assert re.search(r"\d+ unchanged", capsys.readouterr().out)
 
 

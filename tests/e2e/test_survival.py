@@ -47,9 +47,8 @@ class Clone:
         with log.open("w") as output:
             return subprocess.Popen(
                 # Ctrl-C must reach it also where the tests run in the background, which ignores it.
-                ["env", "--default-signal=INT", sys.executable, "-m", "workbench.sandbox", "up"],
+                ["env", "--default-signal=INT", sys.executable, "-m", "workbench", "up", "--limit", "10"],
                 cwd=self.folder,
-                env={**os.environ, "LIMIT": "10"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -58,7 +57,7 @@ class Clone:
 
     def down(self) -> None:
         """Run `make down`."""
-        run(["python3", "-m", "workbench.sandbox.down", "down"], cwd=self.folder)
+        run(["python3", "-m", "workbench", "down"], cwd=self.folder)
 
     def _python(self, *words: str) -> str:
         return run([sys.executable, *words], cwd=self.folder)
@@ -88,7 +87,7 @@ def test_two_clones_at_once_print_a_table_each(clones: tuple[Clone, Clone], tmp_
     clones[0].down()
     assert not clones[0].layout.state.exists()
     # The other one does not notice.
-    status = run([sys.executable, "-m", "workbench.sandbox", "status"], cwd=clones[1].folder)
+    status = run([sys.executable, "-m", "workbench", "status"], cwd=clones[1].folder)
     assert "gemma-3-270m" in status
 
 

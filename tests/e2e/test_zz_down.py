@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from tests.e2e.conftest import KIND
+from tests.e2e.conftest import KIND, LIMIT
 from tests.e2e.traces import snapshot
 from workbench.cluster import report
+from workbench.cluster.requests import Request
 from workbench.layout import Layout
 from workbench.sandbox import stack, steps
 from workbench.sandbox.namespace import Namespace
@@ -20,7 +21,7 @@ def test_down_leaves_the_machine_as_it_was_and_up_works_again(sandbox: Namespace
     assert before.processes == frozenset()
     assert not layout.state.exists()
 
-    steps.up(layout)
+    steps.up(layout, Request(limit=LIMIT))
     assert report.scores(sandbox, stack.NAME)
     during = snapshot(layout)
     assert during.processes, "the comparison would not see a sandbox's processes"

@@ -1,4 +1,4 @@
-"""What the caller of `make up` asks for: variables, and the evaluation's own files; checked before anything changes."""
+"""What the caller of `make up` asks for, and the evaluation's own files: checked before anything changes."""
 
 import contextlib
 import ipaddress
@@ -8,7 +8,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from workbench.layout import REPOSITORY
@@ -17,34 +17,61 @@ from workbench.shell import CommandError, SandboxError, run
 SECONDS: Final = 10
 
 
-def check(environment: Mapping[str, str]) -> None:
-    """Refuse wrong variables, an endpoint that does not answer, and evaluation files that the runner would refuse."""
-    settings(environment)
-    if endpoint := environment.get("MODEL_ENDPOINT"):
-        ask(endpoint)
+@dataclass(frozen=True)
+class Request:
+    """The options of one command; an empty one was not given. Messages name them as they are typed after `make`.
+
+    Attributes
+    ----------
+    context
+        CONTEXT: a cluster of the caller's kubeconfig instead of the sandbox.
+    stack
+        STACK: the stack that is deployed there.
+    endpoint, model, tag
+        MODEL_ENDPOINT, MODEL, MODEL_TAG: the one model to evaluate instead of the stack's.
+    limit
+        LIMIT: at most so many items a task.
+    standins
+        STANDINS=1: take the sandbox's Pulumi plugins also for that cluster.
+    """
+
+    context: str = ""
+    stack: str = ""
+    endpoint: str = ""
+    model: str = ""
+    tag: str = ""
+    limit: str = ""
+    standins: bool = False
+
+
+def check(request: Request) -> None:
+    """Refuse wrong options, an endpoint that does not answer, and evaluation files that the runner would refuse."""
+    settings(request)
+    if request.endpoint:
+        ask(request.endpoint)
     check_evaluation()
 
 
-def settings(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the groups of settings that the variables MODEL_ENDPOINT, MODEL, MODEL_TAG and LIMIT stand for.
+def settings(request: Request) -> dict[str, Any]:
+    """Return the groups of settings that MODEL_ENDPOINT, MODEL, MODEL_TAG and LIMIT stand for.
 
     Raises
     ------
     SandboxError
-        Names the variable, its value and the cure.
+        Names the option, its value and the cure.
     """
     changes: dict[str, Any] = {}
-    endpoint, model = environment.get("MODEL_ENDPOINT"), environment.get("MODEL")
+    endpoint, model = request.endpoint, request.model
     if bool(endpoint) != bool(model):
         raise SandboxError(
             "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
         )
-    if limit := environment.get("LIMIT"):
+    if limit := request.limit:
         if not limit.isdigit() or int(limit) < 1:
             raise SandboxError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
         changes["evaluation"] = {"limit": int(limit)}
     if endpoint and model:
-        tag = environment.get("MODEL_TAG", "v1")
+        tag = request.tag or "v1"
         changes["models"] = [{"name": model, "tag": tag, "endpoint": endpoint, "network": _network(endpoint)}]
     return changes
 
@@ -54,7 +81,6 @@ def check_evaluation() -> None:
     with tempfile.TemporaryDirectory() as caches:
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("VLLM_EVAL_", "HF_"))},
-            "PYTHONPATH": str(REPOSITORY / "eval/evalchemy"),
             "HF_HOME": caches,
         }
         config = REPOSITORY / "eval/evalchemy/configs/eval_config.json"

@@ -102,10 +102,9 @@ def preflight(name: str, changes: Mapping[str, Any], environment: Mapping[str, s
 
 def _judged(module: str, name: str, changes: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Run a module of the program on the stack file of a stack with `changes`, and return what it prints."""
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "eval/evalchemy")])
     settings = yaml.safe_dump(merged(name, changes))
     try:
         command = [sys.executable, "-m", module, name]
-        return run(command, cwd=REPOSITORY, env={**environment, "PYTHONPATH": path}, stdin=settings)
+        return run(command, cwd=REPOSITORY, env=environment, stdin=settings)
     except CommandError as error:
         raise SandboxError(error.output) from error

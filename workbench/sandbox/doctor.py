@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from workbench.cluster import requests, stack
+from workbench.cluster.requests import Request
 from workbench.layout import Layout
 from workbench.sandbox.namespace import CGROUPS
 from workbench.shell import SandboxError
@@ -60,12 +61,12 @@ def problems(layout: Layout) -> list[str]:
     return found
 
 
-def check(layout: Layout, environment: Mapping[str, str]) -> None:
+def check(layout: Layout, request: Request) -> None:
     """Raise one error that lists every missing prerequisite, and everything in the request that cannot be met."""
     found = problems(layout)
     try:
-        requests.check(environment)
-        stack.check(stack.LOCAL, requests.settings(environment))
+        requests.check(request)
+        stack.check(stack.LOCAL, requests.settings(request))
     except SandboxError as error:
         found.append(str(error))
     if found:

@@ -5,39 +5,30 @@ import fcntl
 import os
 import shutil
 import signal
-import sys
 from typing import IO, Final
 
 from workbench.layout import Layout
 from workbench.sandbox.namespace import LOCK, Namespace
-from workbench.shell import SandboxError, fail, say, wait_for
+from workbench.shell import SandboxError, say, wait_for
 
 # An interrupted `make up` ends within this time, or is killed.
 PATIENCE: Final = 20.0
 
 
-def down(layout: Layout) -> int:
+def down(layout: Layout) -> None:
     """End the sandbox, first a `make up` that is at work on it."""
     _end_up(layout)
     Namespace(layout).stop()
     say("the sandbox is gone; tools, packages and images stay in the cache (`make clean` removes them)")
-    return 0
 
 
-def clean(layout: Layout) -> int:
+def clean(layout: Layout) -> None:
     """Remove the caches; the sandbox must be down."""
     others = [path.name for path in (layout.cache / "sandboxes").glob("*") if path != layout.state]
     if others:
         raise SandboxError(f"sandboxes of other clones use the cache: {', '.join(others)}; `make down` them first")
     shutil.rmtree(layout.cache, ignore_errors=True)
     say("the cache is gone; Go's own are yours: `go clean -cache -modcache` removes them")
-    return 0
-
-
-def refuse_context(command: str) -> None:
-    """Refuse what is the sandbox's alone beside a CONTEXT."""
-    if os.environ.get("CONTEXT"):
-        raise SandboxError(f"`make {command}` is the sandbox's alone: CONTEXT goes with `make up` and `make doctor`")
 
 
 def _end_up(layout: Layout) -> None:
@@ -65,17 +56,4 @@ def _free(lock: IO[str]) -> bool:
     return True
 
 
-def main() -> int:
-    """Run `down`, or with `clean` as argument that."""
-    command = {"down": down, "clean": clean}[sys.argv[1]]
-    try:
-        refuse_context(sys.argv[1])
-        return command(Layout.of_this_clone())
-    except SandboxError as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return fail(SandboxError(f"interrupted; run `make {sys.argv[1]}` again to go on"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+COMMANDS: Final = {"down": down, "clean": clean}

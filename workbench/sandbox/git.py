@@ -33,8 +33,7 @@ def start(namespace: Namespace) -> None:
     for lock in (*bare.rglob("*.lock"), _index(namespace).with_suffix(".lock")):
         lock.unlink(missing_ok=True)
     git(namespace, "init", "--quiet", "--bare", "--initial-branch=main", bare)
-    environment = {"PYTHONPATH": str(REPOSITORY)}
-    namespace.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent], env=environment)
+    namespace.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent])
 
 
 def repository(namespace: Namespace) -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from workbench.cluster.requests import Request
 from workbench.layout import Layout
 from workbench.sandbox.addresses import UPLINK_DNS
 from workbench.shell import SandboxError, run, say, wait_for
@@ -40,10 +41,13 @@ class Namespace:
         Where its files are.
     node
         A process of this machine, such as a kind node's first, whose network it joins instead of making one.
+    request
+        What the caller of `make up` asks for; nothing by default.
     """
 
-    def __init__(self, layout: Layout, node: int | None = None) -> None:
+    def __init__(self, layout: Layout, node: int | None = None, request: Request | None = None) -> None:
         self.layout = layout
+        self.request = request or Request()
         self._node = node
         self._pid_file = layout.state / "init.pid"
 

@@ -1,6 +1,5 @@
 """Runs the Pulumi program on the sandbox's cluster, as a user would on theirs."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 import yaml
 
 from workbench.cluster import requests
+from workbench.cluster.requests import Request
 from workbench.cluster.stack import LOCAL, merged, plugins, say_plugins
 from workbench.layout import REPOSITORY
 from workbench.sandbox.namespace import Namespace
@@ -33,7 +33,7 @@ def up(namespace: Namespace) -> None:
     say_plugins()
     (namespace.layout.state / "pulumi").mkdir(exist_ok=True)
     pulumi(namespace, "stack", "select", "--create", NAME)
-    configure(namespace, overrides(namespace, os.environ))
+    configure(namespace, overrides(namespace, namespace.request))
     if any((namespace.layout.state / "pulumi/.pulumi/locks").rglob("*.json")):
         # Of an update that was killed: steps.up lets nobody else be at work.
         pulumi(namespace, "cancel", "--yes")
@@ -45,10 +45,10 @@ def configure(namespace: Namespace, changes: Mapping[str, Any]) -> None:
     _copy(namespace).write_text(yaml.safe_dump(merged(NAME, changes), allow_unicode=True))
 
 
-def overrides(namespace: Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+def overrides(namespace: Namespace, request: Request) -> dict[str, Any]:
     """Return what only this run knows: where the sandbox's chart is, if it has one, and what the caller asked for."""
     chart = namespace.layout.state / "argo-cd"
-    return {**({"argocd": {"chart": str(chart)}} if chart.exists() else {}), **requests.settings(environment)}
+    return {**({"argocd": {"chart": str(chart)}} if chart.exists() else {}), **requests.settings(request)}
 
 
 def config_file(namespace: Namespace) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from workbench.cluster import evaluation
 from workbench.cluster.kubectl import kubectl, rollout
+from workbench.cluster.requests import Request
 from workbench.layout import Layout
 from workbench.sandbox import chart, ci, cluster, doctor, failure, git, images, monitoring, stack
 from workbench.sandbox.cluster import MANIFESTS
@@ -21,12 +22,12 @@ Step = Callable[[Namespace], None]
 
 def check(namespace: Namespace) -> None:
     """Refuse a machine that lacks something and a request that cannot be met, before anything is changed."""
-    doctor.check(namespace.layout, os.environ)
+    doctor.check(namespace.layout, namespace.request)
 
 
 def build_tools(namespace: Namespace) -> None:
     """Build or find the tools that a sandbox is made of."""
-    tools.build_all(namespace.layout, only=tools.UP)
+    tools.build_for_up(namespace.layout)
 
 
 def start_cluster(namespace: Namespace) -> None:
@@ -100,15 +101,15 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
 )
 
 
-def up(layout: Layout) -> Namespace:
-    """Run every step.
+def up(layout: Layout, request: Request | None = None) -> Namespace:
+    """Run every step, for what the caller asks for.
 
     Raises
     ------
     SandboxError
         Names the step that failed, its likely cause and the folder with all logs.
     """
-    namespace = Namespace(layout)
+    namespace = Namespace(layout, request=request)
     with ExitStack() as held:
         for number, (title, step) in enumerate(STEPS):
             if number == 1:  # the first step changes nothing, not even by a lock

@@ -11,7 +11,6 @@ import ctypes
 import json
 import os
 import socket
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +48,7 @@ PAGES: Final = (
 )
 
 
-def chosen(environment: Mapping[str, str]) -> tuple[Page, ...]:
+def chosen(given: str) -> tuple[Page, ...]:
     """Return the pages, on the ports that UI_PORTS names.
 
     Raises
@@ -57,7 +56,6 @@ def chosen(environment: Mapping[str, str]) -> tuple[Page, ...]:
     SandboxError
         When it does not name a port for each.
     """
-    given = environment.get("UI_PORTS")
     if not given:
         return PAGES
     ports = {int(each) for each in given.split(",") if each.isdigit() and 0 < int(each) < 65536}

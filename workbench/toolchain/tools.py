@@ -2,9 +2,8 @@
 
 Every folder of `modules/` is one Go module: its go.mod names the tool and pins
 it, its go.sum is the lock, `build.toml` adds build tags, linker flags, the names
-by which a binary of several programs is called, whether it is a plugin of
-Pulumi, and what it is for if not for `make up`. A finished tool appears in the
-cache under a key of all of these by one rename, so that an interrupted build
+by which a binary of several programs is called, and whether it is a plugin of
+Pulumi. A finished tool appears in the cache under a key of all of these by one rename, so that an interrupted build
 leaves nothing that looks like a tool.
 """
 
@@ -29,9 +28,6 @@ from workbench.toolchain import whole
 from workbench.toolchain.progress import SHARES, Progress
 
 TOOLS: Final = REPOSITORY / "workbench/toolchain/modules"
-
-# What `make up` needs; tests and linters need the others of `build.toml` too.
-UP: Final = "up"
 
 # Programs and the libraries that a minimal Debian lacks for them. They are
 # unpacked, not installed: their packages would start services on this machine.
@@ -74,30 +70,47 @@ ALTERNATIVES: Final = {
 LINKED: Final = ("etcd", "prometheus-pushgateway", "prometheus-alertmanager", "amtool")
 
 
-def build_all(layout: Layout, *, only: str | None = None) -> None:
-    """Make the tools and Debian's programs available in `layout.bin`.
+# What `make check` needs: each builds in seconds, on macOS too. The first check of a clone makes these alone.
+SMALL: Final = ("actionlint", "crane", "dashboard-schema", "kustomize", "yq")
+# What linters and tests alone need.
+NOT_OF_UP: Final = ("actionlint", "dashboard-schema")
 
-    Parameters
-    ----------
-    layout
-        Where the cache is.
-    only
-        Leave out tools that are for something else than this, such as `UP`; None for all.
+
+def build_all(layout: Layout, names: Iterable[str] | None = None) -> None:
+    """Make tools available in `layout.bin`: those of the names, or every one and Debian's programs.
 
     Raises
     ------
     SandboxError
         Names the tool whose build or download failed and the log.
     """
-    names = sorted(path.parent.name for path in TOOLS.glob("*/go.mod") if only in (None, _purpose(path.parent)))
-    names.sort(key=lambda name: -SHARES.get(name, 1))
-    progress = Progress([name for name in names if not _folder(name, layout).exists()])
+    _build(layout, every() if names is None else names, debian=names is None)
+
+
+def build_for_up(layout: Layout) -> None:
+    """Make available what `make up` needs, Debian's programs included; see `build_all`."""
+    _build(layout, of_up(), debian=True)
+
+
+def every() -> set[str]:
+    """Return the names of all tools."""
+    return {path.parent.name for path in TOOLS.glob("*/go.mod")}
+
+
+def of_up() -> set[str]:
+    """Return the names of the tools that `make up` needs."""
+    return every() - set(NOT_OF_UP)
+
+
+def _build(layout: Layout, names: Iterable[str], *, debian: bool) -> None:
+    wanted = sorted(names, key=lambda name: (-SHARES.get(name, 1), name))
+    progress = Progress([name for name in wanted if not _folder(name, layout).exists()])
     # Two at once: compiling fills both cores, but each link keeps one idle.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        debian = pool.submit(unpack_debian, layout)
-        builds = [pool.submit(build, name, layout, progress) for name in names]
+        jobs = [pool.submit(unpack_debian, layout)] if debian else []
+        jobs += [pool.submit(build, name, layout, progress) for name in wanted]
         try:
-            for future in (debian, *builds):
+            for future in jobs:
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -126,8 +139,7 @@ def build(name: str, layout: Layout, progress: Progress | None = None) -> Path:
 
 def complete(layout: Layout) -> bool:
     """Tell whether the cache has every tool of `make up`."""
-    needed = (module.parent.name for module in TOOLS.glob("*/go.mod") if _purpose(module.parent) == UP)
-    return all(_folder(name, layout).exists() for name in needed)
+    return all(_folder(name, layout).exists() for name in of_up())
 
 
 def module_source(name: str) -> Path:
@@ -247,11 +259,6 @@ def _folder(name: str, layout: Layout) -> Path:
 def _options(source: Path) -> dict[str, Any]:
     file = source / "build.toml"
     return tomllib.loads(file.read_text()) if file.exists() else {}
-
-
-def _purpose(source: Path) -> str:
-    """Return what a tool is for: `up` unless its `build.toml` says `lint` or `tests`."""
-    return str(_options(source).get("for", UP))
 
 
 def _key(source: Path) -> str:

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator
@@ -14,6 +14,8 @@ from vllm_eval.errors import ModelsError
 from vllm_eval.strict import Strict, parse_json, problems
 
 Api = Literal["completions", "chat"]
+# What the base manifest holds until CI writes a commit. Such runs cannot be told apart, so the next leaves nothing out.
+UNKNOWN_COMMITS: Final = frozenset({"", "unknown"})
 # A label value of any text would do for Prometheus; control characters and
 # overlong names are mistakes, and `name` becomes a folder name as well.
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=180)]
@@ -164,12 +166,17 @@ def select_model(models_file: Path, environ: Mapping[str, str], single: Mapping[
             f"JOB_COMPLETION_INDEX is {raw_index!r}, but {models_file} lists {len(models)} models; "
             "the Job's completions must be the number of models"
         )
-    canonical = json.dumps([model.model_dump(mode="json") for model in models], sort_keys=True, ensure_ascii=False)
     return Selection(
         model=models[int(raw_index)],
         listed=tuple(model.name for model in models),
-        list_hash=hashlib.sha256(canonical.encode()).hexdigest(),
+        list_hash=list_hash(models),
     )
+
+
+def list_hash(models: Sequence[Model]) -> str:
+    """Return the SHA-256 (hex) of a list of models: of all that it says, defaults too."""
+    canonical = json.dumps([model.model_dump(mode="json") for model in models], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _single(environ: Mapping[str, str], given: Mapping[str, object], source: str) -> Selection:

@@ -20,7 +20,7 @@ from vllm_eval.errors import (
 from vllm_eval.gateway import Gateway
 from vllm_eval.judge import error_of, failed
 from vllm_eval.lock import run_lock
-from vllm_eval.models import Selection
+from vllm_eval.models import UNKNOWN_COMMITS, Selection
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.retention import apply_retention
@@ -30,9 +30,6 @@ from vllm_eval.storage import open_storage
 from vllm_eval.tasks import Task, load_tasks
 
 log = logging.getLogger(__name__)
-
-# What the base manifest's annotation holds until CI writes a commit.
-UNKNOWN_COMMITS = frozenset({"", "unknown"})
 
 
 @dataclass(frozen=True)

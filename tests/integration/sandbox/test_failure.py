@@ -11,10 +11,11 @@ import pytest
 
 from tests.e2e import conftest
 from tests.integration.sandbox.conftest import Program
+from workbench import commands
 from workbench.cluster.context import Context
 from workbench.layout import REPOSITORY, Layout
+from workbench.options import Options
 from workbench.sandbox import failure, steps
-from workbench.sandbox.__main__ import COMMANDS
 from workbench.sandbox.namespace import Namespace
 from workbench.shell import SandboxError, run, wait_for
 
@@ -133,7 +134,7 @@ def test_status_tells_what_there_is_before_all_is_there(
     sandbox.daemon("lives", ["sleep", "60"])
     sandbox.daemon("etcd", ["false"])
     wait_for("the end", lambda: not sandbox.alive("etcd"), seconds=30)
-    assert COMMANDS["status"](sandbox.layout) == 0
+    commands.status(sandbox.layout, Options("status"))
     said = capsys.readouterr().out
     for line in (r"etcd +has ended", r"lives +runs", "not yet: no such kind", "the jobs"):
         assert re.search(line, said), said
@@ -142,7 +143,7 @@ def test_status_tells_what_there_is_before_all_is_there(
 def test_who_reads_no_further_gets_no_traceback(sandbox: Namespace) -> None:
     for daemon in ("one", "two"):
         sandbox.daemon(daemon, ["sleep", "60"])
-    script = '"$0" -m workbench.sandbox status | head -n 1'
+    script = '"$0" -m workbench status | head -n 1'
     done = subprocess.run(
         ["sh", "-c", script, sys.executable], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )

@@ -14,10 +14,13 @@ import pytest
 
 from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.ports import free_port, own_address
+from workbench import commands
+from workbench.cli import main
 from workbench.cluster import requests, stack
+from workbench.cluster.requests import Request
 from workbench.layout import REPOSITORY, Layout
+from workbench.options import Options
 from workbench.sandbox import doctor
-from workbench.sandbox.__main__ import COMMANDS, main
 from workbench.sandbox.namespace import Namespace
 from workbench.sandbox.stack import overrides
 from workbench.shell import SandboxError
@@ -35,7 +38,7 @@ def test_all_missing_prerequisites_are_reported_at_once(layout: Layout, monkeypa
     monkeypatch.setattr(doctor, "FIRST_BYTES", {"VLLM_EVAL_CACHE": 10**18})
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SandboxError) as error:
-        doctor.check(layout, {"LIMIT": "few"})
+        doctor.check(layout, Request(limit="few"))
     text = str(error.value)
     for said in (
         "not root",
@@ -63,26 +66,26 @@ def test_down_without_a_sandbox_is_no_error(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("request_", "said"),
     [
-        ({"MODEL": "m"}, "MODEL_ENDPOINT and MODEL go together"),
-        ({"MODEL_ENDPOINT": "http://h:8000/v1"}, "MODEL_ENDPOINT and MODEL go together"),
-        ({"LIMIT": "few"}, "LIMIT is 'few': give a number"),
-        ({"LIMIT": "0"}, "LIMIT is '0': give a number"),
-        ({"MODEL": "m", "MODEL_ENDPOINT": "vllm:8000"}, "MODEL_ENDPOINT is 'vllm:8000': write an address such as"),
-        ({"MODEL": "m", "MODEL_ENDPOINT": "http://vllm:port/v1"}, "'http://vllm:port/v1': write an address such as"),
-        ({"MODEL": "m", "MODEL_ENDPOINT": "http://localhost:8000/v1"}, "the pods have a loopback of their own"),
+        (Request(model="m"), "MODEL_ENDPOINT and MODEL go together"),
+        (Request(endpoint="http://h:8000/v1"), "MODEL_ENDPOINT and MODEL go together"),
+        (Request(limit="few"), "LIMIT is 'few': give a number"),
+        (Request(limit="0"), "LIMIT is '0': give a number"),
+        (Request(model="m", endpoint="vllm:8000"), "MODEL_ENDPOINT is 'vllm:8000': write an address such as"),
+        (Request(model="m", endpoint="http://vllm:port/v1"), "'http://vllm:port/v1': write an address such as"),
+        (Request(model="m", endpoint="http://localhost:8000/v1"), "the pods have a loopback of their own"),
     ],
 )
-def test_a_wrong_variable_is_named_with_its_value_and_the_cure(environment: dict[str, str], said: str) -> None:
+def test_a_wrong_option_is_named_with_its_value_and_the_cure(request_: Request, said: str) -> None:
     with pytest.raises(SandboxError, match=said):
-        requests.check(environment)
+        requests.check(request_)
 
 
 def test_an_endpoint_that_does_not_answer_is_named() -> None:
     endpoint = f"http://{own_address()}:{free_port(own_address())}/v1"
     with pytest.raises(SandboxError, match=rf"MODEL_ENDPOINT is '{endpoint}', and it does not answer: .*refused"):
-        requests.check({"MODEL": "m", "MODEL_ENDPOINT": endpoint})
+        requests.check(Request(model="m", endpoint=endpoint))
 
 
 def test_an_endpoint_that_asks_for_a_key_answers() -> None:
@@ -97,7 +100,7 @@ def test_an_endpoint_that_asks_for_a_key_answers() -> None:
     asked: list[str] = []
     with ThreadingHTTPServer((own_address(), 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        requests.check({"MODEL": "m", "MODEL_ENDPOINT": f"http://{own_address()}:{server.server_port}/v1/"})
+        requests.check(Request(model="m", endpoint=f"http://{own_address()}:{server.server_port}/v1/"))
         server.shutdown()
     assert asked == ["/v1/models"]
 
@@ -168,11 +171,11 @@ def test_the_runners_refusal_of_the_evaluation_files_comes_first(
     (tmp_path / "eval/evalchemy/configs/eval_config.json").write_text(config)
     monkeypatch.setattr(requests, "REPOSITORY", tmp_path)
     with pytest.raises(SandboxError, match=said):
-        requests.check({})
+        requests.check(Request())
 
 
 def test_a_callers_own_model_replaces_the_stacks(layout: Layout) -> None:
-    changes = overrides(Namespace(layout), {"MODEL_ENDPOINT": "http://h:8000/v1", "MODEL": "m", "MODEL_TAG": "v2"})
+    changes = overrides(Namespace(layout), Request(endpoint="http://h:8000/v1", model="m", tag="v2"))
     network = {"cidr": "0.0.0.0/0", "port": 8000}
     assert changes["models"] == [{"name": "m", "tag": "v2", "endpoint": "http://h:8000/v1", "network": network}]
 
@@ -187,7 +190,7 @@ def test_a_callers_own_model_replaces_the_stacks(layout: Layout) -> None:
     ],
 )
 def test_a_callers_own_model_may_be_reached_and_the_program_takes_it(endpoint: str, network: dict[str, Any]) -> None:
-    changes = requests.settings({"MODEL_ENDPOINT": endpoint, "MODEL": "m"})
+    changes = requests.settings(Request(endpoint=endpoint, model="m"))
     assert changes["models"][0]["network"] == network
     stack.check("local", changes)
 
@@ -195,7 +198,7 @@ def test_a_callers_own_model_may_be_reached_and_the_program_takes_it(endpoint: s
 def test_a_model_that_the_program_refuses_is_refused_before_anything_is_built(layout: Layout) -> None:
     endpoint = "http://vllm.serving.svc:8000/v1"
     with pytest.raises(SandboxError, match=r"vllm-eval:models\[0\]\.name = \" m\""):
-        doctor.check(layout, {"MODEL_ENDPOINT": endpoint, "MODEL": " m"})
+        doctor.check(layout, Request(endpoint=endpoint, model=" m"))
     assert list(layout.cache.iterdir()) == []
 
 
@@ -218,26 +221,23 @@ def test_a_wrong_stack_file_is_refused_with_key_and_cure(
     (clone / "Pulumi.local.yaml").write_text(text)
     monkeypatch.setattr(stack, "REPOSITORY", clone)
     with pytest.raises(SandboxError, match=said):
-        doctor.check(dataclasses.replace(layout, cache=tmp_path / "cache"), {})
+        doctor.check(dataclasses.replace(layout, cache=tmp_path / "cache"), Request())
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("words", "said"),
     [
-        ({}, "interrupted; run `make up` again to go on, `make down` to remove everything"),
-        ({"CONTEXT": "mine"}, "an evaluation that has begun goes on in the cluster of 'mine'"),
+        ([], "interrupted; run `make up` again to go on, `make down` to remove everything"),
+        (["--context", "mine"], "an evaluation that has begun goes on in the cluster of 'mine'"),
     ],
 )
 def test_an_interrupt_says_what_goes_on_and_what_to_type(
-    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(layout: Layout) -> int:
+    def interrupted(layout: Layout, options: Options) -> None:
         raise KeyboardInterrupt
 
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setitem(COMMANDS, "up", interrupted)
-    monkeypatch.setattr(sys, "argv", ["sandbox", "up"])
-    assert main() == 1
+    monkeypatch.setattr(commands, "COMMANDS", {"up": interrupted})
+    assert main(["up", *words]) == 1
     assert said in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """`make ui` into real namespaces: what listens there is seen here, and nothing is left when it ends."""
 
 import http.client
-import os
 import signal
 import socket
 import struct
@@ -50,9 +49,9 @@ def ports() -> list[int]:
 def running_ui(ports: list[int]) -> Iterator["subprocess.Popen[str]"]:
     """Run `make ui`, ready, and end it whatever happens."""
     # Ctrl-C must reach it also where the tests run in the background, which ignores it.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "workbench.sandbox", "ui"]
-    environment = {**os.environ, "UI_PORTS": ",".join(map(str, ports))}
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "workbench", "ui"]
+    command += ["--ports", ",".join(map(str, ports))]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             assert any("Ctrl-C" in line for line in process.stdout), process.wait(timeout=60)
@@ -138,12 +137,9 @@ def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[
     assert "there is no running sandbox" in out
 
 
-def test_a_taken_port_is_one_error_before_anything_is_forwarded(
-    sandbox: Namespace, ports: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UI_PORTS", ",".join(map(str, ports)))
+def test_a_taken_port_is_one_error_before_anything_is_forwarded(sandbox: Namespace, ports: list[int]) -> None:
     with socket.create_server(("127.0.0.1", ports[2])), pytest.raises(SandboxError) as error:
-        ui.serve(sandbox, ui.chosen(os.environ))
+        ui.serve(sandbox, ui.chosen(",".join(map(str, ports))))
     assert f"port {ports[2]} for Alertmanager: Address already in use" in str(error.value)
     assert "make ui UI_PORTS=18080,19090,19093" in str(error.value)
     for port in ports:  # free again: nothing was begun
@@ -153,7 +149,7 @@ def test_a_taken_port_is_one_error_before_anything_is_forwarded(
 @pytest.mark.parametrize("given", ["8080", "1,2,x", "1,2,99999", "1,1,2", "1,2,3,4", ","])
 def test_ports_that_are_none_are_refused(given: str) -> None:
     with pytest.raises(SandboxError, match=f"UI_PORTS is '{given}': name a port each for Argo CD, Prometheus"):
-        ui.chosen({"UI_PORTS": given})
+        ui.chosen(given)
 
 
 def test_without_a_sandbox_it_says_what_to_type(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components import reruns
+from components import announce
+from components.reruns import Rerun
 from components.settings import schema
 from tests.support import program
 from tests.support.program import ROOT
@@ -29,8 +30,8 @@ def test_the_documented_stack_declares_everything(documented: dict[str, Any]) ->
 
 
 def test_documented_lines_are_the_ones_that_a_preview_prints() -> None:
-    assert f"`{reruns.sentence(2, 3)}`" in TEXT
-    assert f"`{reruns.sentence(0, 3)}`" in TEXT
+    assert f"`{announce.sentence(Rerun(2, 2), 3)}`" in TEXT
+    assert f"`{announce.sentence(Rerun(0, 2), 3)}`" in TEXT
     assert " if the Job differs there" in TEXT
 
 

@@ -1,7 +1,6 @@
 """`python -m components.settings` judges a stack file as Pulumi would, and says what the stack asks of a cluster."""
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -9,17 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from components.settings.__main__ import START_SECONDS, SYNC_SECONDS
+from components.settings.stack_file import START_SECONDS, SYNC_SECONDS
 from tests.support import program
 from tests.support.program import ROOT
 
 
 def ask(stack: str, file: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "components.settings", stack]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'eval/evalchemy'}"}
-    return subprocess.run(
-        command, cwd=ROOT, input=yaml.safe_dump(file), env=environment, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, input=yaml.safe_dump(file), capture_output=True, text=True, check=False)
 
 
 def committed(stack: str) -> dict[str, Any]:

@@ -301,3 +301,11 @@ def test_nothing_of_the_sdk_is_loaded_before_the_cluster_is_asked() -> None:
         [sys.executable, "-c", script], cwd=program.ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_an_environment_without_the_runner_is_told_what_to_run() -> None:
+    script = "import sys, runpy\nsys.modules['vllm_eval'] = None\nrunpy.run_path('__main__.py', run_name='program')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=program.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.splitlines()[-1].endswith("this Python environment lacks the package vllm_eval: run `make venv`")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.ci.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, REPOSITORY, World, digest
+from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, REPOSITORY, World, digest
 
 
 @pytest.mark.parametrize(

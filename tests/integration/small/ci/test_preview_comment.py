@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.integration.ci.pull_request import JOB, MANIFESTS, MARKER, PullRequest
+from tests.support.ci.pull_request import JOB, MANIFESTS, MARKER, PullRequest
 
 
 def test_nothing_changed_is_green_and_says_so(pull_request: PullRequest) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.ci.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, World, digest, expected
-from tests.integration.ci.http_remote import http_remote
+from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, World, digest, expected
+from tests.support.ci.http_remote import http_remote
 
 
 def test_two_values_change_and_every_other_byte_stays(world: World) -> None:

@@ -1,8 +1,12 @@
 """Which evaluations a pull request starts, as the comment tells it."""
 
+import copy
+import json
 from typing import Any
 
-from tests.integration.ci.pull_request import CONFIG, JOB, MANIFESTS, TASKS, PullRequest
+import pytest
+
+from tests.support.ci.pull_request import CONFIG, JOB, MANIFESTS, TASKS, PullRequest
 
 
 def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:
@@ -15,6 +19,29 @@ def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:
     assert "+  completions: 3" in pull_request.comment
     # The nightly copies the Job's spec: the patches were applied before the replacement.
     assert pull_request.comment.count("+      completions: 3") == 1
+
+
+@pytest.mark.parametrize("change", [{"concurrency": 2}, {"baseline": {"run": "r1"}}], ids=["concurrency", "baseline"])
+def test_what_asks_a_model_nothing_new_re_runs_nothing(pull_request: PullRequest, change: dict[str, Any]) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+
+    def only_that(record: dict[str, Any]) -> None:
+        for step in record["plan"]["steps"]:
+            if "Application" in step["urn"]:
+                step["newState"] = copy.deepcopy(step["oldState"])
+                for entry in step["newState"]["inputs"]["spec"]["source"]["kustomize"]["patches"]:
+                    patch = json.loads(entry["patch"])
+                    annotations = patch["spec"].get("template", {}).get("metadata", {}).get("annotations", {})
+                    if listed := annotations.get("vllm-eval/models"):
+                        models = json.loads(listed)
+                        models[0] |= change
+                        annotations["vllm-eval/models"] = json.dumps(models)
+                        entry["patch"] = json.dumps(patch)
+
+    pull_request.edit("prod", only_that)
+    done = pull_request.run("prod")
+    assert done.returncode == 0, done.stdout
+    assert "This re-creates the Job, which has no new model to evaluate." in pull_request.comment
 
 
 def swap_sides(record: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.ci.git_world import World
-from tests.integration.ci.github_server import github_server
-from tests.integration.ci.pull_request import PullRequest
+from tests.support.ci.git_world import World
+from tests.support.ci.github_server import github_server
+from tests.support.ci.pull_request import PullRequest
 
 
 @pytest.fixture

@@ -1,19 +1,19 @@
-"""Command line of the sandbox, its end apart (`down.py`); the Makefile is its only documented caller."""
+"""What the commands of `python -m workbench` do; `sandbox/down.py` has the two that need no package."""
 
-import argparse
-import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from workbench.cluster import context, report
 from workbench.cluster.kubectl import kubectl
-from workbench.layout import Layout
+from workbench.cluster.requests import Request
+from workbench.layout import REPOSITORY, Layout
+from workbench.options import Options
 from workbench.sandbox import doctor, stack, steps, ui
-from workbench.sandbox.down import refuse_context
 from workbench.sandbox.namespace import Namespace
-from workbench.shell import SandboxError, fail, say
+from workbench.shell import SandboxError, say
 from workbench.toolchain import tools
 
 NEXT: Final = """
@@ -27,17 +27,17 @@ Next:
   make down                      ends the sandbox and leaves the machine as it was"""
 
 
-def up(layout: Layout) -> int:
+def up(layout: Layout, options: Options) -> None:
     """Deploy everything and print the scores: in the sandbox, or on the cluster that CONTEXT names."""
-    if theirs := context.of(os.environ, layout):
-        context.up(theirs, os.environ)
-        return 0
-    namespace = steps.up(layout)
+    request = _request(options)
+    if theirs := context.of(request, layout):
+        context.up(theirs, request)
+        return
+    namespace = steps.up(layout, request)
     say(f"\n{report.table(report.scores(namespace, stack.NAME))}\n{NEXT}")
-    return 0
 
 
-def status(layout: Layout) -> int:
+def status(layout: Layout, _options: Options) -> None:
     """Print what runs, as far as the sandbox has come: processes, Application, Jobs and pods, scores."""
     namespace = Namespace(layout)
     namespace.command([])  # says so when there is no sandbox
@@ -53,55 +53,68 @@ def status(layout: Layout) -> int:
             say(f"\n{part()}")
         except SandboxError as error:
             say(f"\nnot yet: {str(error).splitlines()[-1]}")
-    return 0
 
 
-def logs(layout: Layout) -> int:
+def logs(layout: Layout, _options: Options) -> None:
     """Print the evaluation's last lines, and where every process of the sandbox writes."""
     pods = ["--selector=batch.kubernetes.io/job-name", "--prefix", "--tail=100", "--ignore-errors"]
     say(kubectl(Namespace(layout), "-n", "vllm-eval", "logs", *pods) or "no evaluation has run yet")
     say(f"processes and builds, a file each: {layout.logs}")
-    return 0
 
 
-def preview(layout: Layout) -> int:
-    """Print what `pulumi up` would change on the sandbox's cluster."""
+def preview(layout: Layout, options: Options) -> None:
+    """Print what `pulumi up` would change; the stack `local` is the sandbox's."""
+    if not options.stack:
+        raise SandboxError("STACK is not set: make preview STACK=dev")
+    if options.stack != stack.NAME:
+        if shutil.which("pulumi") is None:
+            raise SandboxError("there is no `pulumi`: install it from https://www.pulumi.com/docs/install")
+        sys.exit(subprocess.call(["pulumi", "preview", "--diff", "--stack", options.stack], cwd=REPOSITORY))
     namespace = Namespace(layout)
     say(stack.pulumi(namespace, "preview", "--diff", *stack.config_file(namespace)))
-    return 0
 
 
-def check(layout: Layout) -> int:
+def check(layout: Layout, options: Options) -> None:
     """Tell whether this machine can run the sandbox, or whether the stack fits CONTEXT's cluster; change nothing."""
-    if theirs := context.of(os.environ, layout):
-        context.check(theirs, os.environ)
+    request = _request(options)
+    if theirs := context.of(request, layout):
+        context.check(theirs, request)
         say(f"the cluster of context {theirs.name!r} has all that the stack {theirs.stack} needs")
-        return 0
-    doctor.check(layout, os.environ)
+        return
+    doctor.check(layout, request)
     say("this machine has all that `make up` needs")
-    return 0
 
 
-def shell(layout: Layout) -> int:
+def shell(layout: Layout, _options: Options) -> None:
     """Open a shell inside."""
     namespace = Namespace(layout)
     environment = {**namespace.env(), **stack.env(namespace), "PS1": "(sandbox) \\w$ "}
-    return subprocess.call(namespace.command(["bash", "--norc"]), env=environment)
+    sys.exit(subprocess.call(namespace.command(["bash", "--norc"]), env=environment))
 
 
-def forward(layout: Layout) -> int:
+def forward(layout: Layout, options: Options) -> None:
     """Show Argo CD, Prometheus and Alertmanager on this machine until Ctrl-C."""
-    ui.serve(Namespace(layout), ui.chosen(os.environ))
-    return 0
+    ui.serve(Namespace(layout), ui.chosen(options.ports))
 
 
-def build_tools(layout: Layout) -> int:
-    """Build the pinned tools."""
-    tools.build_all(layout)
-    return 0
+def build_tools(layout: Layout, options: Options) -> None:
+    """Build the pinned tools, or only the small ones."""
+    tools.build_all(layout, tools.SMALL if options.small else None)
 
 
-COMMANDS = {
+def _request(options: Options) -> Request:
+    return Request(
+        context=options.context,
+        stack=options.stack,
+        endpoint=options.model_endpoint,
+        model=options.model,
+        tag=options.model_tag,
+        limit=options.limit,
+        standins=options.standins == "1",
+    )
+
+
+COMMANDS: Final[Mapping[str, Callable[[Layout, Options], None]]] = {
     "up": up,
     "status": status,
     "logs": logs,
@@ -111,37 +124,3 @@ COMMANDS = {
     "ui": forward,
     "tools": build_tools,
 }
-
-
-# What takes a CONTEXT; `tools` and the like come before a target that does.
-OF_CONTEXT: Final = ("up", "doctor", "tools")
-
-
-def main() -> int:
-    """Run one command; a `SandboxError` ends it with one message."""
-    parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
-    parser.add_argument("command", choices=COMMANDS)
-    chosen = parser.parse_args().command
-    # Pods run as users of their own and read what is written here, whatever the caller's umask.
-    os.umask(0o022)
-    try:
-        return _run(chosen, Layout.of_this_clone())
-    except SandboxError as error:
-        return fail(error)
-    except BrokenPipeError:  # `make status | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        if name := os.environ.get("CONTEXT"):
-            return fail(SandboxError(f"interrupted; an evaluation that has begun goes on in the cluster of {name!r}"))
-        return fail(SandboxError(f"interrupted; run `make {chosen}` again to go on, `make down` to remove everything"))
-
-
-def _run(chosen: str, layout: Layout) -> int:
-    if chosen not in OF_CONTEXT:
-        refuse_context(chosen)
-    return COMMANDS[chosen](layout)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

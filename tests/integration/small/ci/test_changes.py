@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.integration.ci.git_world import REPOSITORY, World
+from tests.support.ci.git_world import REPOSITORY, World
 
 SCRIPT: Final = REPOSITORY / "workbench" / "ci" / "changes.py"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.integration.ci.git_world import REPOSITORY, World
-from tests.integration.ci.github_server import NUMBER, TOKEN, GitHubServer
-from tests.integration.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
+from tests.support.ci.git_world import REPOSITORY, World
+from tests.support.ci.github_server import NUMBER, TOKEN, GitHubServer
+from tests.support.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
 
 DATA: Final = Path(__file__).parent / "data"
 SCRIPTS: Final = REPOSITORY / "workbench" / "ci"
@@ -18,7 +18,10 @@ MARKER: Final = "<!-- vllm-eval preview -->"
 CONFIG: Final = "eval/evalchemy/configs/eval_config.json"
 JOB: Final = "k8s/evalchemy-job.yaml"
 MANIFESTS: Final = {
-    str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8")
+    # As CI has written it back.
+    str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8").replace(
+        "git-commit: unknown", "git-commit: c0ffee"
+    )
     for path in sorted((REPOSITORY / "k8s").glob("*.yaml"))
 }
 TASKS: Final = json.dumps({"one": {"enabled": True}, "two": {"enabled": True}, "three": {"enabled": False}})

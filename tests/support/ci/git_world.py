@@ -65,7 +65,6 @@ class World:
     def __post_init__(self) -> None:
         self.environment = {
             **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
             # No setting of the machine's own may reach Git here.
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
@@ -136,7 +135,7 @@ class World:
             *("--image", IMAGE, "--digest", image_digest, "--commit", commit, "--backoff", "0.02", *extra),
         ]
         return subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
         )
 
     def write_back(self, clone: Path, commit: str, image_digest: str, *extra: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ import re
 import subprocess
 from typing import Final
 
-from tests.integration.ci.git_world import REPOSITORY
+from tests.support.ci.git_world import REPOSITORY
 
 GITHUB: Final = REPOSITORY / ".github"
 
