@@ -116,7 +116,7 @@ def _index(namespace: Namespace) -> Path:
     return namespace.layout.state / "git-index"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class GitHandler(http.server.BaseHTTPRequestHandler):
     """Hands each request to git's own CGI program."""
 
     protocol_version = "HTTP/1.1"
@@ -124,14 +124,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # the name is http.server's
         """Answer a fetch's discovery."""
-        self._backend(b"")
+        self.backend(b"")
 
     def do_POST(self) -> None:  # the name is http.server's
         """Answer a fetch or a push."""
         if self.headers.get("Transfer-Encoding") == "chunked":
-            self._backend(self._chunks())
+            self.backend(self._chunks())
         else:
-            self._backend(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            self.backend(self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
     def _chunks(self) -> bytes:
         body = b""
@@ -141,7 +141,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def _backend(self, body: bytes) -> None:
+    def backend(self, body: bytes) -> None:
+        """Answer with what git's program makes of the request."""
         path, _, query = self.path.partition("?")
         environment = {
             "GIT_PROJECT_ROOT": str(self.root),
@@ -168,8 +169,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve the folder given as argument until killed."""
-    _Handler.root = Path(sys.argv[1])
-    http.server.ThreadingHTTPServer((NODE_ADDRESS, GIT_PORT), _Handler).serve_forever()
+    GitHandler.root = Path(sys.argv[1])
+    http.server.ThreadingHTTPServer((NODE_ADDRESS, GIT_PORT), GitHandler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ def check(namespace: Namespace) -> None:
 
 
 def build_tools(namespace: Namespace) -> None:
-    """Build or find the pinned tools."""
-    tools.build_all(namespace.layout)
+    """Build or find the tools that a sandbox is made of."""
+    tools.build_for_up(namespace.layout)
 
 
 def start_cluster(namespace: Namespace) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import tempfile
 import threading
 import time
@@ -25,22 +24,10 @@ from typing import Any, Final
 
 from workbench.layout import REPOSITORY, Layout
 from workbench.shell import SandboxError, run, say
+from workbench.toolchain import whole
+from workbench.toolchain.progress import SHARES, Progress
 
 TOOLS: Final = REPOSITORY / "workbench/toolchain/modules"
-
-# The two that take longest first, so that the short ones fill the gaps.
-LONGEST_FIRST: Final = (
-    "kubernetes",
-    "argocd",
-    "pulumi-resource-kubernetes",
-    "pulumi",
-    "prometheus",
-    "buildkit",
-    "prometheus-operator",
-    "helm",
-    "coredns",
-    "kube-router",
-)
 
 # Programs and the libraries that a minimal Debian lacks for them. They are
 # unpacked, not installed: their packages would start services on this machine.
@@ -85,6 +72,8 @@ LINKED: Final = ("etcd", "prometheus-pushgateway", "prometheus-alertmanager", "a
 
 # What `make check` needs: each builds in seconds, on macOS too. The first check of a clone makes these alone.
 SMALL: Final = ("actionlint", "crane", "dashboard-schema", "kustomize", "yq")
+# What linters and tests alone need.
+NOT_OF_UP: Final = ("actionlint", "dashboard-schema")
 
 
 def build_all(layout: Layout, names: Iterable[str] | None = None) -> None:
@@ -95,13 +84,31 @@ def build_all(layout: Layout, names: Iterable[str] | None = None) -> None:
     SandboxError
         Names the tool whose build or download failed and the log.
     """
-    wanted = sorted(names or (path.parent.name for path in TOOLS.glob("*/go.mod")))
-    wanted.sort(key=lambda name: (*LONGEST_FIRST, name).index(name))
+    _build(layout, every() if names is None else names, debian=names is None)
+
+
+def build_for_up(layout: Layout) -> None:
+    """Make available what `make up` needs, Debian's programs included; see `build_all`."""
+    _build(layout, of_up(), debian=True)
+
+
+def every() -> set[str]:
+    """Return the names of all tools."""
+    return {path.parent.name for path in TOOLS.glob("*/go.mod")}
+
+
+def of_up() -> set[str]:
+    """Return the names of the tools that `make up` needs."""
+    return every() - set(NOT_OF_UP)
+
+
+def _build(layout: Layout, names: Iterable[str], *, debian: bool) -> None:
+    wanted = sorted(names, key=lambda name: (-SHARES.get(name, 1), name))
+    progress = Progress([name for name in wanted if not _folder(name, layout).exists()])
     # Two at once: compiling fills both cores, but each link keeps one idle.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = [pool.submit(build, name, layout) for name in wanted]
-        if names is None:
-            jobs.append(pool.submit(unpack_debian, layout))
+        jobs = [pool.submit(unpack_debian, layout)] if debian else []
+        jobs += [pool.submit(build, name, layout, progress) for name in wanted]
         try:
             for future in jobs:
                 future.result()
@@ -110,18 +117,19 @@ def build_all(layout: Layout, names: Iterable[str] | None = None) -> None:
             raise
 
 
-def build(name: str, layout: Layout) -> Path:
+def build(name: str, layout: Layout, progress: Progress | None = None) -> Path:
     """Build one tool unless the cache has it; return its folder."""
     source = TOOLS / name
     options = _options(source)
     folder = _folder(name, layout)
-    _drop_if_damaged(folder, folder.glob("*"))
+    _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say(f"  building {name} …")
         with _scratch(folder) as scratch:
             _go_build(name, source, options, scratch, layout)
-        say(f"  built {name} in {time.monotonic() - started:.0f} s")
+        left = progress.built(name) if progress else ""
+        say(f"  built {name} in {time.monotonic() - started:.0f} s{left}")
     for binary in folder.iterdir():
         _link((layout.plugins if options.get("plugin") else layout.bin) / binary.name, binary)
         for alias in options.get("links", []):
@@ -130,8 +138,8 @@ def build(name: str, layout: Layout) -> Path:
 
 
 def complete(layout: Layout) -> bool:
-    """Tell whether the cache has every tool."""
-    return all(_folder(module.parent.name, layout).exists() for module in TOOLS.glob("*/go.mod"))
+    """Tell whether the cache has every tool of `make up`."""
+    return all(_folder(name, layout).exists() for name in of_up())
 
 
 def module_source(name: str) -> Path:
@@ -150,9 +158,7 @@ def debian_root(layout: Layout) -> Path:
 def unpack_debian(layout: Layout) -> Path:
     """Download and unpack the Debian packages unless the cache has them."""
     folder = debian_root(layout)
-    _drop_if_damaged(
-        folder, [each for part in ("*bin", "lib/cni", "lib/*-gnu") for each in folder.glob(f"usr/{part}/*")]
-    )
+    _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say("  fetching Debian's programs …")
@@ -164,29 +170,16 @@ def unpack_debian(layout: Layout) -> Path:
     return folder
 
 
-def _drop_if_damaged(folder: Path, programs: Iterable[Path]) -> None:
-    """Remove a folder of the cache with a program cut short, as a power failure leaves it: it is made anew."""
-    if damaged := next((each for each in programs if not each.is_symlink() and not _is_whole(each)), None):
+def _drop_if_damaged(folder: Path) -> None:
+    """Remove a folder of the cache that is not as it was made, as a power failure leaves it: it is made anew."""
+    if folder.exists() and (damaged := whole.damaged(folder, _sums(folder))):
         say(f"  {damaged} in the cache is damaged: {folder.name} is removed and made anew")
         shutil.rmtree(folder)
+        _sums(folder).unlink()
 
 
-def _is_whole(program: Path) -> bool:
-    """Tell whether a file has all that its ELF header promises; a script has something, and a folder is one."""
-    if program.is_dir():
-        return True
-    with program.open("rb") as file:
-        head = file.read(64)
-        if head[:4] != b"\x7fELF":
-            return bool(head.strip(b"\0"))
-        if len(head) < 64:
-            return False
-        start, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
-        file.seek(start)
-        table = file.read(size * count)
-    segments = [struct.unpack_from("<QQQQ", table, size * each + 8) for each in range(len(table) // size)]
-    ends = [offset + length for offset, _, _, length in segments]
-    return len(ends) == count and max(ends, default=64) <= program.stat().st_size
+def _sums(folder: Path) -> Path:
+    return folder.parents[1] / "sums" / f"{folder.name}.json"
 
 
 def _as_named_here(packages: Iterable[str]) -> list[str]:
@@ -247,8 +240,16 @@ def _told(what: str, text: str, cure: str) -> str:
 
 
 def _go_env() -> dict[str, str]:
-    # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
-    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": ""}
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
+        "GOTOOLCHAIN": "auto",
+        "GOFLAGS": "",
+        # The compiler spends a quarter of its time on collecting what it frees anyway when it ends.
+        "GOGC": "400",
+        "GOMEMLIMIT": "3GiB",
+    }
 
 
 def _folder(name: str, layout: Layout) -> Path:
@@ -276,6 +277,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
     scratch.chmod(0o755)
     try:
         yield scratch
+        whole.record(scratch, _sums(folder))
         os.sync()  # or a power failure after the rename leaves a tool without its content
         scratch.rename(folder)
     except OSError:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import free_port
-from workbench.layout import REPOSITORY, Layout, cache_dir
+from workbench.layout import REPOSITORY, Layout
 from workbench.shell import SandboxError, run, wait_for
-from workbench.toolchain import tools
+from workbench.toolchain import progress, tools, whole
 
 GOOD = 'package main\n\nfunc main() { println("hello") }\n'
 
@@ -45,6 +45,32 @@ def test_a_second_build_compiles_nothing(layout: Layout, monkeypatch: pytest.Mon
     folder = tools.build("hello", layout)
     monkeypatch.setenv("PATH", "")  # no go to compile with
     assert tools.build("hello", layout) == folder
+
+
+def test_make_up_builds_no_tool_of_tests_and_linters(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    checker = tools.TOOLS / "checker"
+    checker.mkdir()
+    (checker / "go.mod").write_text("module checker\n\ngo 1.24\n")
+    (checker / "main.go").write_text(GOOD)
+    monkeypatch.setattr(tools, "NOT_OF_UP", ("checker",))
+    monkeypatch.setattr(tools, "unpack_debian", lambda layout: None)
+    tools.build_for_up(layout)
+    assert tools.complete(layout)
+    assert not (layout.bin / "checker").exists()
+    tools.build_all(layout)
+    assert (layout.bin / "checker").exists()
+
+
+def test_the_time_left_is_told_by_the_usual_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "SHARES", {"large": 30, "middle": 20})
+    told = progress.Progress(["large", "middle", "small"])
+    now[0] = 600.0
+    assert told.built("middle") == "; 2 tools left, some 16 min"
+    now[0] = 1500.0
+    assert told.built("large") == ""  # half a minute
+    assert told.built("small") == ""
 
 
 def test_a_change_of_any_file_is_another_tool(layout: Layout) -> None:
@@ -176,7 +202,7 @@ def test_refused_debian_packages_name_address_and_cure(
     assert list((layout.cache / "tools").iterdir()) == []
 
 
-@pytest.mark.parametrize("length", [0, 40, 100, 100_000])
+@pytest.mark.parametrize("length", [0, 40, 100_000])
 def test_a_program_cut_short_in_the_cache_is_named_and_built_anew(
     length: int, layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,17 +215,30 @@ def test_a_program_cut_short_in_the_cache_is_named_and_built_anew(
     assert subprocess.run([str(layout.bin / "greet")], capture_output=True, text=True, check=True).stderr == "hello\n"
 
 
-def test_what_was_never_written_is_damaged_and_the_real_cache_is_whole(tmp_path: Path) -> None:
-    program = tmp_path / "tool" / "program"
-    program.parent.mkdir()
-    program.write_bytes(bytes(5000))
-    tools._drop_if_damaged(program.parent, program.parent.iterdir())
-    assert not program.parent.exists()
-    cached = [each for each in (cache_dir() / "tools").glob("*/*") if each.is_file() and not each.is_symlink()]
-    for part in ("*bin", "lib/cni", "lib/*-gnu"):
-        cached += [each for each in (cache_dir() / "tools").glob(f"debian-*/usr/{part}/*") if not each.is_symlink()]
-    assert [each for each in cached if not tools._is_whole(each)] == []
-    assert len(cached) > 20
+def test_content_that_a_power_failure_lost_is_found_when_the_machine_has_started_anew(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tools.build("hello", layout) / "hello"
+    with program.open("r+b") as file:
+        file.seek(1000)
+        file.write(bytes(500))
+    (tmp_path / "boot_id").write_text("another")
+    monkeypatch.setattr(whole, "BOOT_ID", tmp_path / "boot_id")
+    for message in (f"{program} in the cache is damaged", ""):
+        capsys.readouterr()
+        tools.build("hello", layout)
+        assert message in capsys.readouterr().out
+    assert subprocess.run([str(layout.bin / "greet")], capture_output=True, text=True, check=True).stderr == "hello\n"
+
+
+def test_a_tool_of_an_older_version_of_the_project_is_not_built_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tools.build("hello", layout)
+    tools._sums(folder).unlink()
+    monkeypatch.setenv("PATH", "")  # no go to compile with
+    assert tools.build("hello", layout) == folder
+    assert tools._sums(folder).exists()
 
 
 def test_every_tool_is_pinned_and_locked() -> None:
