@@ -16,7 +16,7 @@ import pytest
 
 from components import labels
 from components.argocd import SELF_HEAL
-from components.patches import MODELS_ANNOTATION
+from components.labels import MODELS_ANNOTATION
 from tests.e2e import gitops, pods
 from tests.e2e.conftest import LIMIT
 from tests.e2e.endpoints import IMAGE, Endpoint

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from components import labels
 from workbench.cluster.kubectl import PROMETHEUS, kubectl, query
 from workbench.shell import CommandError, Runner, SandboxError, say, wait_for
 
 NAMESPACE: Final = "vllm-eval"
-JOB: Final = ("get", "job", "evalchemy", "--ignore-not-found", "-o", "json")
+JOB: Final = ("get", "job", labels.EVALUATION, "--ignore-not-found", "-o", "json")
 APPLICATION: Final = ("get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
 INTERVAL: Final = 2.0
 # A cluster on this machine that does not answer for longer has ended.
@@ -40,7 +41,7 @@ def job(runner: Runner, namespace: str = NAMESPACE) -> Job | None:
     end = conditions.get("Complete") or conditions.get("Failed")
     return Job(
         uid=seen["metadata"]["uid"],
-        git_commit=seen["spec"]["template"]["metadata"]["annotations"]["git-commit"],
+        git_commit=seen["spec"]["template"]["metadata"]["annotations"][labels.COMMIT_ANNOTATION],
         image=seen["spec"]["template"]["spec"]["containers"][0]["image"],
         finished=datetime.fromisoformat(end["lastTransitionTime"]).timestamp() if end else None,
         failed=conditions["Failed"].get("message", "") if "Failed" in conditions else None,

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from components.labels import MODELS_ANNOTATION
 from workbench.shell import SandboxError
 
 Resources = Sequence[Mapping[str, Any]]
 
 PROVIDER: Final = "pulumi:providers:kubernetes"
-MODELS_ANNOTATION: Final = "vllm-eval/models"
 
 
 def of(export: str) -> Resources:

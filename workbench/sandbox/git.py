@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from components import labels
 from workbench.layout import REPOSITORY
 from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS
 from workbench.sandbox.namespace import Namespace
@@ -15,7 +16,7 @@ from workbench.shell import CommandError, run
 
 NAME: Final = "vllm-eval.git"
 JOB: Final = "k8s/evalchemy-job.yaml"
-COMMIT_PATH: Final = '.spec.template.metadata.annotations."git-commit"'
+COMMIT_PATH: Final = f'.spec.template.metadata.annotations."{labels.COMMIT_ANNOTATION}"'
 IMAGE_PATH: Final = '(.spec.template.spec.containers[] | select(.name == "evalchemy") | .image)'
 UNKNOWN: Final = "unknown"  # what the manifest says before the first write-back
 IDENTITY: Final = {

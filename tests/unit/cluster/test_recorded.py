@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from components.labels import MODELS_ANNOTATION
 from workbench.cluster import recorded
-from workbench.cluster.recorded import MODELS_ANNOTATION, PROVIDER
+from workbench.cluster.recorded import PROVIDER
 from workbench.shell import SandboxError
 
 
