@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.kernel import can_mount
-from workbench.layout import REPOSITORY, cache_dir
+from workbench.paths import REPOSITORY, cache_dir
 
 GO_FOLDERS: Final = ("GOCACHE", "GOMODCACHE")
 SCRIPT: Final = """\

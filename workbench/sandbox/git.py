@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from components import labels
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import CommandError, run
 
 NAME: Final = "vllm-eval.git"
@@ -27,34 +27,34 @@ IDENTITY: Final = {
 BACKEND: Final = "/usr/lib/git-core/git-http-backend"
 
 
-def start(namespace: Namespace) -> None:
+def start(sandbox: Sandbox) -> None:
     """Serve the repositories below the sandbox's state by smart HTTP, the only kind that Argo CD reads."""
-    bare = repository(namespace)
+    bare = repository(sandbox)
     # Git leaves its locks when it is killed. An `init` makes good one that was.
-    for lock in (*bare.rglob("*.lock"), _index(namespace).with_suffix(".lock")):
+    for lock in (*bare.rglob("*.lock"), _index(sandbox).with_suffix(".lock")):
         lock.unlink(missing_ok=True)
-    git(namespace, "init", "--quiet", "--bare", "--initial-branch=main", bare)
-    namespace.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent])
+    git(sandbox, "init", "--quiet", "--bare", "--initial-branch=main", bare)
+    sandbox.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent])
 
 
-def repository(namespace: Namespace) -> Path:
+def repository(sandbox: Sandbox) -> Path:
     """Return the bare repository that is served."""
-    return namespace.layout.state / "git" / NAME
+    return sandbox.paths.state / "git" / NAME
 
 
-def clone(namespace: Namespace, folder: Path) -> None:
+def clone(sandbox: Sandbox, folder: Path) -> None:
     """Make a clone anew: one that was there may be half of one, or locked by a git that was killed."""
     shutil.rmtree(folder, ignore_errors=True)
-    git(namespace, "clone", "--quiet", repository(namespace), folder)
+    git(sandbox, "clone", "--quiet", repository(sandbox), folder)
 
 
-def git(namespace: Namespace, *words: str | Path, stdin: str | None = None, **variables: str) -> str:
+def git(sandbox: Sandbox, *words: str | Path, stdin: str | None = None, **variables: str) -> str:
     """Run git outside of the sandbox, without the caller's settings and hooks, and return what it printed."""
-    env = {**namespace.env(), **IDENTITY, **variables, "PATH": os.environ["PATH"]}
+    env = {**sandbox.env(), **IDENTITY, **variables, "PATH": os.environ["PATH"]}
     return run(["git", *words], env=env, cwd=REPOSITORY, stdin=stdin).strip()
 
 
-def publish(namespace: Namespace) -> str:
+def publish(sandbox: Sandbox) -> str:
     """Commit the working tree, uncommitted changes included, to the served branch `main` unless it is there.
 
     The image that the last write-back recorded in the Job's manifest is kept,
@@ -65,55 +65,55 @@ def publish(namespace: Namespace) -> str:
     str
         The commit at the branch's tip.
     """
-    bare = repository(namespace)
-    head = tip(namespace)
+    bare = repository(sandbox)
+    head = tip(sandbox)
     # An index of its own leaves the user's, and what is staged in it, untouched.
-    index = {"GIT_INDEX_FILE": str(_index(namespace))}
+    index = {"GIT_INDEX_FILE": str(_index(sandbox))}
     ours = (f"--git-dir={bare}", f"--work-tree={REPOSITORY}")
-    git(namespace, *ours, "add", "--all", **index)
-    if head and (commit := recorded(namespace, COMMIT_PATH)) != UNKNOWN:
+    git(sandbox, *ours, "add", "--all", **index)
+    if head and (commit := recorded(sandbox, COMMIT_PATH)) != UNKNOWN:
         update = f"{COMMIT_PATH} = strenv(COMMIT) | {IMAGE_PATH} = strenv(IMAGE)"
-        strings = {**os.environ, "COMMIT": commit, "IMAGE": recorded(namespace, IMAGE_PATH)}
-        kept = run([namespace.layout.bin / "yq", update], stdin=(REPOSITORY / JOB).read_text(), env=strings)
-        blob = git(namespace, *ours, "hash-object", "-w", "--stdin", stdin=kept)
-        git(namespace, *ours, "update-index", "--cacheinfo", f"100644,{blob},{JOB}", **index)
-    tree = git(namespace, *ours, "write-tree", **index)
-    if head and git(namespace, *ours, "rev-parse", f"{head}^{{tree}}") == tree:
+        strings = {**os.environ, "COMMIT": commit, "IMAGE": recorded(sandbox, IMAGE_PATH)}
+        kept = run([sandbox.paths.bin / "yq", update], stdin=(REPOSITORY / JOB).read_text(), env=strings)
+        blob = git(sandbox, *ours, "hash-object", "-w", "--stdin", stdin=kept)
+        git(sandbox, *ours, "update-index", "--cacheinfo", f"100644,{blob},{JOB}", **index)
+    tree = git(sandbox, *ours, "write-tree", **index)
+    if head and git(sandbox, *ours, "rev-parse", f"{head}^{{tree}}") == tree:
         return head
     parents = ["-p", head] if head else []
-    commit = git(namespace, *ours, "commit-tree", tree, *parents, "-m", "Working tree of the clone")
-    git(namespace, *ours, "update-ref", "refs/heads/main", commit)
+    commit = git(sandbox, *ours, "commit-tree", tree, *parents, "-m", "Working tree of the clone")
+    git(sandbox, *ours, "update-ref", "refs/heads/main", commit)
     return commit
 
 
-def recorded(namespace: Namespace, path: str) -> str:
+def recorded(sandbox: Sandbox, path: str) -> str:
     """Return what the Job's manifest on `main` names: the commit of its image, or `UNKNOWN`, and the image."""
-    manifest = git(namespace, f"--git-dir={repository(namespace)}", "show", f"main:{JOB}")
-    return run([namespace.layout.bin / "yq", path], stdin=manifest).strip()
+    manifest = git(sandbox, f"--git-dir={repository(sandbox)}", "show", f"main:{JOB}")
+    return run([sandbox.paths.bin / "yq", path], stdin=manifest).strip()
 
 
-def image_is_current(namespace: Namespace) -> bool:
+def image_is_current(sandbox: Sandbox) -> bool:
     """Tell whether what the image is built from is unchanged since the recorded commit."""
-    commit = recorded(namespace, COMMIT_PATH)
+    commit = recorded(sandbox, COMMIT_PATH)
     if commit == UNKNOWN:
         return False
     try:
-        git(namespace, f"--git-dir={repository(namespace)}", "diff", "--quiet", commit, "main", "--", "eval", "docker")
+        git(sandbox, f"--git-dir={repository(sandbox)}", "diff", "--quiet", commit, "main", "--", "eval", "docker")
     except CommandError:
         return False
     return True
 
 
-def tip(namespace: Namespace) -> str:
+def tip(sandbox: Sandbox) -> str:
     """Return the commit at the tip of `main`, empty before the first."""
     try:
-        return git(namespace, f"--git-dir={repository(namespace)}", "rev-parse", "--verify", "--quiet", "main")
+        return git(sandbox, f"--git-dir={repository(sandbox)}", "rev-parse", "--verify", "--quiet", "main")
     except CommandError:
         return ""
 
 
-def _index(namespace: Namespace) -> Path:
-    return namespace.layout.state / "git-index"
+def _index(sandbox: Sandbox) -> Path:
+    return sandbox.paths.state / "git-index"
 
 
 class GitHandler(http.server.BaseHTTPRequestHandler):

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from workbench.layout import REPOSITORY, Layout
-from workbench.shell import SandboxError, run, say
+from workbench.paths import REPOSITORY, Paths
+from workbench.shell import WorkbenchError, run, say
 from workbench.toolchain import whole
 from workbench.toolchain.progress import SHARES, Progress
 
@@ -76,20 +76,20 @@ SMALL: Final = ("actionlint", "crane", "dashboard-schema", "kustomize", "yq")
 NOT_OF_UP: Final = ("actionlint", "dashboard-schema")
 
 
-def build_all(layout: Layout, names: Iterable[str] | None = None) -> None:
-    """Make tools available in `layout.bin`: those of the names, or every one and Debian's programs.
+def build_all(paths: Paths, names: Iterable[str] | None = None) -> None:
+    """Make tools available in `paths.bin`: those of the names, or every one and Debian's programs.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         Names the tool whose build or download failed and the log.
     """
-    _build(layout, every() if names is None else names, debian=names is None)
+    _build(paths, every() if names is None else names, debian=names is None)
 
 
-def build_for_up(layout: Layout) -> None:
+def build_for_up(paths: Paths) -> None:
     """Make available what `make up` needs, Debian's programs included; see `build_all`."""
-    _build(layout, of_up(), debian=True)
+    _build(paths, of_up(), debian=True)
 
 
 def every() -> set[str]:
@@ -102,13 +102,13 @@ def of_up() -> set[str]:
     return every() - set(NOT_OF_UP)
 
 
-def _build(layout: Layout, names: Iterable[str], *, debian: bool) -> None:
+def _build(paths: Paths, names: Iterable[str], *, debian: bool) -> None:
     wanted = sorted(names, key=lambda name: (-SHARES.get(name, 1), name))
-    progress = Progress([name for name in wanted if not _folder(name, layout).exists()])
+    progress = Progress([name for name in wanted if not _folder(name, paths).exists()])
     # Two at once: compiling fills both cores, but each link keeps one idle.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = [pool.submit(unpack_debian, layout)] if debian else []
-        jobs += [pool.submit(build, name, layout, progress) for name in wanted]
+        jobs = [pool.submit(unpack_debian, paths)] if debian else []
+        jobs += [pool.submit(build, name, paths, progress) for name in wanted]
         try:
             for future in jobs:
                 future.result()
@@ -117,29 +117,29 @@ def _build(layout: Layout, names: Iterable[str], *, debian: bool) -> None:
             raise
 
 
-def build(name: str, layout: Layout, progress: Progress | None = None) -> Path:
+def build(name: str, paths: Paths, progress: Progress | None = None) -> Path:
     """Build one tool unless the cache has it; return its folder."""
     source = TOOLS / name
     options = _options(source)
-    folder = _folder(name, layout)
+    folder = _folder(name, paths)
     _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say(f"  building {name} …")
         with _scratch(folder) as scratch:
-            _go_build(name, source, options, scratch, layout)
+            _go_build(name, source, options, scratch, paths)
         left = progress.built(name) if progress else ""
         say(f"  built {name} in {time.monotonic() - started:.0f} s{left}")
     for binary in folder.iterdir():
-        _link((layout.plugins if options.get("plugin") else layout.bin) / binary.name, binary)
+        _link((paths.plugins if options.get("plugin") else paths.bin) / binary.name, binary)
         for alias in options.get("links", []):
-            _link(layout.bin / alias, binary)
+            _link(paths.bin / alias, binary)
     return folder
 
 
-def complete(layout: Layout) -> bool:
+def complete(paths: Paths) -> bool:
     """Tell whether the cache has every tool of `make up`."""
-    return all(_folder(name, layout).exists() for name in of_up())
+    return all(_folder(name, paths).exists() for name in of_up())
 
 
 def module_source(name: str) -> Path:
@@ -149,24 +149,24 @@ def module_source(name: str) -> Path:
     return Path(json.loads(listed)["Dir"])
 
 
-def debian_root(layout: Layout) -> Path:
+def debian_root(paths: Paths) -> Path:
     """Return the folder that Debian's packages are unpacked in, laid out like `/`."""
     key = hashlib.sha256(" ".join(DEBIAN_PACKAGES).encode()).hexdigest()[:12]
-    return layout.cache / "tools" / f"debian-{key}"
+    return paths.cache / "tools" / f"debian-{key}"
 
 
-def unpack_debian(layout: Layout) -> Path:
+def unpack_debian(paths: Paths) -> Path:
     """Download and unpack the Debian packages unless the cache has them."""
-    folder = debian_root(layout)
+    folder = debian_root(paths)
     _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say("  fetching Debian's programs …")
         with _scratch(folder) as scratch:
-            _fetch_packages(scratch, layout)
+            _fetch_packages(scratch, paths)
         say(f"  fetched Debian's programs in {time.monotonic() - started:.0f} s")
     for name in LINKED:
-        _link(layout.bin / name, folder / "usr/bin" / name)
+        _link(paths.bin / name, folder / "usr/bin" / name)
     return folder
 
 
@@ -188,19 +188,19 @@ def _as_named_here(packages: Iterable[str]) -> list[str]:
     return [f"{each}t64" if f"{each}t64" in known else each for each in packages]
 
 
-def _fetch_packages(scratch: Path, layout: Layout) -> None:
+def _fetch_packages(scratch: Path, paths: Paths) -> None:
     downloads = scratch / "downloads"
     downloads.mkdir()
     # The sandbox user of apt may not enter this folder; without the option it warns for each file.
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-    updated, downloaded = layout.logs / "debian-update.log", layout.logs / "debian-download.log"
+    updated, downloaded = paths.logs / "debian-update.log", paths.logs / "debian-download.log"
     try:
         run([*apt, "update"], log=updated)
         run([*apt, "download", *_as_named_here(DEBIAN_PACKAGES)], cwd=downloads, log=downloaded)
-    except SandboxError as error:
+    except WorkbenchError as error:
         # A refused list is only a warning of the update, and a package not found of the download.
         text = f"{error}\n{updated.read_text() if updated.exists() else ''}"
-        raise SandboxError(_told("Debian's programs could not be fetched", text, _APT_CURE)) from error
+        raise WorkbenchError(_told("Debian's programs could not be fetched", text, _APT_CURE)) from error
     for package in sorted(downloads.iterdir()):
         run(["dpkg", "-x", package, scratch])
     shutil.rmtree(downloads)
@@ -208,17 +208,17 @@ def _fetch_packages(scratch: Path, layout: Layout) -> None:
         (scratch / link).symlink_to(target)
 
 
-def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, layout: Layout) -> None:
+def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, paths: Paths) -> None:
     ours = (source / "main.go").exists()
     ldflags = f"-s -w {options.get('ldflags', '')}".strip()
     flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
     # Whoever is killed hands nothing on: without setpriv the build would go on.
     command = ["setpriv", "--pdeathsig=KILL", "go", "build", *flags, "-o", f"{scratch}/"]
-    log = layout.logs / f"build-{name}.log"
+    log = paths.logs / f"build-{name}.log"
     try:
         run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
-    except SandboxError as error:
-        raise SandboxError(_told(f"tools/{name} could not be built", str(error), _GO_CURE)) from error
+    except WorkbenchError as error:
+        raise WorkbenchError(_told(f"the tool {name} could not be built", str(error), _GO_CURE)) from error
 
 
 _GO_CURE: Final = (
@@ -252,8 +252,8 @@ def _go_env() -> dict[str, str]:
     }
 
 
-def _folder(name: str, layout: Layout) -> Path:
-    return layout.cache / "tools" / f"{name}-{_key(TOOLS / name)}"
+def _folder(name: str, paths: Paths) -> Path:
+    return paths.cache / "tools" / f"{name}-{_key(TOOLS / name)}"
 
 
 def _options(source: Path) -> dict[str, Any]:

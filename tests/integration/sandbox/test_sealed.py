@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.kernel import NO_MOUNTS, can_mount
 from tests.support.pushgateway import running_pushgateway
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 or not can_mount(), reason=NO_MOUNTS)
 
