@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test quick test-unit test-rest test-settings test-e2e test-context test-all drill check lint fmt lock generate tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview shell ui test quick test-unit test-rest test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,9 +114,16 @@ lint: venv  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, zizmor;
 	@$(VENV)/bin/yamllint --strict .
 	@$(VENV)/bin/zizmor --offline --quiet --persona auditor .github
 
+coverage: venv  ## list the lines that no unit test runs
+	@$(PYTHON) -m coverage run -m pytest -q tests/unit
+	@$(PYTHON) -m coverage report
+
 fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix-only --quiet .
+
+release: venv  ## name what is unreleased after VERSION=1.2.0, commit and tag it; nothing is pushed
+	@$(PYTHON) -m workbench.ci.release $(call typed,VERSION,version)
 
 generate: venv  ## re-make every committed file that is made: schemas, docs/settings.md, alert rules, dashboard, data
 	@$(PYTHON) -m workbench.ci.generate

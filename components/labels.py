@@ -16,6 +16,10 @@ EVALUATION: Final = "evalchemy"
 `k8s/evalchemy-job.yaml` says the same; a repository test compares them.
 """
 
+MODELS_ANNOTATION: Final = "vllm-eval/models"
+COMMIT_ANNOTATION: Final = "git-commit"
+"""Annotations of the Job's pods: the list of models, and the commit of the image, which CI writes."""
+
 NIGHTLY: Final = "evalchemy-nightly"
 NAMESPACE: Final = "vllm-eval"
 """The namespace that the manifests in `k8s/` name; `evaluation.namespace` may move them."""

@@ -18,7 +18,6 @@ from components.settings.model import Evaluation, Model, Settings
 Manifest = dict[str, Any]
 
 MANIFEST: Final = Path(__file__).resolve().parents[1] / "k8s" / "evalchemy-job.yaml"
-MODELS_ANNOTATION: Final = "vllm-eval/models"
 LOCAL_CONFIG: Final = {"config.kubernetes.io/local-config": "true"}
 
 # The pod lives longer than the runner's own deadline, so that the runner can say why it ends.
@@ -80,7 +79,7 @@ def stack_patches(
         "completions": len(models),
         "parallelism": min(evaluation.parallelism, len(models)),
         "template": {
-            "metadata": {"annotations": {MODELS_ANNOTATION: models_json(models)}},
+            "metadata": {"annotations": {labels.MODELS_ANNOTATION: models_json(models)}},
             "spec": _pod(stack, evaluation, pushgateway, huggingface=huggingface),
         },
     }

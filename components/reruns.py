@@ -11,11 +11,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from components.labels import EVALUATION
-from components.patches import MODELS_ANNOTATION
+from components.labels import COMMIT_ANNOTATION, EVALUATION, MODELS_ANNOTATION
 from vllm_eval import models as runner
 
-COMMIT_ANNOTATION: Final = "git-commit"
 # What decides, beside the model, where the runner finds its last run and whether that one was the same evaluation.
 ASKED: Final = ("VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT", "VLLM_EVAL_RESULTS", "VLLM_EVAL_STACK")
 

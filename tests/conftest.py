@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from workbench.layout import cache_dir
+from workbench.paths import cache_dir
 
 PREFIXES: Final = (
     "ALERTMANAGER_",

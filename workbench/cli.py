@@ -4,10 +4,10 @@ import os
 import sys
 from collections.abc import Iterable
 
-from workbench.layout import Layout
 from workbench.options import OF_CONTEXT, Options, parse
+from workbench.paths import Paths
 from workbench.sandbox import down
-from workbench.shell import SandboxError, fail
+from workbench.shell import WorkbenchError, fail
 
 
 def main(words: Iterable[str] | None = None) -> int:
@@ -16,29 +16,29 @@ def main(words: Iterable[str] | None = None) -> int:
     # Pods run as users of their own and read what is written here, whatever the caller's umask.
     os.umask(0o022)
     try:
-        return _run(options, Layout.of_this_clone())
-    except SandboxError as error:
+        return _run(options, Paths.of_this_clone())
+    except WorkbenchError as error:
         return fail(error)
     except BrokenPipeError:  # `make status | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        return fail(SandboxError(_interrupted(options)))
+        return fail(WorkbenchError(_interrupted(options)))
 
 
-def _run(options: Options, layout: Layout) -> int:
+def _run(options: Options, paths: Paths) -> int:
     chosen = options.command
     if options.context and chosen not in OF_CONTEXT:
-        raise SandboxError(f"`make {chosen}` is the sandbox's alone: CONTEXT goes with `make up` and `make doctor`")
+        raise WorkbenchError(f"`make {chosen}` is the sandbox's alone: CONTEXT goes with `make up` and `make doctor`")
     if chosen == "may-start":
         return _may_start(options)
     if chosen in down.COMMANDS:
-        down.COMMANDS[chosen](layout)
+        down.COMMANDS[chosen](paths)
         return 0
     # Only now: `down` and `clean` work without the packages that the other commands import.
     from workbench.commands import COMMANDS
 
-    COMMANDS[chosen](layout, options)
+    COMMANDS[chosen](paths, options)
     return 0
 
 

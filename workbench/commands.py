@@ -9,11 +9,11 @@ from typing import Final
 from workbench.cluster import context, report
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
-from workbench.layout import REPOSITORY, Layout
 from workbench.options import Options
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import doctor, stack, steps, ui
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import SandboxError, say
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import WorkbenchError, say
 from workbench.toolchain import tools
 
 NEXT: Final = """
@@ -27,79 +27,79 @@ Next:
   make down                      ends the sandbox and leaves the machine as it was"""
 
 
-def up(layout: Layout, options: Options) -> None:
+def up(paths: Paths, options: Options) -> None:
     """Deploy everything and print the scores: in the sandbox, or on the cluster that CONTEXT names."""
     request = _request(options)
-    if theirs := context.of(request, layout):
+    if theirs := context.of(request, paths):
         context.up(theirs, request)
         return
-    namespace = steps.up(layout, request)
-    say(f"\n{report.table(report.scores(namespace, stack.NAME))}\n{NEXT}")
+    sandbox = steps.up(paths, request)
+    say(f"\n{report.table(report.scores(sandbox, stack.NAME))}\n{NEXT}")
 
 
-def status(layout: Layout, _options: Options) -> None:
+def status(paths: Paths, _options: Options) -> None:
     """Print what runs, as far as the sandbox has come: processes, Application, Jobs and pods, scores."""
-    namespace = Namespace(layout)
-    namespace.command([])  # says so when there is no sandbox
-    for daemon in sorted(file.stem for file in layout.state.glob("*.pid") if file.stem != "init"):
-        say(f"{daemon:24} {'runs' if namespace.alive(daemon) else 'has ended'}")
+    sandbox = Sandbox(paths)
+    sandbox.command([])  # says so when there is no sandbox
+    for daemon in sorted(file.stem for file in paths.state.glob("*.pid") if file.stem != "init"):
+        say(f"{daemon:24} {'runs' if sandbox.alive(daemon) else 'has ended'}")
     parts: list[Callable[[], str]] = [
-        lambda: kubectl(namespace, "get", "applications.argoproj.io", "-A"),
-        lambda: kubectl(namespace, "get", "jobs,pods", "-A"),
-        lambda: report.table(report.scores(namespace, stack.NAME)),
+        lambda: kubectl(sandbox, "get", "applications.argoproj.io", "-A"),
+        lambda: kubectl(sandbox, "get", "jobs,pods", "-A"),
+        lambda: report.table(report.scores(sandbox, stack.NAME)),
     ]
     for part in parts:
         try:
             say(f"\n{part()}")
-        except SandboxError as error:
+        except WorkbenchError as error:
             say(f"\nnot yet: {str(error).splitlines()[-1]}")
 
 
-def logs(layout: Layout, _options: Options) -> None:
+def logs(paths: Paths, _options: Options) -> None:
     """Print the evaluation's last lines, and where every process of the sandbox writes."""
     pods = ["--selector=batch.kubernetes.io/job-name", "--prefix", "--tail=100", "--ignore-errors"]
-    say(kubectl(Namespace(layout), "-n", "vllm-eval", "logs", *pods) or "no evaluation has run yet")
-    say(f"processes and builds, a file each: {layout.logs}")
+    say(kubectl(Sandbox(paths), "-n", "vllm-eval", "logs", *pods) or "no evaluation has run yet")
+    say(f"processes and builds, a file each: {paths.logs}")
 
 
-def preview(layout: Layout, options: Options) -> None:
+def preview(paths: Paths, options: Options) -> None:
     """Print what `pulumi up` would change; the stack `local` is the sandbox's."""
     if not options.stack:
-        raise SandboxError("STACK is not set: make preview STACK=dev")
+        raise WorkbenchError("STACK is not set: make preview STACK=dev")
     if options.stack != stack.NAME:
         if shutil.which("pulumi") is None:
-            raise SandboxError("there is no `pulumi`: install it from https://www.pulumi.com/docs/install")
+            raise WorkbenchError("there is no `pulumi`: install it from https://www.pulumi.com/docs/install")
         sys.exit(subprocess.call(["pulumi", "preview", "--diff", "--stack", options.stack], cwd=REPOSITORY))
-    namespace = Namespace(layout)
-    say(stack.pulumi(namespace, "preview", "--diff", *stack.config_file(namespace)))
+    sandbox = Sandbox(paths)
+    say(stack.pulumi(sandbox, "preview", "--diff", *stack.config_file(sandbox)))
 
 
-def check(layout: Layout, options: Options) -> None:
+def check(paths: Paths, options: Options) -> None:
     """Tell whether this machine can run the sandbox, or whether the stack fits CONTEXT's cluster; change nothing."""
     request = _request(options)
-    if theirs := context.of(request, layout):
+    if theirs := context.of(request, paths):
         context.check(theirs, request)
         say(f"the cluster of context {theirs.name!r} has all that the stack {theirs.stack} needs")
         return
-    doctor.check(layout, request)
+    doctor.check(paths, request)
     say("this machine has all that `make up` needs")
 
 
-def shell(layout: Layout, _options: Options) -> None:
+def shell(paths: Paths, _options: Options) -> None:
     """Open a shell inside."""
-    namespace = Namespace(layout)
-    environment = {**namespace.env(), **stack.env(namespace), "PS1": "(sandbox) \\w$ "}
-    sys.exit(subprocess.call(namespace.command(["bash", "--norc"]), env=environment))
+    sandbox = Sandbox(paths)
+    environment = {**sandbox.env(), **stack.env(sandbox), "PS1": "(sandbox) \\w$ "}
+    sys.exit(subprocess.call(sandbox.command(["bash", "--norc"]), env=environment))
 
 
-def forward(layout: Layout, options: Options) -> None:
+def forward(paths: Paths, options: Options) -> None:
     """Show Argo CD, Prometheus and Alertmanager on this machine until Ctrl-C."""
-    ui.serve(Namespace(layout), ui.chosen(options.ports))
+    ui.serve(Sandbox(paths), ui.chosen(options.ports))
 
 
-def build_tools(layout: Layout, options: Options) -> None:
+def build_tools(paths: Paths, options: Options) -> None:
     """Build the pinned tools, or only the small ones."""
-    tools.build_all(layout, tools.SMALL if options.small else None)
+    tools.build_all(paths, tools.SMALL if options.small else None)
 
 
 def _request(options: Options) -> Request:
@@ -114,7 +114,7 @@ def _request(options: Options) -> Request:
     )
 
 
-COMMANDS: Final[Mapping[str, Callable[[Layout, Options], None]]] = {
+COMMANDS: Final[Mapping[str, Callable[[Paths, Options], None]]] = {
     "up": up,
     "status": status,
     "logs": logs,

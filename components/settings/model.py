@@ -31,6 +31,7 @@ from components.settings.forms import (
     Version,
 )
 from components.settings.keys import Secrets
+from vllm_eval.models import MOST_REQUESTS
 
 
 class Group(BaseModel):
@@ -275,7 +276,7 @@ class Model(Group):
     network: Network = Field(description="How it is reached.", examples=[{"namespace": "serving", "port": 8000}])
     served_name: Text | None = Field(None, description="Name that the endpoint knows it by (default: name).")
     api: Api = Field(Api.COMPLETIONS, description="completions or chat.")
-    concurrency: int = Field(8, ge=1, le=1024, description="Requests in flight.")
+    concurrency: int = Field(8, ge=1, le=MOST_REQUESTS, description="Requests in flight.")
     api_key: DnsLabel | None = Field(None, description="Names the secret `endpoint-<api_key>`.", examples=["gemma-key"])
     ca: DnsLabel | None = Field(None, description="Names the secret `endpoint-<ca>`: its CA bundle.", examples=["ca"])
     baseline: Baseline | None = Field(None, description="Accepted baseline (default: from the first good run on).")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from workbench.cluster.kubectl import kubectl
 from workbench.sandbox.addresses import NODE_ADDRESS
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 
 PORT: Final = 9099
 CONFIG: Final = f"""\
@@ -40,9 +40,9 @@ class Notification:
 class Receiver:
     """A webhook receiver in the sandbox, to which its Alertmanager sends everything."""
 
-    def __init__(self, sandbox: Namespace) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._file = sandbox.layout.state / "notifications.jsonl"
+        self._file = sandbox.paths.state / "notifications.jsonl"
 
     def start(self) -> None:
         """Listen, and let Alertmanager know; what came before is forgotten."""

@@ -26,7 +26,7 @@ from workbench.cluster.kubectl import kubectl, query
 from workbench.cluster.requests import Request
 from workbench.cluster.stack import laid_over
 from workbench.cluster.stack import plugins as plugins_of
-from workbench.layout import REPOSITORY, Layout
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import stack
 from workbench.shell import CommandError, Runner, run, wait_for
 
@@ -106,7 +106,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     if CONTEXT:
         if KUBECONFIG:
             monkeypatch.setenv("KUBECONFIG", KUBECONFIG)
-        name, runner = CONTEXT, Context(CONTEXT, STACK, Layout.of_this_clone())
+        name, runner = CONTEXT, Context(CONTEXT, STACK, Paths.of_this_clone())
         origin = run(["git", "remote", "get-url", "origin"], cwd=REPOSITORY).strip()
         git = {"repository": origin, "revision": run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY).strip()}
         settings = stack_file(name, git, {})
@@ -115,7 +115,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
         stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
         name, chart = "sandbox", stack.overrides(sandbox, Request()).get("argocd", {})
         settings = stack_file(name, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
-        env["KUBECONFIG"] = str(sandbox.layout.kubeconfig)
+        env["KUBECONFIG"] = str(sandbox.paths.kubeconfig)
     (clone / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(settings))
     made = Elsewhere(runner, name, clone, env)
     kubectl(runner, "create", "namespace", SERVING)
@@ -124,7 +124,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     finally:
         pulumi(made, "destroy", "--yes", "--skip-preview")
         kubectl(runner, "delete", "namespace", SERVING)
-        shutil.rmtree(Context(name, STACK, Layout.of_this_clone()).logs, ignore_errors=True)
+        shutil.rmtree(Context(name, STACK, Paths.of_this_clone()).logs, ignore_errors=True)
 
 
 def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dic
 def pulumi(elsewhere: Elsewhere, *words: str) -> str:
     """Run pulumi on the stack, with the plugins that `make up` takes."""
     path = elsewhere.run("sh", "-c", "echo $PATH").strip()
-    plugins = [f"{key}={value}" for key, value in plugins_of(Layout.of_this_clone(), path).items()]
+    plugins = [f"{key}={value}" for key, value in plugins_of(Paths.of_this_clone(), path).items()]
     return elsewhere.run("env", *plugins, "pulumi", "--non-interactive", *words, "--stack", STACK)
 
 

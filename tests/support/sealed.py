@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.kernel import can_mount
-from workbench.layout import REPOSITORY, cache_dir
+from workbench.paths import REPOSITORY, cache_dir
 
 GO_FOLDERS: Final = ("GOCACHE", "GOMODCACHE")
 SCRIPT: Final = """\
@@ -29,8 +29,13 @@ mount -t overlay overlay -o lowerdir=/,upperdir={here}/written,workdir={here}/wo
 {binds}
 # As Debian's packages make it: programs that write there unless they are told another folder must find it.
 mkdir -p {here}/root/var/lib/prometheus/alertmanager
+# Not by chroot: whoever enters a namespace made below it would be back in the machine's own root.
+folder=$PWD
+cd {here}/root
+pivot_root . .
+umount -l .
 code=0
-chroot {here}/root env --chdir="$PWD" "$@" || code=$?
+env --chdir="$folder" "$@" || code=$?
 # A folder is listed only where nothing is in it; bytecode is a cache.
 cd {here}/written
 rmdir -p var/lib/prometheus/alertmanager 2>/dev/null || true  # not empty, or the machine has it

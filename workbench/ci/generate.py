@@ -10,7 +10,7 @@ from typing import Final
 from components.settings import reference, schema
 from monitoring.artefacts import ARTEFACTS
 from vllm_eval.schemas import SCHEMAS, schema_text
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 
 DATA: Final = "eval/evalchemy/data"
 

@@ -13,8 +13,8 @@ import yaml
 
 from workbench.cluster import evaluation, needs, recorded, report, requests, stack
 from workbench.cluster.requests import Request
-from workbench.layout import REPOSITORY, Layout
-from workbench.shell import CommandError, SandboxError, run, say, stage
+from workbench.paths import REPOSITORY, Paths
+from workbench.shell import CommandError, WorkbenchError, run, say, stage
 from workbench.toolchain import tools
 
 PROVIDER: Final = "pulumi-resource-kubernetes"
@@ -29,17 +29,17 @@ class Context:
 
     name: str
     stack: str
-    layout: Layout
+    paths: Paths
 
     @property
     def logs(self) -> Path:
         """Where pulumi's output is kept."""
-        return self.layout.cache / "contexts" / urllib.parse.quote(self.name, safe="")
+        return self.paths.cache / "contexts" / urllib.parse.quote(self.name, safe="")
 
     def env(self) -> dict[str, str]:
         """Return the caller's own environment, Pulumi's backend and passphrase included; our tools come last."""
-        path = f"{os.environ['PATH']}{os.pathsep}{self.layout.bin}"
-        return {**os.environ, **stack.plugins(self.layout, path)}
+        path = f"{os.environ['PATH']}{os.pathsep}{self.paths.bin}"
+        return {**os.environ, **stack.plugins(self.paths, path)}
 
     def run(
         self,
@@ -63,18 +63,18 @@ class Context:
         return self.run(command, timeout=7200, log=self.logs / f"pulumi-{words[0]}.log")
 
 
-def of(request: Request, layout: Layout) -> Context | None:
+def of(request: Request, paths: Paths) -> Context | None:
     """Return the cluster that CONTEXT names, None for the sandbox's own.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When STACK is given without it.
     """
     if request.context:
-        return Context(request.context, request.stack or STACK, layout)
+        return Context(request.context, request.stack or STACK, paths)
     if request.stack and request.stack != stack.LOCAL:
-        raise SandboxError(
+        raise WorkbenchError(
             f"STACK is {request.stack!r} without a CONTEXT: name the cluster,"
             f" make up CONTEXT=name STACK={request.stack}"
         )
@@ -151,11 +151,11 @@ def _judge(context: Context, request: Request) -> tuple[dict[str, Any] | None, l
     faults = [*_missing_plugins(request)]
     try:
         requests.check_evaluation()
-    except SandboxError as error:
+    except WorkbenchError as error:
         faults.append(str(error))
     try:
         return stack.check(context.stack, _changes(context, request)), faults
-    except SandboxError as error:
+    except WorkbenchError as error:
         return None, [*faults, str(error)]
 
 
@@ -171,11 +171,13 @@ def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, f
             found = needs.look(context, context.stack, asked, faults, reachable=not refused)
     if faults or found is None:
         lines = "\n".join(f"  - {each}" for each in faults)
-        raise SandboxError(f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}")
+        raise WorkbenchError(
+            f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}"
+        )
     if endpoint := request.endpoint:
         try:
             requests.ask(endpoint)
-        except SandboxError as error:  # no fault: pods of another network may reach what this machine does not
+        except WorkbenchError as error:  # no fault: pods of another network may reach what this machine does not
             say(f"  note: {error}")
     return found
 
@@ -184,7 +186,7 @@ def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[st
     """Return what the program itself would refuse when it sees the cluster; no stack file at all was `told` before."""
     try:
         stack.preflight(context.stack, _changes(context, request), context.env())
-    except SandboxError as error:
+    except WorkbenchError as error:
         return [] if str(error) in told else str(error).splitlines()
     return []
 
@@ -204,14 +206,14 @@ def _provide_programs(context: Context) -> None:
     for program, tool in PROGRAMS.items():
         needed = program != PROVIDER or stack.official() is None
         if needed and shutil.which(program, path=context.env()["PATH"]) is None:
-            tools.build(tool, context.layout)
+            tools.build(tool, context.paths)
 
 
 def _open_stack(context: Context) -> None:
     try:
         context.pulumi("stack", "output", "--json")
     except CommandError as error:
-        raise SandboxError(
+        raise WorkbenchError(
             f"the stack {context.stack} cannot be opened: {error.last}\n"
             f"Log in to its backend (pulumi login), and if it is new: pulumi stack init {context.stack}"
         ) from error

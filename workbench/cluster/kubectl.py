@@ -20,7 +20,7 @@ def rollout(runner: Runner, workload: str, *, seconds: int = 180) -> None:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         After `seconds`, with kubectl's last word.
     """
     kubectl(runner, "rollout", "status", f"--timeout={seconds}s", *workload.split(), timeout=seconds + 30)

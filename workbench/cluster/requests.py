@@ -11,8 +11,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Final
 
-from workbench.layout import REPOSITORY
-from workbench.shell import CommandError, SandboxError, run
+from workbench.paths import REPOSITORY
+from workbench.shell import CommandError, WorkbenchError, run
 
 SECONDS: Final = 10
 
@@ -57,18 +57,18 @@ def settings(request: Request) -> dict[str, Any]:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         Names the option, its value and the cure.
     """
     changes: dict[str, Any] = {}
     endpoint, model = request.endpoint, request.model
     if bool(endpoint) != bool(model):
-        raise SandboxError(
+        raise WorkbenchError(
             "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
         )
     if limit := request.limit:
         if not limit.isdigit() or int(limit) < 1:
-            raise SandboxError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
+            raise WorkbenchError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
         changes["evaluation"] = {"limit": int(limit)}
     if endpoint and model:
         tag = request.tag or "v1"
@@ -87,7 +87,7 @@ def check_evaluation() -> None:
         try:
             run([sys.executable, "-m", "vllm_eval", "validate", "--config", config], env=env)
         except CommandError as error:
-            raise SandboxError(f"the evaluation of this working tree would be refused:\n{error.output}") from error
+            raise WorkbenchError(f"the evaluation of this working tree would be refused:\n{error.output}") from error
 
 
 def _network(endpoint: str) -> dict[str, Any]:
@@ -101,9 +101,9 @@ def _network(endpoint: str) -> dict[str, Any]:
     except ValueError:  # a port that is no number
         host, port = "", 0
     if url.scheme not in ("http", "https") or not host:
-        raise SandboxError(f"MODEL_ENDPOINT is {endpoint!r}: write an address such as http://host:8000/v1")
+        raise WorkbenchError(f"MODEL_ENDPOINT is {endpoint!r}: write an address such as http://host:8000/v1")
     if host == "localhost" or host.startswith("127.") or host == "::1":
-        raise SandboxError(
+        raise WorkbenchError(
             f"MODEL_ENDPOINT is {endpoint!r}, and the pods have a loopback of their own: "
             "let vLLM listen on an address of this machine (--host) and name that one"
         )
@@ -124,7 +124,7 @@ def ask(endpoint: str) -> None:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When it does not answer.
     """
     if _is_service(urllib.parse.urlsplit(endpoint).hostname or ""):
@@ -137,7 +137,7 @@ def ask(endpoint: str) -> None:
         ):
             pass
     except OSError as error:
-        raise SandboxError(
+        raise WorkbenchError(
             f"MODEL_ENDPOINT is {endpoint!r}, and it does not answer: {getattr(error, 'reason', error)}. "
             "Is the server up, and can this machine reach it?"
         ) from error

@@ -41,7 +41,7 @@ class Prometheus:
 
     @property
     def service(self) -> str:
-        """The Service that the operator makes for it, as `cluster.service_proxy` takes it."""
+        """The Service that the operator makes for it, as `kubectl.service_proxy` takes it."""
         scheme = "https:" if self.spec.get("web", {}).get("tlsConfig") else ""
         name, port = self.spec.get("serviceName") or "prometheus-operated", self.spec.get("portName") or "web"
         return f"{self.namespace}/{scheme}{name}:{port}{self.spec.get('routePrefix', '').rstrip('/')}"

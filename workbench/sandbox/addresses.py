@@ -1,4 +1,4 @@
-"""Addresses inside the sandbox's own network namespace."""
+"""Addresses inside the sandbox's own network sandbox."""
 
 from typing import Final
 

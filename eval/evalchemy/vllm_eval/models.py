@@ -14,6 +14,8 @@ from vllm_eval.errors import ModelsError
 from vllm_eval.strict import Strict, parse_json, problems
 
 Api = Literal["completions", "chat"]
+# Requests in flight that one model may be given; the stack's settings refuse what the runner would.
+MOST_REQUESTS: Final = 4096
 # What the base manifest holds until CI writes a commit. Such runs cannot be told apart, so the next leaves nothing out.
 UNKNOWN_COMMITS: Final = frozenset({"", "unknown"})
 # A label value of any text would do for Prometheus; control characters and
@@ -43,7 +45,7 @@ class Model(Strict):
     endpoint: str
     served_name: Name | None = None
     api: Api = "completions"
-    concurrency: Annotated[int, Field(ge=1, le=4096)] = 8
+    concurrency: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] = 8
     api_key: SecretKey | None = None
     ca: SecretKey | None = None
     baseline: Baseline | None = None

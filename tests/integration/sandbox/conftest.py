@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.kernel import NO_NAMESPACES, can_unshare
-from workbench.layout import Layout, cache_dir
-from workbench.sandbox.namespace import Namespace
+from workbench.paths import Paths, cache_dir
+from workbench.sandbox.namespaces import Sandbox
 
 Program = Callable[[str, str], None]
 
@@ -41,11 +41,11 @@ def program(empty_cache: Path) -> Program:
 
 
 @pytest.fixture
-def sandbox(empty_cache: Path) -> Iterator[Namespace]:
+def sandbox(empty_cache: Path) -> Iterator[Sandbox]:
     """Namespaces as `make up` makes them, where the kernel lets us."""
     if not can_unshare():
         pytest.skip(NO_NAMESPACES)
-    namespace = Namespace(Layout.of_this_clone())
+    namespace = Sandbox(Paths.of_this_clone())
     namespace.start()
     yield namespace
     namespace.stop()

@@ -3,7 +3,7 @@
 import pytest
 
 from workbench.ci import generate
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components import patches, reruns
+from components import labels, patches, reruns
 from tests.support.evaluations import quick_and_quiet, workspace
 from tests.support.openai_server import OpenAIServer, running
 from tests.support.workspace import Workspace
@@ -46,8 +46,8 @@ def job(models: list[Entry], said: Entry) -> Entry:
     template = manifest["spec"]["template"]
     listed = [{**each, "endpoint": "http://model/v1"} for each in models]
     template["metadata"]["annotations"] |= {
-        patches.MODELS_ANNOTATION: json.dumps(listed),
-        reruns.COMMIT_ANNOTATION: said["commit"],
+        labels.MODELS_ANNOTATION: json.dumps(listed),
+        labels.COMMIT_ANNOTATION: said["commit"],
     }
     manifest["spec"] |= {"completions": len(models), "parallelism": said.get("parallelism", 1)}
     environment = {"VLLM_EVAL_LIMIT": said.get("limit"), "VLLM_EVAL_DEADLINE_SECONDS": said.get("deadline")}

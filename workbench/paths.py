@@ -1,4 +1,4 @@
-"""Where this clone keeps its files: tools and images that outlive a sandbox, and all that goes with it."""
+"""Where this clone keeps its files: the cache of tools and images, and the state and logs of what it runs."""
 
 import hashlib
 import os
@@ -16,15 +16,15 @@ def cache_dir() -> Path:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Every path of one sandbox; each clone of the project has one of its own in each cache folder."""
+class Paths:
+    """Every path that one clone of the project uses in one cache folder; `name` is unique to both."""
 
     cache: Path
     name: str
 
     @classmethod
-    def of_this_clone(cls, purpose: str = "") -> "Layout":
-        """Return the layout named after this clone and its cache, so that no two sandboxes meet; tests add a purpose.
+    def of_this_clone(cls, purpose: str = "") -> "Paths":
+        """Return the paths of this clone and its cache, which no other clone uses; tests add a purpose.
 
         The cgroups go by the name alone, and whoever starts a sandbox ends all that it finds in them.
         """

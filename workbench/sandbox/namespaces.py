@@ -2,7 +2,7 @@
 
 Process 1 of the PID namespace is `pause`; killing it ends every process, mount,
 interface and firewall rule of the sandbox at once, because all of them live in
-its namespaces. What remains is files below `layout.state` and empty cgroups.
+its namespaces. What remains is files below `paths.state` and empty cgroups.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from workbench.cluster.requests import Request
-from workbench.layout import Layout
+from workbench.paths import Paths
 from workbench.sandbox.addresses import UPLINK_DNS
-from workbench.shell import SandboxError, run, say, wait_for
+from workbench.shell import WorkbenchError, run, say, wait_for
 from workbench.toolchain.tools import debian_root
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -32,12 +32,12 @@ THEIRS: Final = ("DOCKER_CONFIG", "ETCD_", "GIT_", "HELM_", "KUBE", "PULUMI_", "
 KERNEL_SETTINGS: Final = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 
 
-class Namespace:
+class Sandbox:
     """A running sandbox, entered by its process 1.
 
     Parameters
     ----------
-    layout
+    paths
         Where its files are.
     node
         A process of this machine, such as a kind node's first, whose network it joins instead of making one.
@@ -45,11 +45,11 @@ class Namespace:
         What the caller of `make up` asks for; nothing by default.
     """
 
-    def __init__(self, layout: Layout, node: int | None = None, request: Request | None = None) -> None:
-        self.layout = layout
+    def __init__(self, paths: Paths, node: int | None = None, request: Request | None = None) -> None:
+        self.paths = paths
         self.request = request or Request()
         self._node = node
-        self._pid_file = layout.state / "init.pid"
+        self._pid_file = paths.state / "init.pid"
 
     def pid(self) -> int | None:
         """Return the host's process id of process 1, or None when there is no sandbox."""
@@ -62,19 +62,19 @@ class Namespace:
 
     def start(self) -> None:
         """Create the namespaces and their mounts, unless they are there."""
-        ready = self.layout.state / "init.ready"
+        ready = self.paths.state / "init.ready"
         if self.pid() is not None and ready.exists():
             return
         self._kill()  # what a start that was killed left half done
         self._forget_another_boot()
         ready.unlink(missing_ok=True)
-        self.layout.logs.mkdir(parents=True, exist_ok=True)
-        join = _join(_make_cgroups(self.layout.name))
+        self.paths.logs.mkdir(parents=True, exist_ok=True)
+        join = _join(_make_cgroups(self.paths.name))
         network = f"nsenter --net=/proc/{self._node}/ns/net" if self._node else "unshare --net"
         unshare = f"{network} unshare --mount --cgroup --pid --fork --kill-child --mount-proc"
-        log = self.layout.logs / "init.log"
+        log = self.paths.logs / "init.log"
         # In the background of a shell that ends: the sandbox outlives its maker, and a closed terminal.
-        script = f"({join} exec setsid {unshare} {self.layout.bin / 'pause'}) >{log} 2>&1 </dev/null & echo $!"
+        script = f"({join} exec setsid {unshare} {self.paths.bin / 'pause'}) >{log} 2>&1 </dev/null & echo $!"
         launcher = run(["sh", "-c", script]).strip()
         children = Path(f"/proc/{launcher}/task/{launcher}/children")
 
@@ -82,14 +82,14 @@ class Namespace:
             try:
                 return children.read_text().strip()
             except OSError as error:
-                raise SandboxError(f"unshare ended: {log.read_text().strip()}") from error
+                raise WorkbenchError(f"unshare ended: {log.read_text().strip()}") from error
 
         pid = wait_for("the sandbox's namespaces", first_child, seconds=30, interval=0.05)
         try:
             self._pid_file.write_text(f"{pid} {_start_time(int(pid))}")
         except OSError as error:
-            raise SandboxError(f"the sandbox's first process ended: {log.read_text().strip()}") from error
-        _pass_controllers_on(self.layout.name)
+            raise WorkbenchError(f"the sandbox's first process ended: {log.read_text().strip()}") from error
+        _pass_controllers_on(self.paths.name)
         self._enter(["sh", "-ec", self._mounts()])
         self._enter(["sh", "-ec", "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1"])
         ready.touch()
@@ -125,7 +125,7 @@ class Namespace:
         """Return the command line that runs `command` inside, in the caller's folder and while the caller lives."""
         pid = self.pid()
         if pid is None:
-            raise SandboxError("there is no running sandbox: type `make up` first")
+            raise WorkbenchError("there is no running sandbox: type `make up` first")
         flags = ["-t", str(pid), "--net", "--mount", "--pid", "--cgroup", f"--wdns={Path.cwd()}"]
         # nsenter hands no signal on, and whoever is killed hands none on either: the kernel does. Else a `make up` that
         # was killed would leave its pulumi at work beside the next one's.
@@ -134,14 +134,14 @@ class Namespace:
 
     def env(self) -> dict[str, str]:
         """Return the environment of every process inside."""
-        path = f"{self.layout.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        path = f"{self.paths.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(THEIRS)}
         ours = {
             # Git, Helm, crane and others look there for settings, credentials and caches: not for the caller's.
-            "HOME": str(self.layout.state / "home"),
+            "HOME": str(self.paths.state / "home"),
             "GIT_CONFIG_NOSYSTEM": "1",
-            "KUBECONFIG": str(self.layout.kubeconfig),
-            "KUBECACHEDIR": str(self.layout.state / "kube-cache"),
+            "KUBECONFIG": str(self.paths.kubeconfig),
+            "KUBECACHEDIR": str(self.paths.state / "kube-cache"),
         }
         return {**kept, **ours, "PATH": path}
 
@@ -152,26 +152,26 @@ class Namespace:
     def alive(self, name: str) -> bool:
         """Tell whether the daemon of that name runs."""
         try:
-            pid, started = (self.layout.state / f"{name}.pid").read_text().split()
+            pid, started = (self.paths.state / f"{name}.pid").read_text().split()
             return _parse_start_time(self._enter(["cat", f"/proc/{pid}/stat"])) == started
-        except (OSError, SandboxError):
+        except (OSError, WorkbenchError):
             return False
 
     def stop(self) -> None:
         """End everything inside and remove what it left: idempotent, and whole also after a crash."""
         self._kill()
-        shutil.rmtree(self.layout.state, ignore_errors=True)
-        if self.layout.state.exists():
-            raise SandboxError(f"{self.layout.state} could not be removed: is something mounted there?")
+        shutil.rmtree(self.paths.state, ignore_errors=True)
+        if self.paths.state.exists():
+            raise WorkbenchError(f"{self.paths.state} could not be removed: is something mounted there?")
 
     def _forget_another_boot(self) -> None:
         """Remove the files of a sandbox that a power failure ended: nothing in it waits for the disk."""
-        boot, file = BOOT_ID.read_text(), self.layout.state / "boot_id"
+        boot, file = BOOT_ID.read_text(), self.paths.state / "boot_id"
         if file.exists() and file.read_text() != boot:
             say("  this machine was started anew since the last `make up`: the sandbox begins anew, too")
-            for left in [each for each in self.layout.state.iterdir() if each.name != LOCK]:
+            for left in [each for each in self.paths.state.iterdir() if each.name != LOCK]:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-        (self.layout.state / "home").mkdir(parents=True, exist_ok=True)
+        (self.paths.state / "home").mkdir(parents=True, exist_ok=True)
         file.write_text(boot)
 
     def _kill(self) -> None:
@@ -179,7 +179,7 @@ class Namespace:
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
             wait_for("the end of the sandbox", lambda: self.pid() is None, seconds=20, interval=0.1)
-        for group in [*sorted(CGROUPS.glob(f"*/{self.layout.name}")), CGROUPS / self.layout.name]:
+        for group in [*sorted(CGROUPS.glob(f"*/{self.paths.name}")), CGROUPS / self.paths.name]:
             _remove_cgroups(group)
 
     def _spawn(
@@ -190,22 +190,22 @@ class Namespace:
         # It reads its own start time before it becomes the daemon: a daemon that ends at once could not be looked at.
         daemon = 'read -r stat </proc/$$/stat; echo "$stat"; exec "$@" >>"$LOG" 2>&1'
         script = 'setsid sh -c "$DAEMON" sh "$@" </dev/null &'
-        extra = {"DAEMON": daemon, "LOG": str(self.layout.logs / f"{name}.log"), **(env or {})}
+        extra = {"DAEMON": daemon, "LOG": str(self.paths.logs / f"{name}.log"), **(env or {})}
         words = ["sh", "-c", script, "sh", *command]
         inside = self.command(words)
         if not network:
             inside.remove("--net")
         # A daemon must be in the sandbox's cgroups, or kubelet would not find itself. It joins them before it enters:
         # where version 2 is mounted with nsdelegate, as by systemd, nobody moves into a cgroup namespace from inside.
-        join = ["sh", "-ec", f'{_join(_leaves(self.layout.name))} exec "$@"', "sh"]
-        stat = run([*join, *inside], env={**self.env(), **extra}, cwd=self.layout.state)
-        (self.layout.state / f"{name}.pid").write_text(f"{stat.split()[0]} {_parse_start_time(stat)}")
+        join = ["sh", "-ec", f'{_join(_leaves(self.paths.name))} exec "$@"', "sh"]
+        stat = run([*join, *inside], env={**self.env(), **extra}, cwd=self.paths.state)
+        (self.paths.state / f"{name}.pid").write_text(f"{stat.split()[0]} {_parse_start_time(stat)}")
 
     def _enter(self, command: Sequence[str]) -> str:
         return run(self.command(command), env=self.env())
 
     def _mounts(self) -> str:
-        state, debian = self.layout.state, debian_root(self.layout)
+        state, debian = self.paths.state, debian_root(self.paths)
         lines = [f"mount -t overlay overlay -o lowerdir={debian}/usr:/usr /usr"]
         # Kubernetes and containerd write below these; here they write into the sandbox's state.
         for folder in ("etc", "var/lib", "var/log"):
@@ -304,7 +304,7 @@ def _remove_cgroups(group: Path) -> None:
                         os.kill(int(pid), signal.SIGKILL)
                 Path(folder).rmdir()
         if time.monotonic() > deadline:
-            raise SandboxError(f"{group} could not be removed: it still has processes")
+            raise WorkbenchError(f"{group} could not be removed: it still has processes")
         time.sleep(0.05)
 
 
