@@ -78,7 +78,7 @@ class Gateway:
             log.warning("the Pushgateway did not answer, trying again in %.1f s: %s", pause, reason)
             await asyncio.sleep(pause)
 
-    async def _request(self, method: str, url: str, body: bytes) -> "_Reply":
+    async def _request(self, method: str, url: str, body: bytes) -> "Reply":
         timeout = aiohttp.ClientTimeout(total=30, sock_connect=10)
         headers = {"Content-Type": "text/plain; version=0.0.4"}
         async with (
@@ -87,11 +87,11 @@ class Gateway:
             session.request(method, url, data=body or None, headers=headers, allow_redirects=False) as response,
         ):
             content = (await response.content.read(500)).decode("utf-8", "replace").strip()
-            return _Reply(response.status, content, response.headers.get("Location"))
+            return Reply(response.status, content, response.headers.get("Location"))
 
 
 @dataclass(frozen=True)
-class _Reply:
+class Reply:
     """What came back: the HTTP status, the body's start, and where a redirect leads."""
 
     status: int

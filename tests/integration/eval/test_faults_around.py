@@ -68,13 +68,13 @@ def test_a_slow_gateway_is_awaited(
     workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway is down for the first tries: the rest of the run waits, not the score."""
-    from vllm_eval.gateway import Gateway
+    from vllm_eval.gateway import Gateway, Reply
 
     answers = iter([503, 503])
 
-    async def unavailable_first(self: Gateway, method: str, url: str, body: bytes) -> tuple[int, str]:
+    async def unavailable_first(self: Gateway, method: str, url: str, body: bytes) -> Reply:
         status = next(answers, None)
-        return (status, "starting") if status is not None else await real(self, method, url, body)
+        return Reply(status, "starting", None) if status is not None else await real(self, method, url, body)
 
     real = Gateway._request
     monkeypatch.setattr(Gateway, "_request", unavailable_first)

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,32 @@ def test_process_docs_gets_what_it_would_get_of_a_dataset(tmp_path: Path) -> Non
 
     order = datasets.Dataset.from_dict({"n": list("acdef")}).shuffle(seed=42)["n"][:3]
     assert prompts(tmp_path) == [letter + letter * "abcdef".index(letter) for letter in order]
+
+
+SAME_AS_DATASET: dict[str, Callable[[Any], Any]] = {
+    "take": lambda data: data.take(2),
+    "skip": lambda data: data.skip(2),
+    "sort": lambda data: data.sort("b", reverse=True),
+    "shuffle": lambda data: data.shuffle(seed=7),
+    "rename": lambda data: data.rename_column("a", "c"),
+    "remove": lambda data: data.remove_columns(["a"]),
+    "select_columns": lambda data: data.select_columns("b"),
+    "add": lambda data: data.add_column("d", [1, 2, 3]),
+    "map": lambda data: data.map(lambda item, more: {"b": item["b"] + more}, fn_kwargs={"more": 1}),
+    "filter": lambda data: data.filter(lambda item, number: number != item["b"], with_indices=True),
+}
+
+
+@pytest.mark.parametrize("name", SAME_AS_DATASET)
+def test_items_do_what_a_dataset_does(name: str) -> None:
+    import datasets
+
+    rows = [{"a": "x", "b": 2}, {"a": "y", "b": 1}, {"a": "x", "b": 3}]
+    dataset = datasets.Dataset.from_list(rows)
+    assert SAME_AS_DATASET[name](Items(rows)).to_list() == SAME_AS_DATASET[name](dataset).to_list()
+    assert Items(rows).unique("a") == dataset.unique("a")
+    assert (Items(rows).num_rows, Items(rows)[1:]) == (dataset.num_rows, dataset[1:])
+    assert Items(rows)[[2, 0]] == dataset[[2, 0]]
 
 
 def test_what_process_docs_cannot_have_is_named(tmp_path: Path) -> None:
