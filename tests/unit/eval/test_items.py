@@ -189,6 +189,7 @@ SAME_AS_DATASET: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # pyarrow's, in Dataset.sort
 @pytest.mark.parametrize("name", SAME_AS_DATASET)
 def test_items_do_what_a_dataset_does(name: str) -> None:
     import datasets
