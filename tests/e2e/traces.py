@@ -7,7 +7,10 @@ from pathlib import Path
 from workbench.paths import Paths
 from workbench.toolchain.tools import debian_root
 
-FOLDERS = ("/etc", "/run", "/usr/local/bin", "/var/lib", "/var/log")
+FOLDERS = (
+    *("/etc", "/opt", "/run", "/usr/local/bin", "/var/lib", "/var/log"),
+    *("/root", "/root/.cache", "/root/.config", "/root/.local/share"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ def snapshot(paths: Paths) -> Traces:
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         firewall=frozenset(_firewall(paths)),
         cgroups=frozenset(_cgroups(paths)),
-        files=frozenset(str(path) for folder in FOLDERS for path in Path(folder).iterdir())
+        files=frozenset(str(path) for folder in FOLDERS for path in Path(folder).glob("*"))
         | ({str(paths.state)} if paths.state.exists() else set()),
     )
 

@@ -6,13 +6,16 @@ from typing import Final
 
 # Shares of a build from nothing, in percent: the longest come first, and the time left is told by them.
 SHARES: Final = {
-    "kubernetes": 27,
-    "argocd": 27,
-    "pulumi": 19,
-    "pulumi-resource-kubernetes": 10,
+    "argocd": 20,
+    "kubernetes": 16,
+    "pulumi-resource-kubernetes": 13,
+    "pulumi": 12,
+    "prometheus": 7,
+    "prometheus-operator": 7,
     "buildkit": 5,
-    "prometheus": 3,
-    "prometheus-operator": 2,
+    "coredns": 5,
+    "helm": 6,
+    "kube-router": 4,
 }
 
 

@@ -40,6 +40,27 @@ def test_locks_of_a_git_that_was_killed_are_removed(sandbox: Sandbox) -> None:
     assert run(["git", "-C", checkout, "rev-parse", "HEAD"]).strip() == commit
 
 
+def test_the_callers_own_settings_reach_no_program_of_the_sandbox(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / "hooks").mkdir(parents=True)
+    hook = home / "hooks/reference-transaction"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (home / ".gitconfig").write_text(f"[core]\n\thooksPath = {home}/hooks\n[init]\n\tdefaultBranch = theirs\n")
+    for name, value in {"HOME": home, "XDG_CONFIG_HOME": home, "GIT_AUTHOR_NAME": "caller", "HELM_HOME": home}.items():
+        monkeypatch.setenv(name, str(value))
+    git.start(sandbox)
+    git.publish(sandbox)
+    author = run(["git", f"--git-dir={git.repository(sandbox)}", "log", "-1", "--format=%an", "main"])
+    assert author.strip() == "sandbox"
+    inside = sandbox.run(["env"])
+    assert str(home) not in inside
+    assert f"HOME={sandbox.paths.state}/home\n" in inside
+    assert (sandbox.paths.state / "home").is_dir()
+
+
 def test_an_image_has_its_name_only_when_it_is_whole(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,17 +1,4 @@
-"""The verdicts of a comparison, case by case.
-
-Mutants that these tests catch (each was made by hand and run): ``<=`` for
-``<`` at 10 %; 10 % of the candidate for 10 % of the baseline; "worse" on
-significance alone, on the drop alone, with the two-sided value, with the level
-of one series; "better" with a threshold; "same" without regard to DOUBT_LEVEL,
-to the drop or to a blind baseline; DECISIVE with "inconclusive" or without
-"better"; the engine version or the task hash not compared; a first run that is
-not comparable skipped; a later one that is not comparable kept; items matched
-by place and not by id; clusters ignored; the two-proportion test with one
-baseline run for all; parts of an answer rounded in favour of a finding; a
-baseline of 11 runs; outliers kept, replaced, or left out on one side only; a
-number of items that is not theirs.
-"""
+"""The verdicts of a comparison, case by case."""
 
 import ast
 import math

@@ -1,11 +1,4 @@
-"""The two tasks that are shipped: their items, the normal form of an answer, and lm_eval itself running them.
-
-Mutants that these tests catch (each was made by hand and run): another seed; a
-level left out; a template with a wrong sum; the wrong particle; a question made
-twice; a thousands separator kept; the first number taken for the last; a minus
-between numbers taken for a sign; the polite ending kept; data files resolved
-against the working directory; a line that is no object read as an item.
-"""
+"""The two tasks that are shipped: their items, the normal form of an answer, and lm_eval itself running them."""
 
 import importlib.util
 import json
