@@ -83,7 +83,7 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
 
-test-all: test  ## `make test`, then what takes longer: every setting on the engine, kills at every stage of `make up`, two clones, a node like kind's
+test-all: test  ## `make test`, then what takes longer: every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
 	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)

@@ -11,12 +11,12 @@ def provider(cluster: Cluster, stack: str) -> k8s.Provider:
     return k8s.Provider(
         "cluster",
         context=cluster.context,
-        # Without it a new token or CA in the kubeconfig would plan the replacement of every object.
+        # Without it, a new token or CA in the kubeconfig would make Pulumi plan to replace every object.
         cluster_identifier=stack,
-        # Otherwise a new dashboard is a deletion and a creation, and Grafana loses it for a moment.
+        # Otherwise a changed dashboard is deleted and created again, and Grafana loses it for a moment.
         enable_config_map_mutable=True,
         enable_secret_mutable=True,
-        # Drift that another field manager made is repaired, not reported as a conflict.
+        # A change by another field manager is reverted and not reported as a conflict.
         enable_patch_force=True,
         upsert_existing_objects=True if cluster.adopt else None,
         opts=pulumi.ResourceOptions(),

@@ -4,7 +4,7 @@ The Job and its nightly are Argo CD's (`gitops.py`) or, for `evaluation.owner:
 pulumi`, the Job is :mod:`components.job`'s.
 """
 
-# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+# Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

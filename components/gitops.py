@@ -4,7 +4,7 @@ The objects in `k8s/` are Argo CD's; this component only points it to them and
 hands over the stack's patches.
 """
 
-# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+# Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ class GitOps(pulumi.ComponentResource):
                 "name": labels.APPLICATION,
                 "namespace": argocd.namespace,
                 "labels": labels.standard(labels.APPLICATION, stack),
-                # Server-side diff calls a changed Job template an error, or does not see it (argo-cd#29348, #28722).
+                # Server-side diff reports a changed Job template as an error, or misses it (argo-cd#29348, #28722).
                 "annotations": {
                     "argocd.argoproj.io/compare-options": "ServerSideDiff=false",
                     **(annotations or {}),
@@ -163,7 +163,7 @@ def application_spec(git: Git, namespace: str, stack_patches: Sequence[patches.M
             "automated": {"prune": True, "selfHeal": True},
             # ApplyOutOfSyncOnly: otherwise each sync, of any commit, would force-replace the Job and re-run it.
             "syncOptions": ["CreateNamespace=true", "ApplyOutOfSyncOnly=true"],
-            # refresh: a retry takes the newest commit, so that a bad one is healed by the next, not retried to its end.
+            # refresh: a retry takes the newest commit, so that the next push cures a bad one.
             "retry": {
                 "limit": 5,
                 "refresh": True,

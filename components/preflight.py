@@ -1,4 +1,4 @@
-"""Looks at the cluster before anything is declared, so that what is missing is one plain sentence.
+"""Looks at the cluster before anything is declared, so that each missing thing is one plain sentence.
 
 kubectl asks, because it knows every way to log in to a cluster (plugins, OIDC,
 client certificates) exactly as the user's own shell does.
@@ -40,7 +40,7 @@ class PreflightError(pulumi.RunError):
 
 @dataclass(frozen=True)
 class Kinds:
-    """Kinds that another product's CRDs bring, and the way out without them."""
+    """Kinds that the CRDs of another product bring, and what to set if they are not there."""
 
     path: str
     names: tuple[str, ...]
@@ -144,7 +144,7 @@ def check_context(cluster: Cluster) -> None:
             config = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
             for kind, entries in merged.items():
                 for entry in config.get(kind) or []:
-                    # As kubectl merges: the first file that names it wins.
+                    # As in kubectl: the first file that names it wins.
                     entries.setdefault(entry["name"], entry[kind.removesuffix("s")])
         except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise PreflightError(f"The kubeconfig {file} cannot be read: {error}") from None
@@ -232,7 +232,7 @@ def removal_faults(live: Any, stack: str) -> Iterator[str]:  # noqa: ANN401 (JSO
 
 
 def _load_sdk() -> None:
-    """Load the SDK's modules while kubectl waits for the cluster: the first object of a kind would else do it."""
+    """Load the SDK's modules while kubectl waits for the cluster. Otherwise the first object of each kind would."""
     for module in ("core.v1", "apps.v1", "networking.v1", "helm.v3"):
         importlib.import_module(f"pulumi_kubernetes.{module}")
 

@@ -1,6 +1,6 @@
 """The Pushgateway that keeps the last scores, and how Prometheus finds it."""
 
-# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+# Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
 from typing import Any, Final
@@ -62,12 +62,12 @@ class Pushgateway(pulumi.ComponentResource):
             metadata=metadata,
             spec={
                 "replicas": 1,
-                # Two at once would both write the claim, or wait for it on another node.
+                # Two pods at once would both write to the claim, or one would wait for it on another node.
                 "strategy": {"type": "Recreate"},
                 "selector": {"match_labels": labels.selector(labels.PUSHGATEWAY)},
                 "template": {"metadata": {"labels": every}, "spec": _pod(settings)},
             },
-            # A claim goes only when no pod uses it, so another class of volume takes another Deployment.
+            # A claim is deleted only when no pod uses it, so another storage class needs a new Deployment.
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[claim], replace_with=[claim], delete_before_replace=True
             ),
@@ -101,7 +101,7 @@ def monitor_spec(settings: Monitoring) -> dict[str, Any]:
         "port": "http",
         "interval": f"{settings.scrape_interval_seconds}s",
         "scrapeTimeout": f"{min(10, settings.scrape_interval_seconds)}s",
-        # The pushed series' own job and stack count, not the gateway's.
+        # The labels job and stack of the pushed series count, not those of the gateway.
         "honorLabels": True,
     }
     return {"selector": {"matchLabels": labels.selector(labels.PUSHGATEWAY)}, "endpoints": [endpoint]}
@@ -135,7 +135,7 @@ def _pod(settings: Monitoring) -> k8s.core.v1.PodSpecArgsDict:
                 "args": [
                     f"--web.listen-address=:{labels.PUSHGATEWAY_PORT}",
                     "--persistence.file=/data/metrics",
-                    # What is not written is lost until the next run, which may be a day away.
+                    # A score that is not written to disk is lost until the next run, perhaps a day later.
                     "--persistence.interval=5s",
                 ],
                 "ports": [{"name": "http", "container_port": labels.PUSHGATEWAY_PORT}],

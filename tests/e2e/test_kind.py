@@ -1,4 +1,4 @@
-"""`make test-e2e KIND=name`, with a sandbox's node in the part of kind's.
+"""`make test-e2e KIND=name`, where the node of a sandbox plays the node of kind.
 
 `docker` and `kind` are scripts here that know this one node; what the suite asks of them, and all that it does on a
 node that others started, is what it does on kind's. `make test-all` runs this.

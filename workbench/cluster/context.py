@@ -1,4 +1,4 @@
-"""A cluster of the caller's own, named by its context of the kubeconfig. Nothing of the sandbox runs there or here."""
+"""A cluster of the user's own, named by a context of the kubeconfig. No part of the sandbox is started for it."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ class Context:
 
     @property
     def logs(self) -> Path:
-        """Where pulumi's output is kept."""
+        """Folder with the output of each pulumi command."""
         return self.paths.cache / "contexts" / urllib.parse.quote(self.name, safe="")
 
     def env(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ def up(context: Context, request: Request) -> None:
 
 
 def pending(context: Context, found: needs.Found, job: evaluation.Job | None) -> str:
-    """Return what must happen before the Job in the cluster is the stack's own, empty when it is."""
+    """Return what must still happen before the Job in the cluster is this stack's; empty when nothing must."""
     if found.owner == "argocd":
         application = evaluation.application(context, found.argocd)
         if application is None or not _synced(application):
@@ -134,7 +134,7 @@ def pending(context: Context, found: needs.Found, job: evaluation.Job | None) ->
 
 
 def _synced(application: Mapping[str, Any]) -> bool:
-    """Tell whether Argo CD has synced the Application as it is; a status of before was compared with another source."""
+    """Tell whether Argo CD has synced the present Application. An older status was about another source."""
     status = application.get("status", {})
     sync, operation = status.get("sync", {}), status.get("operationState", {})
     current = bool(sync.get("comparedTo", {}).get("source") == application["spec"]["source"])
@@ -192,7 +192,7 @@ def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[st
 
 
 def _missing_plugins(request: Request) -> Iterator[str]:
-    """Yield a sentence where an older provider than the program's SDK would be let on somebody's own cluster."""
+    """Yield a sentence if only the sandbox's plugins are there: their provider is older than the program's SDK."""
     if stack.official() is None and not request.standins:
         yield (
             "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH): install Pulumi"
@@ -220,6 +220,6 @@ def _open_stack(context: Context) -> None:
 
 
 def _recorded(context: Context) -> recorded.Resources:
-    # Not through `Context.pulumi`: a log would keep the state.
+    # Not by `Context.pulumi`: its log would keep a copy of the state.
     command = ["pulumi", "--non-interactive", "--cwd", str(REPOSITORY), "stack", "export", "--stack", context.stack]
     return recorded.of(context.run(command))

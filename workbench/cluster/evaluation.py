@@ -15,7 +15,7 @@ NAMESPACE: Final = "vllm-eval"
 JOB: Final = ("get", "job", labels.EVALUATION, "--ignore-not-found", "-o", "json")
 APPLICATION: Final = ("get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
 INTERVAL: Final = 2.0
-# A cluster on this machine that does not answer for longer has ended.
+# A cluster on this machine that is silent for longer than this has ended.
 OUTAGE: Final = 60.0
 
 

@@ -1,4 +1,4 @@
-"""A cluster, asked through kubectl, and a Prometheus behind its API server."""
+"""Runs kubectl on a cluster, and asks a Prometheus through the API server."""
 
 import json
 import urllib.parse

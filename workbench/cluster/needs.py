@@ -53,7 +53,7 @@ def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]
 
 
 def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each claim that would wait for ever, since nothing provides its volume."""
+    """Yield a sentence for each claim that would stay pending because no StorageClass provides its volume."""
     if not asked["storage_classes"]:
         return
     items = (_get(runner, "/apis/storage.k8s.io/v1/storageclasses") or {"items": []})["items"]

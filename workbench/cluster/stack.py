@@ -28,7 +28,7 @@ def plugins(paths: Paths, path: str) -> dict[str, str]:
         "PATH": f"{LANGUAGE}:{paths.plugins}:{path}",
         "VLLM_EVAL_PYTHON": sys.executable,
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        # What the program's `enable_patch_force` is to later versions of the provider.
+        # The same as the program's `enable_patch_force`, which only later versions of the provider know.
         "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
     }
 

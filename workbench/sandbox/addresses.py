@@ -1,4 +1,4 @@
-"""Addresses inside the sandbox's own network sandbox."""
+"""Addresses inside the sandbox's own network namespace."""
 
 from typing import Final
 

@@ -16,7 +16,7 @@ MANIFESTS: Final = Path(__file__).parent / "manifests"
 SCRIPTS: Final = Path(__file__).parent / "scripts"
 ETCD: Final = "http://127.0.0.1:2379"
 
-# Claims are bound to these; each `up` after a `destroy` uses fresh ones.
+# Claims are bound to these volumes. Each `up` after a `destroy` uses new ones.
 VOLUMES: Final = 24
 
 
@@ -54,7 +54,7 @@ def start_control_plane(sandbox: Sandbox) -> None:
     account_key = state / "pki/service-account.key"
     sandbox.daemon(
         "etcd",
-        # The cluster may be lost with the machine: not waiting for the disk makes it several times as fast.
+        # The cluster need not survive a power failure, so etcd does not wait for the disk: several times as fast.
         ["etcd", "--unsafe-no-fsync", f"--data-dir={state}/etcd", f"--listen-client-urls={ETCD}",
          f"--advertise-client-urls={ETCD}",
          "--listen-peer-urls=http://127.0.0.1:2380", "--log-level=warn"],
@@ -95,13 +95,13 @@ def start_node(sandbox: Sandbox) -> None:
 
 
 def enforce_policies(sandbox: Sandbox) -> None:
-    """Start what enforces NetworkPolicies, on a kernel that can, and say so on one that cannot."""
+    """Start the controller that enforces NetworkPolicies, or say that this kernel cannot."""
     kubeconfig, services = f"--kubeconfig={sandbox.paths.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
     rules = ["iptables-save", "--table=filter"]
     try:
         sandbox.run(["ipset", "list", "-name"])
         sandbox.daemon("kube-router", ["kube-router", kubeconfig, "--node=sandbox", services])
-        # Until its first rules every pod reaches everything.
+        # Before its first rules exist, every pod can reach everything.
         wait_for("rules", lambda: "KUBE-ROUTER-FORWARD" in sandbox.run(rules), seconds=30, interval=0.1)
     except WorkbenchError as error:
         log = sandbox.paths.logs / "kube-router.log"

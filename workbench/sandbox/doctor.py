@@ -27,7 +27,7 @@ PROGRAMS: Final = {
     "setpriv": "apt-get install util-linux",
     "unshare": "apt-get install util-linux",
 }
-# What the first `make up` writes into each folder, some of it to spare, what images take of it, and what any other may.
+# Bytes that the first `make up` needs in each folder, with a margin; the part for images; what each later one needs.
 FIRST_BYTES: Final = {"VLLM_EVAL_CACHE": 8 * 10**9, "GOCACHE": 17 * 10**9, "GOMODCACHE": 8 * 10**9}
 IMAGES_BYTES: Final = {"VLLM_EVAL_CACHE": 6 * 10**9}
 LATER_BYTES: Final = {"VLLM_EVAL_CACHE": 2 * 10**9}

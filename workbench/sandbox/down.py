@@ -1,4 +1,4 @@
-"""The end of a sandbox, and of its caches. It needs no package: the virtual environment may be half made, or gone."""
+"""Ends a sandbox and removes its caches. Needs no package: the virtual environment may be incomplete or missing."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ PATIENCE: Final = 20.0
 
 
 def down(paths: Paths) -> None:
-    """End the sandbox, first a `make up` that is at work on it."""
+    """End the sandbox. A `make up` that is still running on it is ended first."""
     _end_up(paths)
     Sandbox(paths).stop()
     say("the sandbox is gone; tools, packages and images stay in the cache (`make clean` removes them)")

@@ -1,4 +1,4 @@
-"""What a failed `make up` leaves for whoever looks into it: one folder with everything, and the likely cause."""
+"""What a failed `make up` leaves: one folder with all logs, events and objects, and the likely cause."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def explained(sandbox: Sandbox, title: str, error: WorkbenchError) -> WorkbenchE
 
 
 def causes(runner: Runner) -> str:
-    """Return the likely causes of a failure as further lines of its message, none when nothing is conspicuous."""
+    """Return the likely causes of a failure as further lines of its message, or nothing if there is no sign of one."""
     ended = _ended(runner) if isinstance(runner, Sandbox) else []
     quoted = "".join(f"\n  {each}" for each in [*ended, *_warnings(runner)])
     return f"\nlikely cause:{quoted}" if quoted else ""
@@ -50,7 +50,7 @@ def collect(runner: Runner, folder: Path) -> None:
 
 
 def _ended(sandbox: Sandbox) -> list[str]:
-    """Return the last words of every process that should run and does not."""
+    """Return the last output of every process that should run and does not."""
     found = []
     if sandbox.pid() is not None:
         for file in sorted(sandbox.paths.state.glob("*.pid")):

@@ -30,7 +30,7 @@ BACKEND: Final = "/usr/lib/git-core/git-http-backend"
 def start(sandbox: Sandbox) -> None:
     """Serve the repositories below the sandbox's state by smart HTTP, the only kind that Argo CD reads."""
     bare = repository(sandbox)
-    # Git leaves its locks when it is killed. An `init` makes good one that was.
+    # A killed git leaves its locks. `git init` repairs a repository whose first `init` was killed.
     for lock in (*bare.rglob("*.lock"), _index(sandbox).with_suffix(".lock")):
         lock.unlink(missing_ok=True)
     git(sandbox, "init", "--quiet", "--bare", "--initial-branch=main", bare)
@@ -43,7 +43,7 @@ def repository(sandbox: Sandbox) -> Path:
 
 
 def clone(sandbox: Sandbox, folder: Path) -> None:
-    """Make a clone anew: one that was there may be half of one, or locked by a git that was killed."""
+    """Make a new clone. An old one may be incomplete, or locked by a git that was killed."""
     shutil.rmtree(folder, ignore_errors=True)
     git(sandbox, "clone", "--quiet", repository(sandbox), folder)
 
@@ -67,7 +67,7 @@ def publish(sandbox: Sandbox) -> str:
     """
     bare = repository(sandbox)
     head = tip(sandbox)
-    # An index of its own leaves the user's, and what is staged in it, untouched.
+    # A separate index leaves the user's index, and what is staged in it, unchanged.
     index = {"GIT_INDEX_FILE": str(_index(sandbox))}
     ours = (f"--git-dir={bare}", f"--work-tree={REPOSITORY}")
     git(sandbox, *ours, "add", "--all", **index)

@@ -41,7 +41,7 @@ SERVICES: Final = {
 # Programs of `toolchain/modules/` that the service image carries beside Debian's.
 PROGRAMS: Final = ("argocd", "helm", "kustomize", "operator", "prometheus", "prometheus-config-reloader")
 MODEL: Final = "vllm-eval/sandbox-model:latest"
-# Every evaluation image ever built stays in the registry; past this it is begun anew, which costs some two minutes.
+# The registry keeps every evaluation image. Above this size it starts empty again, which costs some two minutes.
 REGISTRY_BYTES: Final = 10 * 10**9
 SMALL: Final = 2**20
 
@@ -81,7 +81,7 @@ def drop_if_large(folder: Path, limit: int) -> None:
 
 
 def drop_if_damaged(folder: Path) -> None:
-    """Remove a registry with a blob cut short, as a power failure leaves it; no process may use it."""
+    """Remove a registry with an incomplete blob, as a power failure leaves it. No process may use it."""
     if damaged := _cut_short(folder / "docker/registry/v2/blobs/sha256"):
         say(f"  {damaged} in the image cache is damaged: all images are removed and built anew")
         shutil.rmtree(folder)
@@ -97,7 +97,7 @@ def start(sandbox: Sandbox) -> None:
 
 
 def provide_pause(sandbox: Sandbox) -> None:
-    """Push the pods' pause image: the sandbox's own `pause`, alone."""
+    """Push the pods' pause image, which holds nothing but the sandbox's own `pause`."""
     if not exists(sandbox, "pause:sandbox"):
         with _staging(sandbox) as folder:
             shutil.copy(sandbox.paths.bin / "pause", folder / "pause")
@@ -203,7 +203,7 @@ def _push_rootfs(sandbox: Sandbox, folder: Path, name: str, *config: str) -> Non
     layer = folder.with_suffix(".tar")
     with tarfile.open(layer, "w") as archive:
         archive.add(folder, arcname=".", filter=_without_devices)
-    # Its own name comes last: an image that has it is whole.
+    # The real name is pushed last, so an image with that name is complete.
     unfinished, finished = f"{REGISTRY}/sandbox/unfinished", f"{REGISTRY}/{name}"
     try:
         crane(sandbox, "append", f"--new_layer={layer}", f"--new_tag={unfinished}")
@@ -213,7 +213,7 @@ def _push_rootfs(sandbox: Sandbox, folder: Path, name: str, *config: str) -> Non
 
 
 def _without_devices(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    # Devices belong to the runtime; a device node in a layer needs privileges to unpack.
+    # Leave out device nodes: the runtime makes them, and unpacking one needs privileges.
     return None if member.isdev() else member
 
 
@@ -245,7 +245,7 @@ def _staging(sandbox: Sandbox) -> Iterator[Path]:
 
 
 def _cut_short(blobs: Path) -> Path | None:
-    """Return a blob that has not the content or the size that its name, or a manifest that lists it, says.
+    """Return a blob whose content or size differs from what its name, or a manifest that lists it, says.
 
     Large blobs are not read, which would take a minute: a manifest knows how large they are.
     """
@@ -259,7 +259,7 @@ def _cut_short(blobs: Path) -> Path | None:
             manifest: dict[str, Any] = json.loads(content)
         except ValueError:
             continue  # a small layer
-        # An image's own configuration has a `config` too, which is of another kind.
+        # An image's configuration also has a key `config`, with another meaning.
         listed = [manifest.get("config", {}), *manifest.get("layers", []), *manifest.get("manifests", [])]
         for part in [each for each in listed if "digest" in each]:
             name = str(part["digest"]).removeprefix("sha256:")

@@ -24,7 +24,7 @@ from workbench.toolchain.tools import debian_root
 CGROUPS: Final = Path("/sys/fs/cgroup")
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 LOCK: Final = "up.lock"  # of `make up`, in the state
-# Variables by which the caller's own tools are told their folders and settings.
+# Variables that tell the caller's own tools their folders and settings.
 THEIRS: Final = ("DOCKER_CONFIG", "ETCD_", "GIT_", "HELM_", "KUBE", "PULUMI_", "XDG_")
 
 # kubelet writes these three, and they are the whole machine's: inside the
@@ -73,7 +73,7 @@ class Sandbox:
         network = f"nsenter --net=/proc/{self._node}/ns/net" if self._node else "unshare --net"
         unshare = f"{network} unshare --mount --cgroup --pid --fork --kill-child --mount-proc"
         log = self.paths.logs / "init.log"
-        # In the background of a shell that ends: the sandbox outlives its maker, and a closed terminal.
+        # In the background of a shell that ends, so that the sandbox survives `make up` and a closed terminal.
         script = f"({join} exec setsid {unshare} {self.paths.bin / 'pause'}) >{log} 2>&1 </dev/null & echo $!"
         launcher = run(["sh", "-c", script]).strip()
         children = Path(f"/proc/{launcher}/task/{launcher}/children")
@@ -127,8 +127,8 @@ class Sandbox:
         if pid is None:
             raise WorkbenchError("there is no running sandbox: type `make up` first")
         flags = ["-t", str(pid), "--net", "--mount", "--pid", "--cgroup", f"--wdns={Path.cwd()}"]
-        # nsenter hands no signal on, and whoever is killed hands none on either: the kernel does. Else a `make up` that
-        # was killed would leave its pulumi at work beside the next one's.
+        # nsenter does not forward signals, and a killed process cannot. So the kernel ends the child with its parent
+        # (setpriv --pdeathsig). Otherwise the pulumi of a killed `make up` would run beside the next one's.
         with_us, with_nsenter = ["setpriv", "--pdeathsig=KILL"], ["setpriv", "--pdeathsig=TERM"]
         return [*with_us, "nsenter", *flags, "--", *with_nsenter, *(str(word) for word in command)]
 

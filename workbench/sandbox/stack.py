@@ -35,7 +35,7 @@ def up(sandbox: Sandbox) -> None:
     pulumi(sandbox, "stack", "select", "--create", NAME)
     configure(sandbox, overrides(sandbox, sandbox.request))
     if any((sandbox.paths.state / "pulumi/.pulumi/locks").rglob("*.json")):
-        # Of an update that was killed: steps.up lets nobody else be at work.
+        # The lock is of an update that was killed: `steps.up` allows one `make up` at a time.
         pulumi(sandbox, "cancel", "--yes")
     pulumi(sandbox, "up", "--yes", "--skip-preview", *config_file(sandbox))
 

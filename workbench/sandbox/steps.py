@@ -21,7 +21,7 @@ Step = Callable[[Sandbox], None]
 
 
 def check(sandbox: Sandbox) -> None:
-    """Refuse a machine that lacks something and a request that cannot be met, before anything is changed."""
+    """Refuse, before anything is changed, a machine that lacks something or a request that cannot be met."""
     doctor.check(sandbox.paths, sandbox.request)
 
 

@@ -136,7 +136,7 @@ class Relay:
     def _connect(self) -> socket.socket:
         self._sandbox.command([])  # says so when the sandbox has ended meanwhile
         self._address = self._address or endpoint(self._sandbox, self._page)
-        # A thread of its own for each: one that stayed in the sandbox's network would keep it alive.
+        # Each connection gets a new thread: a thread that stays in the sandbox's network would keep it alive.
         with ThreadPoolExecutor(1) as inside:
             return inside.submit(_connect_inside, self._sandbox.pid(), self._address).result()
 
@@ -144,7 +144,7 @@ class Relay:
 async def _both(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamReader, back: asyncio.StreamWriter
 ) -> None:
-    """Copy either way until both have ended, or one has failed: then nobody is left to end the other."""
+    """Copy in both directions until both have ended, or one has failed and so cannot end the other."""
     try:
         async with asyncio.TaskGroup() as ways:
             ways.create_task(_copy(reader, back))

@@ -66,7 +66,7 @@ ALTERNATIVES: Final = {
     for suffix in ("", "-save", "-restore")
 }
 
-# What tests and people call by name; the rest of Debian's programs run only inside the namespace.
+# What tests and people call by name. The rest of Debian's programs run only inside the sandbox.
 LINKED: Final = ("etcd", "prometheus-pushgateway", "prometheus-alertmanager", "amtool")
 
 
@@ -212,7 +212,7 @@ def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, p
     ours = (source / "main.go").exists()
     ldflags = f"-s -w {options.get('ldflags', '')}".strip()
     flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
-    # Whoever is killed hands nothing on: without setpriv the build would go on.
+    # A killed `make tools` cannot stop its child. setpriv lets the kernel do it.
     command = ["setpriv", "--pdeathsig=KILL", "go", "build", *flags, "-o", f"{scratch}/"]
     log = paths.logs / f"build-{name}.log"
     try:
