@@ -15,7 +15,8 @@ import pulumi_kubernetes as k8s
 from components import labels, network
 from components.settings.keys import Secrets
 from components.settings.model import Evaluation as EvaluationSettings
-from components.settings.model import Model, Monitoring
+from components.settings.model import Model
+from components.settings.monitored import Monitoring
 
 __all__ = ["Evaluation"]
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import pulumi_kubernetes as k8s
 
 from components import labels
-from components.settings.model import Egress, Model, Scraper
+from components.settings.model import Egress, Model
+from components.settings.monitored import Scraper
 
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 

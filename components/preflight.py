@@ -62,12 +62,17 @@ ARGOCD: Final = Kinds(
 
 def main() -> int:
     """Print a line for each fault on standard error, and return 2; of wrong settings, only the context is looked at."""
-    file = yaml.safe_load(sys.stdin)
+    text = sys.stdin.read()
     try:
         try:
-            settings = read(sys.argv[1], file)
-        except SettingsError:
-            check_context(Cluster(context=file["config"][f"{labels.PROJECT}:cluster"]["context"]))
+            settings = read(sys.argv[1], text)
+        except SettingsError as error:
+            try:
+                context = yaml.safe_load(text)["config"][f"{labels.PROJECT}:cluster"]["context"]
+            except (yaml.YAMLError, KeyError, TypeError):
+                print(error, file=sys.stderr)
+                return 2
+            check_context(Cluster(context=context))
         else:
             check(settings)
     except PreflightError as error:

@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import labels, versions
-from components.settings.model import Monitoring
+from components.settings.monitored import Monitoring
 
 __all__ = ["Pushgateway"]
 

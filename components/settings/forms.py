@@ -42,7 +42,8 @@ Url = Annotated[
 ]
 Cidr = Annotated[str, form(r"^[0-9a-fA-F:.]+/[0-9]{1,3}$", "must be a network address such as 10.0.0.7/32")]
 Digest = Annotated[str, form(r"^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits")]
-Duration = Annotated[str, form(r"^[0-9]+[smhd]$", "must be a number and one of s, m, h, d, such as 36h")]
+DURATION: Final = r"^[0-9]+[smhd]$"
+Duration = Annotated[str, form(DURATION, "must be a number and one of s, m, h, d, such as 36h")]
 GitAddress = Annotated[
     str, form(r"^(https?://|ssh://|git@)\S+$", "must begin with https://, http://, ssh:// or git@ and hold no blank")
 ]

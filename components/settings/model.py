@@ -6,9 +6,9 @@ editors use; the first example is the value that an error message proposes.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
 from components import labels, versions
 from components.settings.forms import (
@@ -16,12 +16,10 @@ from components.settings.forms import (
     Digest,
     DnsLabel,
     DnsName,
-    Duration,
     GitAddress,
     ImageName,
     ImageTag,
     LabelSet,
-    LabelValue,
     QualifiedName,
     Quantity,
     Schedule,
@@ -30,13 +28,9 @@ from components.settings.forms import (
     Url,
     Version,
 )
+from components.settings.group import Group, Resources
 from components.settings.keys import Secrets
-
-
-class Group(BaseModel):
-    """Base of all groups: unknown keys and loose types are errors, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+from components.settings.monitored import Monitoring
 
 
 class Cluster(Group):
@@ -125,21 +119,6 @@ class Results(Group):
     keep: bool = Field(True, description="Claim and namespace are protected, and outlive the stack.")
 
 
-class Resources(Group):
-    """Requests and limits of a container, laid over its own."""
-
-    requests: dict[QualifiedName, Quantity] = Field(
-        default_factory=dict,
-        description="What is reserved, beside what the container has.",
-        examples=[{"cpu": "500m", "memory": "1Gi"}],
-    )
-    limits: dict[QualifiedName, Quantity] = Field(
-        default_factory=dict,
-        description="What is never exceeded, beside what the container has.",
-        examples=[{"memory": "4Gi"}],
-    )
-
-
 class Egress(Group):
     """One more place that evaluation pods may reach."""
 
@@ -185,61 +164,6 @@ class Image(Group):
     build: bool = Field(False, description="Build and push at each `up` (pulumi-docker; needs a Docker daemon).")
 
 
-GATEWAY_RESOURCES: Final = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"})
-
-
-class Pushgateway(Group):
-    """The gateway that keeps the last scores."""
-
-    size: Quantity = Field("1Gi", description="Size of its claim.")
-    storage_class: DnsName | None = Field(None, description="Class of its claim; default: the cluster's.")
-    digest: Digest | None = Field(
-        None, description="Digest of the image, beside the pinned tag.", examples=["sha256:" + "0" * 64]
-    )
-    resources: Resources = Field(
-        GATEWAY_RESOURCES, description="Requests and limits of the container, laid over the defaults."
-    )
-
-    @field_validator("resources")
-    @classmethod
-    def _over_the_defaults(cls, given: Resources) -> Resources:
-        # One that is not named stays: a container without a memory limit could take the node's.
-        return Resources(
-            requests={**GATEWAY_RESOURCES.requests, **given.requests},
-            limits={**GATEWAY_RESOURCES.limits, **given.limits},
-        )
-
-
-class Scraper(Group):
-    """Which pods may read the gateway."""
-
-    namespace: DnsLabel | None = Field(None, description="Their namespace (null: any).", examples=["monitoring"])
-    labels: LabelSet = Field(default={labels.NAME: "prometheus"}, description="Their labels.")
-
-
-class Monitoring(Group):
-    """Pushgateway, alert rules and dashboard. Needs the Prometheus Operator's CRDs."""
-
-    enabled: bool = Field(True, description="False on a cluster without the Prometheus Operator: nothing is published.")
-    release: LabelValue = Field(
-        "kube-prometheus-stack", description="Label `release` of rules and monitors, for Prometheus."
-    )
-    labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
-    scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
-    day: Duration = Field("24h", description="Length of the alerts' day before; anything else is for drills.")
-    stale: Duration = Field(
-        "36h", description="Age of the last run at which one is missed: 1.5 times the distance between runs."
-    )
-    dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
-    folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
-    dashboard_url: Url | None = Field(
-        None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]
-    )
-    runbook_url: Url | None = Field(None, description="Address of the runbook in alerts; default: the project's.")
-    pushgateway: Pushgateway = Field(Pushgateway(), description="The gateway.")
-    prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")
-
-
 class Network(Group):
     """How evaluation pods reach a model: pods by labels, or addresses. `port` is the pod's, not the Service's."""
 
@@ -267,7 +191,10 @@ class Baseline(Group):
 class Model(Group):
     """One served model."""
 
-    name: Text = Field(description="Label `model` of its series.", examples=["google/gemma-3-270m"])
+    name: Text = Field(
+        description="Label `model` of its series; `name@tag` where it stands for several tags.",
+        examples=["google/gemma-3-270m"],
+    )
     tag: Text = Field(description="Label `model_tag`; no two models share one.", examples=["v1"])
     endpoint: Url = Field(
         description="Base address of its OpenAI API.", examples=["http://vllm.serving.svc.cluster.local:8000/v1"]

@@ -29,10 +29,10 @@ def some(draw: st.DrawFn, /, **optional: st.SearchStrategy[Any]) -> Groups:
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Groups:
+def networks(draw: st.DrawFn, namespace: str, port: int) -> Groups:
     if draw(st.booleans()):
-        return {"cidr": draw(CIDR), "port": draw(PORT)}
-    pods: Groups = {"namespace": draw(WORD), "port": draw(PORT)}
+        return {"cidr": draw(CIDR), "port": port}
+    pods: Groups = {"namespace": namespace, "port": draw(PORT)}
     if draw(st.booleans()):
         pods["labels"] = {"app.kubernetes.io/name": draw(WORD)}
     return pods
@@ -42,11 +42,12 @@ def networks(draw: st.DrawFn) -> Groups:
 def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
     secrets: dict[str, str] = {}
     secure = draw(st.booleans())
+    namespace, port = draw(WORD), draw(PORT)
     model: Groups = {
         "name": f"{draw(ODD_TEXT)}-{index}",
         "tag": f"{draw(ODD_TEXT)}-{index}",
-        "endpoint": f"http{'s' if secure else ''}://{draw(WORD)}.{draw(WORD)}.svc:{draw(PORT)}/v1",
-        "network": draw(networks()),
+        "endpoint": f"http{'s' if secure else ''}://{draw(WORD)}.{namespace}.svc:{port}/v1",
+        "network": draw(networks(namespace, port)),
     }
     model |= draw(
         some(
@@ -89,7 +90,10 @@ def evaluations(draw: st.DrawFn) -> Groups:
         egress=st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
         account_annotations=st.just({"iam.example/role": "evaluations"}),
     )
-    return {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1, **draw(optional)}
+    drawn = draw(optional)
+    if "url" in results and not drawn.get("egress"):
+        drawn["egress"] = [{"cidr": "0.0.0.0/0", "port": 443}]
+    return {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1, **drawn}
 
 
 @st.composite
@@ -125,7 +129,7 @@ def monitorings() -> st.SearchStrategy[Groups]:
         dashboard_labels=st.just({"grafana_dashboard": "yes"}),
         scrape_interval_seconds=st.integers(1, 120),
         day=st.sampled_from(["1h", "24h"]),
-        stale=st.sampled_from(["6h", "10d"]),
+        stale=st.sampled_from(["25h", "10d"]),
         folder=ODD_TEXT,
         dashboard_url=st.just("https://grafana.example.com/d/vllm-eval"),
         runbook_url=st.just("https://wiki.example.com/runbook"),
@@ -158,6 +162,9 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
     pinned = some(server=st.just("https://k8s.example.com:6443"))
     outside = st.builds(lambda context, server: {"context": context, **server}, WORD, pinned)
     cluster = st.one_of(outside, st.just({"in_cluster": True}))
+    evaluation, monitoring = draw(evaluations()), draw(monitorings())
+    if evaluation.get("schedule", "") is None:
+        monitoring["stale"] = "30d"
     groups: Groups = {
         "cluster": {**draw(cluster), **draw(some(adopt=st.booleans()))},
         "git": {
@@ -165,8 +172,8 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
             **draw(some(revision=st.sampled_from(["main", "v1.2", "release/x"]), username=WORD)),
         },
         "argocd": draw(argocds()),
-        "evaluation": draw(evaluations()),
-        "monitoring": draw(monitorings()),
+        "evaluation": evaluation,
+        "monitoring": monitoring,
         "models": [model for model, _ in drawn],
     }
     return groups, secrets

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, StringConstraints
 
-from components.settings import forms, problems
+from components.settings import forms, problems, translate
 from components.settings.load import GROUPS
 from components.settings.model import Model
 from tests.support import program
@@ -36,7 +36,8 @@ def refusal(path: str, value: object) -> list[str]:
 @pytest.mark.parametrize("case", CASES, ids=lambda each: f"{each['path']}={each['value']}")
 def test_a_value_beyond_its_range_is_refused_with_key_value_fault_and_cure(case: dict[str, Any]) -> None:
     lines = refusal(case["path"], case["value"])
-    problem = f"  vllm-eval:{case['path']} = {json.dumps(case['value'])}: {case['fault']}"
+    shown = problems.HIDDEN if case["path"].endswith("api_key") else case["value"]
+    problem = f"  vllm-eval:{case['path']} = {json.dumps(shown)}: {case['fault']}"
     assert problem in lines
     assert lines[lines.index(problem) + 1].startswith("      cure: ")
 
@@ -73,7 +74,7 @@ def constraints(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[str
 
 def held(path: tuple[str | int, ...]) -> set[str]:
     model: type[BaseModel] = Model if path[0] == "models" else GROUPS[str(path[0])]
-    field, _ = problems._field(model, path[1:])
+    field, _ = translate.field_at(model, path[1:])
     return set(constraints(field.annotation, tuple(field.metadata)))
 
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 import monitoring
-from components.settings.model import Evaluation, Monitoring
+from components.settings.model import Evaluation
+from components.settings.monitored import Monitoring
 from monitoring.alerts import ALERTS
 from tests.support.monitoring import board
 from vllm_eval import metrics
