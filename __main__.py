@@ -40,12 +40,16 @@ def declare(settings: Settings) -> None:
     namespace = evaluation.namespace.metadata.name
 
     if settings.monitoring.enabled:
-        gateway = Pushgateway("pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
+        if settings.monitoring.pushgateway.url is None:
+            gateway = Pushgateway(
+                "pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts
+            )
+            ready += gateway.ready
         Alerts(
             "alerts", settings=settings.monitoring, models=settings.models, stack=stack, namespace=namespace, opts=opts
         )
-        Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
-        ready += gateway.ready
+        if settings.monitoring.dashboard:
+            Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
 
     if settings.argocd.install:
         argocd = ArgoCD(

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from components import patches
 from components.settings import keys
-from components.settings.model import Evaluation, Model, Network
+from components.settings.model import Evaluation, Model
+from components.settings.monitored import Monitoring, Network
+from components.settings.partial import is_whole
 from components.settings.problems import (
     HIDDEN,
     Path,
@@ -29,6 +31,7 @@ Found = Iterator[Problem]
 Key = list[str | int]
 
 # The API server's limit is for all annotations of an object together.
+NO_EFFECT: Final = "has no effect without url"
 LONGEST_LIST: Final = 240 * 1024
 
 
@@ -45,7 +48,7 @@ def check_models_given(models: Sequence[Model]) -> Found:
     if not models:
         fault = "no model: there is nothing to evaluate"
         yield Problem(full_key(["models"]), "", fault, set_command(["models", 0, "name"], "google/gemma-3-270m"))
-    size = len(patches.models_json(models).encode())
+    size = len(patches.models_json([each for each in models if is_whole(each)]).encode())
     if size > LONGEST_LIST:
         fault = f"{size} bytes as an annotation of the Job, which holds {LONGEST_LIST}"
         yield Problem(full_key(["models"]), f"{len(models)} models", fault, "split the stack")
@@ -71,8 +74,29 @@ def check_models_apart(models: Sequence[Model]) -> Found:
 
 def check_models_network(index: int, model: Model) -> Found:
     """Refuse a network that is neither pods nor addresses, or both."""
-    path: Key = ["models", index, "network"]
-    network: Network = model.network
+    yield from _check_network(["models", index, "network"], model.network)
+
+
+def check_gateway(monitoring: Monitoring) -> Found:
+    """Refuse a gateway of others that the pods cannot reach, and settings of one that is not made."""
+    path: Key = ["monitoring", "pushgateway"]
+    gateway = monitoring.pushgateway
+    if gateway.url is None and gateway.network is not None:
+        yield problem([*path, "network"], gateway.network.port, NO_EFFECT, rm_command([*path, "network"]))
+    if gateway.url is None:
+        return
+    if gateway.network is None:
+        example = {"namespace": "monitoring", "port": urlsplit(gateway.url).port or 9091}
+        where: Key = [*path, "network"]
+        yield Problem(full_key(where), "", "not set, but needed beside url", set_command(where, example))
+    else:
+        yield from _check_network([*path, "network"], gateway.network)
+    for name in sorted(gateway.model_fields_set - {"url", "network"}):
+        where = [*path, name]
+        yield problem(where, "…", "is of a gateway of the stack's own, and there is none beside url", rm_command(where))
+
+
+def _check_network(path: Key, network: Network) -> Found:
     if network.cidr is not None:
         yield from network_address([*path, "cidr"], network.cidr)
     if (network.namespace is None) == (network.cidr is None):
@@ -137,7 +161,8 @@ def check_models_secrets(models: Sequence[Model], secrets: Mapping[str, str]) ->
     used = set()
     for index, model in enumerate(models):
         for field in ("api_key", "ca"):
-            if (name := vars(model).get(field)) is None:
+            name = vars(model).get(field)
+            if not isinstance(name, str):
                 continue
             key = f"{keys.ENDPOINT_PREFIX}{name}"
             used.add(key)
@@ -158,12 +183,21 @@ def check_models_secrets(models: Sequence[Model], secrets: Mapping[str, str]) ->
             )
 
 
+def check_huggingface(evaluation: Evaluation, secrets: Mapping[str, str]) -> Found:
+    """Refuse two tokens."""
+    if evaluation.huggingface_token is not None and keys.HUGGINGFACE_TOKEN in secrets:
+        path: Key = ["evaluation", "huggingface_token"]
+        fault = f"the secret {keys.HUGGINGFACE_TOKEN} is set as well"
+        yield problem(path, evaluation.huggingface_token.secret, fault, rm_command(path))
+
+
 def check_models_ca(index: int, model: Model, secrets: Mapping[str, str]) -> Found:
     """Refuse a CA bundle that is none, or that has no effect."""
     if model.ca is None:
         return
     key = f"{keys.ENDPOINT_PREFIX}{model.ca}"
     text = secrets.get(key)
+    # Of a Secret of others, nothing is known here.
     if text is not None and "-----BEGIN CERTIFICATE-----" not in text:
         fault = f"is the CA of models[{index}], but no certificate in PEM form"
         yield Problem(full_key([key]), "", fault, set_command([key], "", secret=True))
@@ -175,7 +209,7 @@ def check_models_ca(index: int, model: Model, secrets: Mapping[str, str]) -> Fou
 
 def check_models_runner(index: int, model: Model) -> Found:
     """Refuse what the runner would refuse in the pod, hours later."""
-    if vars(model).keys() < Model.model_fields.keys():
+    if not is_whole(model):
         return
     try:
         runner.Model.model_validate(patches.model_entry(model))
@@ -196,6 +230,8 @@ def _runner_cure(path: Path, given: object) -> str:
 
 
 MODEL_CHECKS: Final[tuple[Callable[..., Found], ...]] = (
+    check_gateway,
+    check_huggingface,
     check_models_given,
     check_models_apart,
     check_models_secrets,

@@ -58,6 +58,13 @@ ImageName = Annotated[
     str,
     form(r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$", "must be registry/name in lower case, without a tag or digest"),
 ]
+ImageReference = Annotated[
+    str,
+    form(
+        r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[\w][\w.-]{0,127}$",
+        "must be registry/name:tag in lower case, without a digest",
+    ),
+]
 ImageTag = Annotated[
     str,
     form(r"^[\w][\w.-]{0,127}$", "must be letters, digits, dots, dashes and underscores, 128 characters at most"),
@@ -75,5 +82,8 @@ LabelValue = Annotated[
         r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$",
         "must be a label's value: letters, digits, inner dashes, dots and underscores, 63 characters at most",
     ),
+]
+SecretKeyName = Annotated[
+    str, form(r"^[A-Za-z0-9._-]{1,253}$", "must be a key of a Secret: letters, digits, dots, dashes and underscores")
 ]
 LabelSet = dict[QualifiedName, LabelValue]

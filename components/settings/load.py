@@ -26,7 +26,7 @@ from components.settings.keys import (
 from components.settings.model import ArgoCD, Cluster, Evaluation, Git, Image, Model, Settings
 from components.settings.monitored import Monitoring
 from components.settings.problems import Path, Problem, SettingsError, full_key, problem, set_command, shown
-from components.settings.translate import from_pydantic
+from components.settings.translate import from_pydantic, place
 
 GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "cluster": Cluster,
@@ -173,7 +173,7 @@ def _models(config: pulumi.Config, keys: Mapping[str, bool], problems: list[Prob
 
 
 def _faults(error: ValidationError) -> list[tuple[str, Path]]:
-    return [(item["type"], item["loc"]) for item in error.errors(include_url=False)]
+    return [(item["type"], place(item)) for item in error.errors(include_url=False)]
 
 
 def _read(

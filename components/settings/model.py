@@ -6,9 +6,9 @@ editors use; the first example is the value that an error message proposes.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from components import labels, versions
 from components.settings.forms import (
@@ -19,10 +19,11 @@ from components.settings.forms import (
     GitAddress,
     ImageName,
     ImageTag,
-    LabelSet,
+    LabelValue,
     QualifiedName,
     Quantity,
     Schedule,
+    SecretKeyName,
     StoreUrl,
     Text,
     Url,
@@ -30,7 +31,8 @@ from components.settings.forms import (
 )
 from components.settings.group import Group, Resources
 from components.settings.keys import Secrets
-from components.settings.monitored import Monitoring
+from components.settings.monitored import Monitoring, Network
+from components.settings.pod import Pod
 
 
 class Cluster(Group):
@@ -126,6 +128,20 @@ class Egress(Group):
     port: int = Field(ge=1, le=65535, description="TCP port.", examples=[443])
 
 
+class SecretKey(Group):
+    """A key of a Secret that others keep in the namespace, such as External Secrets or Vault."""
+
+    secret: DnsName = Field(description="Name of the Secret.", examples=["llm-gateway"])
+    key: SecretKeyName = Field(description="Its key.", examples=["api-key"])
+
+
+SecretName = Annotated[
+    Annotated[DnsLabel, Tag("(name)")] | Annotated[SecretKey, Tag("(key)")],
+    Discriminator(lambda given: "(key)" if isinstance(given, dict | SecretKey) else "(name)"),
+]
+"""The `<name>` of a secret `endpoint-<name>`, or a key of a Secret of others."""
+
+
 class Evaluation(Group):
     """How the models are evaluated."""
 
@@ -145,6 +161,15 @@ class Evaluation(Group):
     resources: Resources = Field(Resources(), description="Requests and limits of the container.")
     results: Results = Field(Results(), description="Where results are kept.")
     egress: tuple[Egress, ...] = Field((), description="What pods may reach besides models, gateway and DNS.")
+    pod: Pod = Field(Pod(), description="Laid over the pods of Job and nightly, in Kubernetes' own names.")
+    queue: LabelValue | None = Field(
+        None, description="Queue of Kueue (`kueue.x-k8s.io/queue-name`) for Job and nightly.", examples=["evaluations"]
+    )
+    huggingface_token: SecretKey | None = Field(
+        None,
+        description="Token in a Secret of others, in the place of the secret `huggingface-token`.",
+        examples=[{"secret": "hub", "key": "token"}],
+    )
     account_annotations: dict[QualifiedName, str] = Field(
         default_factory=dict,
         description="Annotations of the pods' ServiceAccount, such as a cloud identity's.",
@@ -162,17 +187,6 @@ class Image(Group):
     digest: Digest | None = Field(None, description="Digest; wins over the tag.", examples=["sha256:" + "0" * 64])
     lookup: bool = Field(False, description="Look the tag's digest up at each `up` (pulumi-docker).")
     build: bool = Field(False, description="Build and push at each `up` (pulumi-docker; needs a Docker daemon).")
-
-
-class Network(Group):
-    """How evaluation pods reach a model: pods by labels, or addresses. `port` is the pod's, not the Service's."""
-
-    namespace: DnsLabel | None = Field(None, description="Namespace of the model's pods.", examples=["serving"])
-    labels: LabelSet = Field(
-        default_factory=dict, description="Labels of the model's pods.", examples=[{"app": "vllm"}]
-    )
-    cidr: Cidr | None = Field(None, description="Addresses, for a model outside the cluster.", examples=["10.0.0.7/32"])
-    port: int = Field(ge=1, le=65535, description="TCP port of the model's pods.", examples=[8000])
 
 
 class Api(StrEnum):
@@ -203,8 +217,12 @@ class Model(Group):
     served_name: Text | None = Field(None, description="Name that the endpoint knows it by (default: name).")
     api: Api = Field(Api.COMPLETIONS, description="completions or chat.")
     concurrency: int = Field(8, ge=1, le=1024, description="Requests in flight.")
-    api_key: DnsLabel | None = Field(None, description="Names the secret `endpoint-<api_key>`.", examples=["gemma-key"])
-    ca: DnsLabel | None = Field(None, description="Names the secret `endpoint-<ca>`: its CA bundle.", examples=["ca"])
+    api_key: SecretName | None = Field(
+        None,
+        description="Names the secret `endpoint-<api_key>`, or a key of a Secret of others.",
+        examples=["gemma-key"],
+    )
+    ca: SecretName | None = Field(None, description="The same for its CA bundle.", examples=["ca"])
     baseline: Baseline | None = Field(None, description="Accepted baseline (default: from the first good run on).")
 
 

@@ -15,7 +15,7 @@ from components.settings.group import UnknownValueError
 from components.settings.problems import Path
 from components.settings.translate import field_at
 
-__all__ = ["UnknownValueError", "known_part"]
+__all__ = ["UnknownValueError", "is_whole", "known_part"]
 
 
 def known_part(model: type[BaseModel], raw: object, faults: Iterable[tuple[str, Path]]) -> BaseModel | None:
@@ -39,6 +39,13 @@ def known_part(model: type[BaseModel], raw: object, faults: Iterable[tuple[str, 
     for path in holes:
         _leave_hole(found, path)
     return found
+
+
+def is_whole(group: BaseModel) -> bool:
+    """Return whether nothing of a group was left out."""
+    values = vars(group)
+    inner = [each for each in values.values() if isinstance(each, BaseModel)]
+    return values.keys() >= type(group).model_fields.keys() and all(map(is_whole, inner))
 
 
 def _field_path(model: type[BaseModel], path: Path) -> Path:
@@ -77,8 +84,13 @@ def _example(model: type[BaseModel], path: Path) -> object:
 def _leave_hole(found: Any, path: Path) -> None:  # noqa: ANN401 (a group)
     for part in path[:-1]:
         try:
-            found = found[part] if isinstance(part, int) else vars(found)[part]
+            found = found[part] if isinstance(part, int) else vars(found)[_name(found, part)]
         except (KeyError, IndexError, TypeError):
             return  # it left with a hole around it
     if isinstance(found, BaseModel):
-        vars(found).pop(str(path[-1]), None)
+        vars(found).pop(_name(found, str(path[-1])), None)
+
+
+def _name(model: BaseModel, written: str) -> str:
+    """Return the attribute of a key, which may stand in camel case."""
+    return next((name for name, field in type(model).model_fields.items() if written in (field.alias, name)), written)

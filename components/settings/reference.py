@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from components.settings import keys
 from components.settings.load import GROUPS, MODELS
 from components.settings.model import Model
-from components.settings.translate import model_of
+from components.settings.translate import fields_of, model_of
 
 FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
@@ -45,7 +45,7 @@ def _section(title: str, model: type[BaseModel]) -> str:
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    for name, field in model.model_fields.items():
+    for name, field in fields_of(model).items():
         inner = model_of(field.annotation)
         if inner is None:
             yield f"{prefix}{name}", _default(field), _meaning(field)

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from components.labels import PROJECT
 from components.settings.forms import DURATION, WORDS
@@ -46,7 +47,17 @@ def from_pydantic(
     error: ValidationError, group: str, model: type[BaseModel], raw: object, every: typing.Mapping[str, type[BaseModel]]
 ) -> list[Problem]:
     """Translate pydantic's errors of one group; `every` are all groups, to find where a misplaced key belongs."""
-    return [_translate(item, (group, *item["loc"]), model, raw, every) for item in error.errors(include_url=False)]
+    return [_translate(item, (group, *place(item)), model, raw, every) for item in error.errors(include_url=False)]
+
+
+def place(item: Any) -> Path:  # noqa: ANN401 (pydantic's)
+    """Return where an error is, without the tags of alternatives."""
+    return tuple(part for part in item["loc"] if not str(part).startswith("("))
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a model by the names that stand in a stack file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def field_cure(model: type[BaseModel], path: Sequence[str | int], given: object = None) -> str:
@@ -121,7 +132,7 @@ def _meant(kind: str, context: dict[str, Any], path: Path, value: object) -> obj
         return seconds(text) if is_length else _UNSET
     if kind == "string_type":
         return json.dumps(value) if isinstance(value, int | float) else _UNSET
-    if kind == "enum":
+    if kind in {"enum", "literal_error"}:
         return _choice(str(value), re.findall(r"'([^']+)'", str(context.get("expected", ""))))
     if kind == "string_pattern_mismatch" and isinstance(value, str):
         return next((each for each in _mended(value) if re.search(context["pattern"], each)), _UNSET)
@@ -179,7 +190,7 @@ def _unknown_cure(model: type[BaseModel], path: Path, every: typing.Mapping[str,
 
 
 def _places(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
+    for name, field in fields_of(model).items():
         yield f"{prefix}.{name}"
         if (inner := model_of(field.annotation)) is not None:
             yield from _places(inner, f"{prefix}.{name}")
@@ -191,14 +202,14 @@ def field_at(model: type[BaseModel] | None, path: Iterable[str | int]) -> tuple[
     for part in path:
         if isinstance(part, int):
             continue
-        found = model.model_fields.get(part) if model else None
+        found = fields_of(model).get(part) if model else None
         model = model_of(found.annotation) if found else None
     return found, model
 
 
 def _fields(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
     inner = field_at(model, path)[1] if any(isinstance(part, str) for part in path) else model
-    return sorted(inner.model_fields) if inner else []
+    return sorted(fields_of(inner)) if inner else []
 
 
 def model_of(annotation: object) -> type[BaseModel] | None:

@@ -57,7 +57,9 @@ def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
             baseline=st.builds(lambda run: {"run": run}, WORD),
         )
     )
-    if draw(st.booleans()):
+    if draw(st.integers(0, 2)) == 0:
+        model["api_key"] = {"secret": "of-others", "key": "token.txt"}
+    elif draw(st.booleans()):
         model["api_key"] = f"key-{index}"
         secrets[f"endpoint-key-{index}"] = "canary-key"
     if secure and draw(st.booleans()):
@@ -68,6 +70,28 @@ def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
 
 RESOURCES = st.sampled_from(
     [{"requests": {"cpu": "100m"}}, {"requests": {"memory": "64Mi"}}, {"limits": {"cpu": "2", "nvidia.com/gpu": "1"}}]
+)
+POD: Groups = {
+    "labels": {"team": "evaluations"},
+    "annotations": {"sidecar.istio.io/inject": "false"},
+    "nodeSelector": {"pool": "cpu"},
+    "tolerations": [{"key": "pool", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+    "priorityClassName": "low",
+    "runtimeClassName": "gvisor",
+    "imagePullSecrets": [{"name": "registry"}],
+    "env": [{"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+}
+OTHERS = {("ConfigMap", "ca"), ("Secret", "s"), ("Secret", "registry"), ("Secret", "of-others")}
+"""What a drawn pod refers to and the stack does not make."""
+PODS = st.sets(st.sampled_from(sorted(POD))).map(lambda keys: {key: POD[key] for key in keys})
+USERS = st.sampled_from(
+    [
+        {},
+        {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
+        {"securityContext": {"fsGroup": 7}},
+    ]
 )
 RESULTS = st.sampled_from(
     [{}, {"access_mode": "ReadWriteMany", "size": "5Gi", "storage_class": "nfs"}, {"url": "s3://bucket/folder"}]
@@ -88,6 +112,9 @@ def evaluations(draw: st.DrawFn) -> Groups:
         answer_max_age_seconds=st.integers(0, 100_000),
         resources=RESOURCES,
         egress=st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
+        pod=st.builds(lambda pod, users: {**pod, **users}, PODS, USERS),
+        queue=WORD,
+        huggingface_token=st.just({"secret": "of-others", "key": "token"}),
         account_annotations=st.just({"iam.example/role": "evaluations"}),
     )
     drawn = draw(optional)
@@ -121,6 +148,13 @@ def monitorings() -> st.SearchStrategy[Groups]:
         storage_class=st.just("ssd"),
         digest=st.just(f"sha256:{'d' * 64}"),
         resources=RESOURCES,
+        image=st.just("registry.example/prom/pushgateway:v1.5.1"),
+        pod=PODS,
+    )
+    inside = st.just({"namespace": "monitoring", "labels": {"app": "pushgateway"}, "port": 9091})
+    theirs = st.builds(
+        lambda network: {"url": "http://gateway.example.com/push", "network": network},
+        st.one_of(inside, st.just({"cidr": "10.0.0.0/24", "port": 9091})),
     )
     return some(
         enabled=st.booleans(),
@@ -133,7 +167,8 @@ def monitorings() -> st.SearchStrategy[Groups]:
         folder=ODD_TEXT,
         dashboard_url=st.just("https://grafana.example.com/d/vllm-eval"),
         runbook_url=st.just("https://wiki.example.com/runbook"),
-        pushgateway=gateway,
+        pushgateway=st.one_of(gateway, gateway, theirs),
+        dashboard=st.booleans(),
         prometheus=some(namespace=WORD, labels=st.just({"app": "prometheus"})),
     )
 
@@ -163,6 +198,8 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
     outside = st.builds(lambda context, server: {"context": context, **server}, WORD, pinned)
     cluster = st.one_of(outside, st.just({"in_cluster": True}))
     evaluation, monitoring = draw(evaluations()), draw(monitorings())
+    if "huggingface_token" in evaluation:
+        secrets.pop("huggingface-token", None)
     if evaluation.get("schedule", "") is None:
         monitoring["stale"] = "30d"
     groups: Groups = {

@@ -36,7 +36,7 @@ def refusal(path: str, value: object) -> list[str]:
 @pytest.mark.parametrize("case", CASES, ids=lambda each: f"{each['path']}={each['value']}")
 def test_a_value_beyond_its_range_is_refused_with_key_value_fault_and_cure(case: dict[str, Any]) -> None:
     lines = refusal(case["path"], case["value"])
-    shown = problems.HIDDEN if case["path"].endswith("api_key") else case["value"]
+    shown = problems.HIDDEN if case["path"].endswith(("api_key", ".secret", ".key")) else case["value"]
     problem = f"  vllm-eval:{case['path']} = {json.dumps(shown)}: {case['fault']}"
     assert problem in lines
     assert lines[lines.index(problem) + 1].startswith("      cure: ")
