@@ -26,6 +26,7 @@ def declare(settings: Settings) -> None:
     stack, owner, secrets = settings.stack, settings.evaluation.owner, settings.secrets
     opts = pulumi.ResourceOptions(provider=cluster.provider(settings.cluster, stack))
     wanted = patches.of(settings)
+    hub = cluster.provider(cluster.hub(settings), stack, "hub") if settings.argocd.context else None
 
     evaluation = Evaluation(
         "evaluation",
@@ -69,7 +70,7 @@ def declare(settings: Settings) -> None:
         annotations={reruns.OWNER: owner.value},
         hooks=reruns.application(len(settings.models)),
         ready=ready,
-        opts=opts,
+        opts=opts if hub is None else pulumi.ResourceOptions(provider=hub),
     )
 
     if owner is Owner.PULUMI:

@@ -81,6 +81,23 @@ def check_argocd(argocd: ArgoCD, evaluation: Evaluation, secrets: Mapping[str, s
         yield problem(path, argocd.chart, fault, set_command(path, "argo-cd"))
 
 
+def check_hub(argocd: ArgoCD, cluster: Cluster) -> Found:
+    """Refuse a hub that would be installed, that would sync into itself, or that a pod cannot reach."""
+    hub: list[str | int] = ["argocd", "context"]
+    if argocd.context is not None and argocd.install:
+        fault = "another cluster's Argo CD is not this stack's to install"
+        yield problem(hub, argocd.context, fault, set_command(["argocd", "install"], value=False))
+    local = argocd.destination == ArgoCD().destination
+    if argocd.context is not None and local:
+        fault = "a hub would sync into its own cluster: argocd.destination does not say which one is meant"
+        yield problem(
+            hub, argocd.context, fault, set_command(["argocd", "destination"], "https://k8s.example.com:6443")
+        )
+    if argocd.context is not None and cluster.in_cluster:
+        fault = "a pod's own account leads to one cluster only"
+        yield problem(hub, argocd.context, fault, rm_command(["cluster", "in_cluster"]))
+
+
 def check_claim(evaluation: Evaluation) -> Found:
     """Refuse a claim that the pods cannot share."""
     results = evaluation.results
@@ -229,6 +246,7 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_cluster,
     check_git,
     check_argocd,
+    check_hub,
     check_claim,
     check_results_url,
     check_time_zone,

@@ -70,6 +70,20 @@ class ArgoCD(Group):
 
     install: bool = Field(True, description="False on a cluster that has an Argo CD (3.3 or later).")
     namespace: DnsLabel = Field("argocd", description="Namespace of Argo CD.")
+    application: DnsLabel = Field(
+        labels.APPLICATION, description="Name of the Application; another one for each stack of an Argo CD."
+    )
+    project: DnsLabel = Field(labels.PROJECT, description="Name of its AppProject; another one for each stack.")
+    own_project: bool = Field(True, description="False where others keep that AppProject.")
+    context: Text | None = Field(
+        None,
+        description="Context of the cluster where Argo CD runs, where it is a hub for several.",
+        examples=["hub"],
+    )
+    destination: Text = Field(
+        "https://kubernetes.default.svc",
+        description="Address or name by which that Argo CD knows the stack's cluster.",
+    )
     chart: Text = Field(
         "argo-cd",
         description="Chart name in `repository`, an oci:// address, or a local path (starts with / or .).",

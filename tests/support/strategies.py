@@ -138,7 +138,17 @@ def argocds(draw: st.DrawFn) -> Groups:
             url=st.just("https://argocd.example.com"),
         )
     )
-    namespace = draw(some(namespace=st.sampled_from(["argocd", "gitops"])))
+    namespace = draw(
+        some(
+            namespace=st.sampled_from(["argocd", "gitops"]),
+            application=WORD,
+            project=WORD,
+            own_project=st.booleans(),
+            destination=st.just("https://k8s.example.com:6443"),
+        )
+    )
+    if not install and "destination" in namespace and draw(st.booleans()):
+        namespace["context"] = "hub"
     return {"install": install, **namespace, **(ours if install else {})}
 
 
@@ -202,13 +212,16 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
         secrets.pop("huggingface-token", None)
     if evaluation.get("schedule", "") is None:
         monitoring["stale"] = "30d"
+    argocd, chosen = draw(argocds()), draw(cluster)
+    if "in_cluster" in chosen:
+        argocd.pop("context", None)
     groups: Groups = {
-        "cluster": {**draw(cluster), **draw(some(adopt=st.booleans()))},
+        "cluster": {**chosen, **draw(some(adopt=st.booleans()))},
         "git": {
             "repository": git,
             **draw(some(revision=st.sampled_from(["main", "v1.2", "release/x"]), username=WORD)),
         },
-        "argocd": draw(argocds()),
+        "argocd": argocd,
         "evaluation": evaluation,
         "monitoring": monitoring,
         "models": [model for model, _ in drawn],
