@@ -10,7 +10,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview render shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ preview: venv  ## show what an update would change: STACK=local is the sandbox's
 	  local) $(SANDBOX) preview ;; \
 	  *) pulumi preview --diff --stack '$(STACK)' ;; \
 	esac
+
+render: venv  ## write the manifests of STACK=… to DIR=… (rendered/STACK), without a cluster or Pulumi's state
+	@[ -n "$(STACK)" ] || { echo 'error: STACK is not set: make render STACK=prod' >&2; exit 2; }
+	@[ -f 'Pulumi.$(STACK).yaml' ] || { echo 'error: there is no Pulumi.$(STACK).yaml' >&2; exit 2; }
+	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.render '$(STACK)' '$(or $(DIR),rendered/$(STACK))' < 'Pulumi.$(STACK).yaml'
 
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(SANDBOX) shell
