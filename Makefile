@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test quick test-unit test-rest test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview render shell ui test quick test-unit test-rest test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ doctor: venv  ## tell whether this machine, or the cluster of CONTEXT=name, has 
 
 preview: venv  ## show what an update would change: STACK=local is the sandbox's, any other one is yours
 	@$(WORKBENCH) preview $(OPTIONS)
+
+render: venv  ## write the manifests of STACK=… to DIR=… (rendered/STACK), without a cluster or Pulumi's state
+	@[ -n "$(STACK)" ] || { echo 'error: STACK is not set: make render STACK=prod' >&2; exit 2; }
+	@[ -f 'Pulumi.$(STACK).yaml' ] || { echo 'error: there is no Pulumi.$(STACK).yaml' >&2; exit 2; }
+	@$(PYTHON) -m components.render '$(STACK)' '$(or $(DIR),rendered/$(STACK))' < 'Pulumi.$(STACK).yaml'
 
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(WORKBENCH) shell $(OPTIONS)

@@ -26,6 +26,7 @@ def declare(settings: Settings) -> None:
     opts = pulumi.ResourceOptions(provider=cluster.provider(settings.cluster, stack))
     wanted = patches.of(settings)
     announced = announce.Announcements()
+    hub = cluster.provider(cluster.hub(settings), stack, "hub") if settings.argocd.context else None
 
     evaluation = Evaluation(
         "evaluation",
@@ -40,12 +41,16 @@ def declare(settings: Settings) -> None:
     namespace = evaluation.namespace.metadata.name
 
     if settings.monitoring.enabled:
-        gateway = Pushgateway("pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
+        if settings.monitoring.pushgateway.url is None:
+            gateway = Pushgateway(
+                "pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts
+            )
+            ready += gateway.ready
         Alerts(
             "alerts", settings=settings.monitoring, models=settings.models, stack=stack, namespace=namespace, opts=opts
         )
-        Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
-        ready += gateway.ready
+        if settings.monitoring.dashboard:
+            Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
 
     if settings.argocd.install:
         argocd = ArgoCD(
@@ -65,7 +70,7 @@ def declare(settings: Settings) -> None:
         annotations={announce.OWNER: owner.value},
         hooks=announced.application(),
         ready=ready,
-        opts=opts,
+        opts=opts if hub is None else pulumi.ResourceOptions(provider=hub),
     )
 
     if owner is Owner.PULUMI:

@@ -3,16 +3,23 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.settings.model import Cluster
+from components.settings.model import Cluster, Settings
 
 
-def provider(cluster: Cluster, stack: str) -> k8s.Provider:
-    """Return the provider that every resource of the stack uses."""
+def hub(settings: Settings) -> Cluster:
+    """Return the cluster where Argo CD runs, which may be the stack's own."""
+    elsewhere = settings.argocd.context
+    own = settings.cluster
+    return own if elsewhere is None else own.model_copy(update={"context": elsewhere, "server": None})
+
+
+def provider(cluster: Cluster, stack: str, name: str = "cluster") -> k8s.Provider:
+    """Return the provider of a cluster; all but Argo CD's objects use the one of the stack's own."""
     return k8s.Provider(
-        "cluster",
+        name,
         context=cluster.context,
         # Without it, a new token or CA in the kubeconfig would make Pulumi plan to replace every object.
-        cluster_identifier=stack,
+        cluster_identifier=stack if name == "cluster" else f"{stack}-{name}",
         # Otherwise a changed dashboard is deleted and created again, and Grafana loses it for a moment.
         enable_config_map_mutable=True,
         enable_secret_mutable=True,

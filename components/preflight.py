@@ -21,12 +21,14 @@ from typing import Any, Final
 import pulumi
 import yaml
 
+from components import cluster as cluster_of
 from components import labels
 from components.settings import Settings, SettingsError
 from components.settings.model import Cluster, Owner
 from components.settings.stack_file import read
 
 JOBS: Final = "/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+APPLICATIONS: Final = "/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications/{name}"
 NAMESPACES: Final = "/api/v1/namespaces/{namespace}"
 ARGOCD_CRD: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/applications.argoproj.io"
 SECONDS: Final = 15
@@ -62,12 +64,17 @@ ARGOCD: Final = Kinds(
 
 def main() -> int:
     """Print a line for each fault on standard error, and return 2; of wrong settings, only the context is looked at."""
-    file = yaml.safe_load(sys.stdin)
+    text = sys.stdin.read()
     try:
         try:
-            settings = read(sys.argv[1], file)
-        except SettingsError:
-            check_context(Cluster(context=file["config"][f"{labels.PROJECT}:cluster"]["context"]))
+            settings = read(sys.argv[1], text)
+        except SettingsError as error:
+            try:
+                context = yaml.safe_load(text)["config"][f"{labels.PROJECT}:cluster"]["context"]
+            except (yaml.YAMLError, KeyError, TypeError):
+                print(error, file=sys.stderr)
+                return 2
+            check_context(Cluster(context=context))
         else:
             check(settings)
     except PreflightError as error:
@@ -89,6 +96,8 @@ def check(settings: Settings) -> None:
         check_pod()
     else:
         check_context(cluster)
+    if (hub := cluster_of.hub(settings)) is not cluster:
+        check_context(hub)
     if shutil.which("kubectl") is None:
         pulumi.log.warn("kubectl is not on PATH: whether the cluster is reachable and has the CRDs was not checked")
         return
@@ -97,8 +106,18 @@ def check(settings: Settings) -> None:
     # An Argo CD that this stack installs brings its own kinds.
     wanted = [OPERATOR] * settings.monitoring.enabled + [ARGOCD] * (not settings.argocd.install)
     argocd = ARGOCD_CRD if settings.argocd.install else NAMESPACES.format(namespace=settings.argocd.namespace)
-    answers = _get(cluster, [job, *(kinds.path for kinds in wanted)], [argocd])
-    faults = [*owner_faults(answers[job], settings.evaluation.owner, namespace)]
+    application = APPLICATIONS.format(namespace=settings.argocd.namespace, name=settings.argocd.application)
+    own = NAMESPACES.format(namespace=namespace)
+    here = [job, *(kinds.path for kinds in wanted if kinds is OPERATOR)]
+    there = [kinds.path for kinds in wanted if kinds is ARGOCD]
+    if hub is cluster:
+        answers = _get(cluster, [*here, *there], [own, argocd, application])
+    else:
+        answers = {**_get(cluster, here, [own]), **_get(hub, there, [argocd, application])}
+    faults = [*stack_faults(answers[own], settings.stack, "evaluation.namespace", f"evaluations-{settings.stack}")]
+    name = f"{labels.APPLICATION}-{settings.stack}"
+    faults += stack_faults(answers[application], settings.stack, "argocd.application", name)
+    faults += [*owner_faults(answers[job], settings.evaluation.owner, namespace)]
     if settings.argocd.install:
         faults += installation_faults(answers[argocd], settings.argocd.namespace)
     else:
@@ -170,6 +189,17 @@ def kind_faults(answer: Any, kinds: Kinds) -> Iterator[str]:  # noqa: ANN401 (JS
     absent = [name for name in kinds.names if name not in served]
     if absent:
         yield f"The cluster has no {' and no '.join(absent)}: {kinds.cure}."
+
+
+def stack_faults(live: Any, stack: str, setting: str, other: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
+    """Yield a sentence if an object of this stack's names belongs to another stack."""
+    found = live["metadata"].get("labels", {}) if live else {}
+    owner = found.get(labels.INSTANCE, stack)
+    if found.get(labels.MANAGED_BY) == "pulumi" and owner != stack:
+        yield (
+            f"{live['kind']} {live['metadata']['name']} belongs to the stack '{owner}': each stack of a cluster has"
+            f" names of its own: `pulumi config set --path '{labels.PROJECT}:{setting}' {other}`."
+        )
 
 
 def owner_faults(live: Any, owner: Owner, namespace: str) -> Iterator[str]:  # noqa: ANN401 (JSON)

@@ -6,8 +6,6 @@ Called as ``python -m components.settings STACK < Pulumi.STACK.yaml``, by whoeve
 import json
 import math
 import sys
-from collections.abc import Iterator
-from datetime import date
 from typing import Any, Final
 
 import pulumi
@@ -16,12 +14,12 @@ import yaml
 from components import labels, patches
 from components.labels import PROJECT
 from components.settings import Problem, Settings, SettingsError
+from components.settings import file as stack_file
 from components.settings.load import parse
-from components.settings.problems import full_key
 
 # A pod's way to its first line: a node, volumes, the image's gigabytes, the Job controller's pause before a retry.
 START_SECONDS: Final = 1200
-DATE: Final = ("a date, where a text is needed", "quote it in the stack file, or set it with --type string")
+ESC: Final = "what these Pulumi ESC environments set is not seen here"
 # Argo CD's way to the Job: its own start, and the retries of a sync.
 SYNC_SECONDS: Final = 900
 
@@ -29,7 +27,7 @@ SYNC_SECONDS: Final = 900
 def main() -> int:
     """Print the needs; or every problem of the settings on standard error, and return 2."""
     try:
-        settings = read(sys.argv[1], yaml.safe_load(sys.stdin))
+        settings = read(sys.argv[1], sys.stdin.read())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -37,21 +35,29 @@ def main() -> int:
     return 0
 
 
-def read(stack: str, file: dict[str, Any]) -> Settings:
+def read(stack: str, text: str) -> Settings:
     """Return the settings of a stack file; its secrets stay encrypted.
 
     Raises
     ------
     SettingsError
     """
-    config = file.get("config") or {}
-    if dates := [Problem(full_key(path), str(value), *DATE) for path, value in _dates(config)]:
-        raise SettingsError(stack, dates)
-    texts = {key: each if isinstance(each, str) else json.dumps(each) for key, each in config.items()}
+    file = stack_file.parse(stack, text)
+    config = file["config"]
     secrets = [key for key, each in config.items() if _encrypted(each)]
+    texts = stack_file.as_pulumi_gives(config)
     pulumi.runtime.set_all_config(texts, secrets)
     keys = {key.removeprefix(f"{PROJECT}:"): key in secrets for key in texts if key.startswith(f"{PROJECT}:")}
-    return parse(stack, pulumi.Config(PROJECT), keys, sealed=True)
+    elsewhere = file.get("environment")
+    if elsewhere:
+        print(f"note: environment {json.dumps(elsewhere)}: {ESC}", file=sys.stderr)
+    try:
+        return parse(stack, pulumi.Config(PROJECT), keys, sealed=True)
+    except SettingsError as error:
+        if not elsewhere:
+            raise
+        unseen = Problem("environment", json.dumps(elsewhere, default=str), ESC, "pulumi preview, which sees them")
+        raise SettingsError(stack, [*error.problems, unseen]) from None
 
 
 def needs(settings: Settings) -> dict[str, Any]:
@@ -85,17 +91,6 @@ def patience(settings: Settings) -> int:
     rounds = math.ceil(len(settings.models) / evaluation.parallelism)
     pod = START_SECONDS + evaluation.deadline_seconds + patches.DEADLINE_MARGIN_SECONDS
     return settings.argocd.reconciliation_seconds + SYNC_SECONDS + rounds * tries * pod
-
-
-def _dates(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
-    """Yield path and value of what YAML takes for a date and JSON does not know."""
-    if isinstance(value, date):
-        yield path, value
-    elif isinstance(value, dict | list):
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            part = key if isinstance(key, int) else str(key).removeprefix(f"{PROJECT}:")
-            yield from _dates(key, (*path, part))
-            yield from _dates(each, (*path, part))
 
 
 def _encrypted(value: object) -> bool:

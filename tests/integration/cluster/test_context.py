@@ -143,7 +143,7 @@ def test_a_claim_without_a_class_is_found(cluster: ApiServer, tmp_path: Path, mo
     with_settings(
         monkeypatch,
         tmp_path,
-        evaluation={"results": {"url": "s3://results"}},
+        evaluation={"results": {"url": "s3://results"}, "egress": [{"cidr": "0.0.0.0/0", "port": 443}]},
         monitoring={"pushgateway": {"storage_class": "fast"}},
     )
     text = refusal(tmp_path)

@@ -14,13 +14,23 @@ from tests.support.program import ROOT
 
 TEXT = (ROOT / "docs" / "operations.md").read_text()
 
+BLOCKS = re.findall(r"```yaml\n(config:.*?|# yaml-language-server.*?)```", TEXT, re.DOTALL)
+
+
+def groups_of(block: str) -> dict[str, Any]:
+    return {key.removeprefix("vllm-eval:"): value for key, value in yaml.safe_load(block)["config"].items()}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_every_block_of_settings_is_accepted_beside_the_first(block: str, documented: dict[str, Any]) -> None:
+    program.run({**documented, **groups_of(block)}, stack="staging")
+
 
 @pytest.fixture
 def documented() -> dict[str, Any]:
-    block, more = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    block, *_ = BLOCKS
     assert block.startswith(f"# yaml-language-server: $schema={schema.FILE.relative_to(ROOT)}")
-    config: dict[str, Any] = {**yaml.safe_load(block)["config"], **yaml.safe_load(more)["config"]}
-    return {key.removeprefix("vllm-eval:"): value for key, value in config.items()}
+    return groups_of(block)
 
 
 def test_the_documented_stack_declares_everything(documented: dict[str, Any]) -> None:

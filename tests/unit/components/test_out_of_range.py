@@ -12,7 +12,7 @@ import pydantic
 import pytest
 from pydantic import StringConstraints, TypeAdapter
 
-from components.settings import forms, problems
+from components.settings import forms, problems, translate
 from components.settings.load import GROUPS
 from components.settings.model import Model
 from tests.support import program
@@ -47,7 +47,7 @@ def faults(annotation: Any, metadata: typing.Iterable[Any] = ()) -> Iterator[tup
 def every_fault() -> Iterator[tuple[Path, object, str]]:
     for path in EVERY_FIELD:
         model: type[pydantic.BaseModel] = Model if path[0] == "models" else GROUPS[str(path[0])]
-        field, _ = problems._field(model, path[1:])
+        field, _ = translate.field_at(model, path[1:])
         yield from (((*path, *inner), value, fault) for inner, value, fault in faults(field.annotation, field.metadata))
 
 
@@ -61,7 +61,8 @@ def test_a_value_beyond_its_range_is_refused_with_key_value_fault_and_cure(
     groups = program.stack_file("dev")
     holder_of(groups, path)[str(path[-1])] = value
     lines = refused(groups).splitlines()
-    told = f"  {problems.full_key(path)} = {json.dumps(value)}: {fault}"
+    shown = problems.HIDDEN if path[-1] in {"api_key", "ca", "secret", "key"} else value
+    told = f"  {problems.full_key(path)} = {json.dumps(shown)}: {fault}"
     (number,) = [number for number, line in enumerate(lines) if line.startswith(told)]
     assert lines[number + 1].startswith("      cure: ")
 
