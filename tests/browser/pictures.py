@@ -15,7 +15,7 @@ from tests.support.sandbox_door import Answering, open_door
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.results import ResultStore
 from vllm_eval.storage import LocalStorage
-from workbench.layout import cache_dir
+from workbench.paths import cache_dir
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs/images"
 COMPLETE: Final = "return document.readyState === 'complete'"

@@ -11,7 +11,7 @@ from tests.support.report_runs import history
 from vllm_eval.pages.write import write_pages
 from vllm_eval.results import ResultStore
 from vllm_eval.storage import LocalStorage
-from workbench.layout import Layout
+from workbench.paths import Paths
 from workbench.sandbox import door, ui
 from workbench.shell import CommandError
 
@@ -33,7 +33,7 @@ class Answering:
     """Stands for the sandbox's namespaces; ``answers`` maps a word of a command to what kubectl prints, None: fails."""
 
     def __init__(self, folder: Path, answers: dict[str, str | None] | None = None) -> None:
-        self.layout = Layout(folder, "test")
+        self.paths = Paths(folder, "test")
         labels = {"model": "org/small-model", "model_tag": "v3", "task": "custom_task_1", "stack": "local"}
         value = {"data": {"result": [{"metric": labels, "value": [0, "0.634"]}]}}
         self.answers: dict[str, str | None] = {
@@ -54,17 +54,17 @@ class Answering:
 
     def with_reports(self) -> "Answering":
         """Fill the claim with a history, whose last run became worse."""
-        folder = self.layout.state / "volumes/volume-03"
+        folder = self.paths.state / "volumes/volume-03"
         folder.mkdir(parents=True)
         write_pages(ResultStore(LocalStorage(folder)), history(folder, items=200))
         return self
 
 
 @contextmanager
-def open_door(namespace: Answering) -> Iterator[str]:
+def open_door(sandbox: Answering) -> Iterator[str]:
     """Serve the page on a free port and give its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = door.serve(listener, namespace, ui.PAGES)  # type: ignore[arg-type] # it runs commands alike
+        server = door.serve(listener, sandbox, ui.PAGES)  # type: ignore[arg-type] # it runs commands alike
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:

@@ -25,11 +25,11 @@ from markupsafe import Markup
 
 from workbench.cluster import report
 from workbench.cluster.kubectl import kubectl, service_proxy
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 from workbench.sandbox import stack
 from workbench.sandbox.monitoring import ALERTMANAGER
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import SandboxError
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import WorkbenchError
 
 # One look for all pages: the reports' own.
 STYLE: Final = REPOSITORY / "eval/evalchemy/vllm_eval/pages/page.css"
@@ -45,14 +45,14 @@ class Part:
     missing: str
 
 
-def scores(namespace: Namespace) -> list[report.Score]:
+def scores(sandbox: Sandbox) -> list[report.Score]:
     """Return the scores that Prometheus has."""
-    return report.scores(namespace, stack.NAME)
+    return report.scores(sandbox, stack.NAME)
 
 
-def alerts(namespace: Namespace) -> list[dict[str, str]]:
+def alerts(sandbox: Sandbox) -> list[dict[str, str]]:
     """Return the alerts that Alertmanager holds active, oldest first."""
-    listed = json.loads(service_proxy(namespace, ALERTMANAGER, "/api/v2/alerts", active="true"))
+    listed = json.loads(service_proxy(sandbox, ALERTMANAGER, "/api/v2/alerts", active="true"))
     shown = [
         {
             "name": each["labels"].get("alertname", ""),
@@ -67,10 +67,10 @@ def alerts(namespace: Namespace) -> list[dict[str, str]]:
     return sorted(shown, key=lambda each: each["since"])
 
 
-def application(namespace: Namespace) -> dict[str, str]:
+def application(sandbox: Sandbox) -> dict[str, str]:
     """Return what Argo CD says of the Application."""
     name = ("-n", "argocd", "get", "applications.argoproj.io", "vllm-evalchemy-job", "-o", "json")
-    status = json.loads(kubectl(namespace, *name)).get("status", {})
+    status = json.loads(kubectl(sandbox, *name)).get("status", {})
     return {
         "sync": status.get("sync", {}).get("status", "Unknown"),
         "health": status.get("health", {}).get("status", "Unknown"),
@@ -79,36 +79,36 @@ def application(namespace: Namespace) -> dict[str, str]:
     }
 
 
-def results(namespace: Namespace) -> Path:
+def results(sandbox: Sandbox) -> Path:
     """Return the folder on this machine that holds the results claim.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         The claim has no volume yet.
     """
-    name = kubectl(namespace, "-n", "vllm-eval", "get", "pvc", CLAIM, "-o", "jsonpath={.spec.volumeName}")
+    name = kubectl(sandbox, "-n", "vllm-eval", "get", "pvc", CLAIM, "-o", "jsonpath={.spec.volumeName}")
     if not name:
-        raise SandboxError(f"the claim {CLAIM} has no volume yet")
-    return namespace.layout.state / "volumes" / name
+        raise WorkbenchError(f"the claim {CLAIM} has no volume yet")
+    return sandbox.paths.state / "volumes" / name
 
 
-def reports(namespace: Namespace) -> dict[str, object]:
+def reports(sandbox: Sandbox) -> dict[str, object]:
     """Return whether there is an index of reports, and the newest report of each model."""
-    folder = results(namespace)
+    folder = results(sandbox)
     newest: list[dict[str, object]] = []
     for file in sorted(folder.glob("pages/*/*.json")):
         lines = [line for line in json.loads(file.read_text()) if line["page"]]
         newest += lines[:1]
     if not (folder / "index.html").is_file():
-        raise SandboxError("no run has ended yet; a run writes its report at its end")
+        raise WorkbenchError("no run has ended yet; a run writes its report at its end")
     return {"newest": newest}
 
 
-def render(namespace: Namespace, addresses: Sequence[object]) -> bytes:
+def render(sandbox: Sandbox, addresses: Sequence[object]) -> bytes:
     """Return the page."""
     parts: dict[str, Callable[[], object]] = {
-        each.__name__: partial(each, namespace) for each in (scores, alerts, application, reports)
+        each.__name__: partial(each, sandbox) for each in (scores, alerts, application, reports)
     }
     with ThreadPoolExecutor(len(parts)) as pool:
         found = dict(zip(parts, pool.map(_part, parts.values()), strict=True))
@@ -127,14 +127,14 @@ def render(namespace: Namespace, addresses: Sequence[object]) -> bytes:
 def _part(look: Callable[[], object]) -> Part:
     try:
         return Part(look(), "")
-    except (SandboxError, ValueError, KeyError, OSError) as error:
+    except (WorkbenchError, ValueError, KeyError, TypeError, OSError) as error:
         return Part(None, str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__)
 
 
-def serve(listener: socket.socket, namespace: Namespace, addresses: Sequence[object]) -> ThreadingHTTPServer:
+def serve(listener: socket.socket, sandbox: Sandbox, addresses: Sequence[object]) -> ThreadingHTTPServer:
     """Serve the page and the reports on a listening socket, in threads that end with the program."""
     server = ThreadingHTTPServer(
-        listener.getsockname()[:2], partial(_Handler, namespace, addresses), bind_and_activate=False
+        listener.getsockname()[:2], partial(_Handler, sandbox, addresses), bind_and_activate=False
     )
     server.daemon_threads = True
     server.socket.close()
@@ -144,8 +144,8 @@ def serve(listener: socket.socket, namespace: Namespace, addresses: Sequence[obj
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, namespace: Namespace, addresses: Sequence[object], *connection: Any) -> None:  # noqa: ANN401
-        self._namespace, self._addresses = namespace, addresses
+    def __init__(self, sandbox: Sandbox, addresses: Sequence[object], *connection: Any) -> None:  # noqa: ANN401
+        self._sandbox, self._addresses = sandbox, addresses
         super().__init__(*connection)
 
     def do_GET(self) -> None:
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = urlsplit(self.path).path
         if path == "/":
-            self._send(HTTPStatus.OK, render(self._namespace, self._addresses))
+            self._send(HTTPStatus.OK, render(self._sandbox, self._addresses))
         elif path.startswith("/results/"):
             self._report(unquote(path.removeprefix("/results/")))
         else:
@@ -165,11 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _report(self, name: str) -> None:
         try:
-            folder = results(self._namespace).resolve()
+            folder = results(self._sandbox).resolve()
             file = (folder / name).resolve()
             inside = file.is_relative_to(folder) and file.suffix == ".html" and file.is_file()
             content = file.read_bytes() if inside else None
-        except (SandboxError, OSError, ValueError) as error:
+        except (WorkbenchError, OSError, ValueError) as error:
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
             return
         if content is None:

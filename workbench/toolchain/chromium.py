@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from workbench.layout import Layout
-from workbench.shell import SandboxError, fail, run, say
+from workbench.paths import Paths
+from workbench.shell import WorkbenchError, fail, run, say
 
 # Noto's Korean letters, since answers and the guide have them; DejaVu, without which there may be no letters at all.
 PACKAGES: Final = ("chromium", "chromium-driver", "fonts-dejavu-core", "fonts-noto-cjk")
@@ -25,27 +25,27 @@ APT: Final = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root")
 CURE: Final = "install Chromium and its driver (`apt-get install chromium chromium-driver`), or name a Debian mirror"
 
 
-def provide(layout: Layout) -> None:
+def provide(paths: Paths) -> None:
     """Make `chromium` and `chromedriver` callable, by links in the cache where the machine has none.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         Debian's packages cannot be had.
     """
     if all(shutil.which(name) for name in PROGRAMS):
         return
     try:
         run([*APT, "update"])
-        folder = _unpacked(_lacking(), layout)
-    except SandboxError as error:
-        raise SandboxError(f"{CURE}\n{error}") from error
-    layout.bin.mkdir(parents=True, exist_ok=True)
+        folder = _unpacked(_lacking(), paths)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{CURE}\n{error}") from error
+    paths.bin.mkdir(parents=True, exist_ok=True)
     fonts = folder / "fonts.conf"
     fonts.write_text(FONTS.format(folder=folder))
     libraries = ":".join(map(str, [*folder.glob("usr/lib/*-gnu*"), *folder.glob("lib/*-gnu*")]))
     for name, program in PROGRAMS.items():
-        starter = layout.bin / name
+        starter = paths.bin / name
         starter.unlink(missing_ok=True)  # not to write through a link
         starter.write_text(
             f"#!/bin/sh\nexport LD_LIBRARY_PATH='{libraries}' FONTCONFIG_FILE='{fonts}'\n"
@@ -61,9 +61,9 @@ def _lacking() -> list[str]:
     return sorted(f"{unquote(name)}={unquote(version)}" for name, version in files)
 
 
-def _unpacked(packages: list[str], layout: Layout) -> Path:
+def _unpacked(packages: list[str], paths: Paths) -> Path:
     key = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
-    folder = layout.cache / "tools" / f"chromium-{key}"
+    folder = paths.cache / "tools" / f"chromium-{key}"
     if folder.exists():
         return folder
     started = time.monotonic()
@@ -84,8 +84,8 @@ def _unpacked(packages: list[str], layout: Layout) -> Path:
 def main() -> int:
     """Provide it for this clone."""
     try:
-        provide(Layout.of_this_clone())
-    except SandboxError as error:
+        provide(Paths.of_this_clone())
+    except WorkbenchError as error:
         return fail(error)
     return 0
 

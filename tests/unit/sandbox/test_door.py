@@ -56,10 +56,10 @@ def test_text_of_the_cluster_is_no_markup(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_it_gives_reports_and_nothing_else(tmp_path: Path, path: str) -> None:
-    namespace = Answering(tmp_path).with_reports()
-    (namespace.layout.state / "secret.html").write_text("secret")
-    (namespace.layout.state / "volumes/secret.html").write_text("secret")
-    with open_door(namespace) as url:
+    sandbox = Answering(tmp_path).with_reports()
+    (sandbox.paths.state / "secret.html").write_text("secret")
+    (sandbox.paths.state / "volumes/secret.html").write_text("secret")
+    with open_door(sandbox) as url:
         status, page = get(url, path)
     assert status in {404, 503}
     assert "secret" not in page
