@@ -52,8 +52,8 @@ def parse_config(text: str, source: str) -> dict[str, TaskSettings]:
     tasks: dict[str, TaskSettings] = {}
     found: list[str] = []
     for name, entry in raw.items():
-        if not name or any(not (char.isalnum() or char in "_-.") for char in name):
-            found.append(f"{name!r}: a task's name has letters, digits, '_', '-' and '.' only")
+        if not name or any(not (char.isalnum() or char in "_-.()") for char in name):
+            found.append(f"{name!r}: a task's name has letters, digits, '_', '-', '.' and parentheses only")
         try:
             tasks[name] = TaskSettings.model_validate(entry)
         except ValidationError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from vllm_eval import catalog
 from vllm_eval.engines.base import EngineJob, TaskOutcome
 from vllm_eval.errors import TaskError, VllmEvalError
 from vllm_eval.models import Model
@@ -39,9 +40,14 @@ class LmEvalEngine:
         return f"lm_eval {importlib.metadata.version('lm_eval')}"
 
     def check(self, tasks: Sequence[Task], model: Model) -> list[str]:  # noqa: ARG002 - the protocol's arguments
-        """Refuse tasks that need log-probabilities or run code from a model's answer."""
+        """Refuse tasks that need log-probabilities or run code from a model's answer, and unfit names of lm_eval's."""
         found = []
+        if any(task.yaml_path is None for task in tasks):
+            set_environment()  # before lm_eval is imported: it reads its caches' places then
         for task in tasks:
+            if task.yaml_path is None:
+                refusal = catalog.refuse(task.name, task.settings.metric)
+                found += [f"{task.name}: {refusal.text}"] if refusal else []
             config = task.config or {}
             kind = config.get("output_type", "generate_until")
             if kind != "generate_until":
@@ -109,13 +115,14 @@ def _load(tasks: Sequence[Task]) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
-    manager = TaskManager(include_defaults=any(task.yaml_path is None for task in tasks))
+    built_in = any(task.yaml_path is None for task in tasks)
+    manager = catalog.manager() if built_in else TaskManager(include_defaults=False)
     loaded: dict[str, Any] = {}
     found: list[str] = []
     for task in tasks:
         try:
             objects = manager.load([_spec(task)])["tasks"]
-        except Exception as error:  # noqa: BLE001 - loading runs the task's own code
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the task's own code, which may even exit
             found.append(f"{task.name}: lm_eval cannot load it: {type(error).__name__}: {error}")
             continue
         problem = _unfit(task, objects)
