@@ -20,6 +20,8 @@ from vllm_eval.errors import TaskError
 # The tasks' own loader, beside their YAML files: one item a line. What another
 # loader makes of a file, only the engine can know.
 LINE_LOADER = "!function utils.load_items"
+# lm_eval's names of the one limit of an answer's tokens.
+TOKEN_LIMITS = frozenset({"max_gen_toks", "max_tokens", "max_new_tokens", "max_completion_tokens"})
 LOCAL_FORMATS = ("json", "csv", "parquet", "text", "arrow")
 
 
@@ -122,17 +124,36 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return {**merged, **content}
 
 
+def lay_over(config: Mapping[str, Any], settings: TaskSettings) -> dict[str, Any]:
+    """Return a task's YAML with the settings of eval_config.json laid over it.
+
+    A token limit takes the place of the YAML's, whatever its name there.
+    """
+    merged = dict(config)
+    if settings.num_fewshot is not None:
+        merged["num_fewshot"] = settings.num_fewshot
+    if settings.generation:
+        given = config.get("generation_kwargs") or {}
+        replaced = TOKEN_LIMITS if TOKEN_LIMITS & settings.generation.keys() else frozenset()
+        kept = {key: value for key, value in given.items() if key not in replaced}
+        merged["generation_kwargs"] = {**kept, **settings.generation}
+    return merged
+
+
 def _load(
     name: str, settings: TaskSettings, entry: tuple[Path, dict[str, Any]] | None, *, limit: int | None, api: str
 ) -> Task:
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
-        digest = _digest({"task": name, "engine": settings.engine, "limit": least, "api": api})
+        over = lay_over({}, settings)
+        told = {"task": name, "engine": settings.engine, "limit": least, "api": api, **({"over": over} if over else {})}
+        digest = _digest({**told, **_chosen(settings)})
         return Task(
             name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest
         )  # fmt: skip
     path, config = entry
+    config = lay_over(config, settings)
     data_files = _data_files(path, config)
     counts = _count_items(path, config, data_files)
     expected = counts if least is None or counts is None else min(counts, least)
@@ -144,12 +165,20 @@ def _load(
             "engine": settings.engine,
             "items": expected if expected is not None else least,
             "api": api,
+            **_chosen(settings),
         }
     )
     return Task(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data_files, limit=least,
         expected=expected, hash=digest,
     )  # fmt: skip
+
+
+def _chosen(settings: TaskSettings) -> dict[str, str]:
+    """Return what makes the score another number; nothing where the defaults stand, which older baselines rest on."""
+    defaults = TaskSettings(enabled=True)
+    chosen = {"metric": settings.metric, "filter": settings.filter}
+    return {key: value for key, value in chosen.items() if value is not None and value != getattr(defaults, key)}
 
 
 def _data_files(path: Path, config: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vllm_eval import catalog
 from vllm_eval.engines.base import EngineJob, TaskOutcome
-from vllm_eval.errors import TaskError, VllmEvalError
+from vllm_eval.errors import TaskError, Terminated, VllmEvalError
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure
 from vllm_eval.results import Sample, finite, to_text
-from vllm_eval.tasks import Task
+from vllm_eval.tasks import Task, lay_over
 
 if TYPE_CHECKING:
     from vllm_eval.engines.lm_eval_model import PooledModel
@@ -53,9 +53,7 @@ class LmEvalEngine:
             if kind != "generate_until":
                 found.append(f"{task.name}: output_type {kind!r} needs log-probabilities; only generate_until is run")
             if task.settings.max_tokens is not None:
-                found.append(
-                    f"{task.name}: max_tokens is for evalchemy; set generation_kwargs.max_gen_toks in the YAML"
-                )
+                found.append(f"{task.name}: max_tokens is for evalchemy; set generation.max_gen_toks")
             if config.get("unsafe_code"):
                 found.append(f"{task.name}: unsafe_code tasks run what the model writes, which this runner does not do")
         return found
@@ -122,6 +120,8 @@ def _load(tasks: Sequence[Task]) -> dict[str, Any]:
     for task in tasks:
         try:
             objects = manager.load([_spec(task)])["tasks"]
+        except Terminated:
+            raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the task's own code, which may even exit
             found.append(f"{task.name}: lm_eval cannot load it: {type(error).__name__}: {error}")
             continue
@@ -155,12 +155,18 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
 
 
 def _spec(task: Task) -> str | dict[str, Any]:
-    """Return the task's YAML with its data files absolute; of a built-in task, the name."""
+    """Return the task's YAML, settings laid over and data files absolute; the name of a built-in task left as it is."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    if task.yaml_path is None:
-        return task.name
-    spec: dict[str, Any] = {**load_yaml(task.yaml_path), "task": task.name}
+    path = task.yaml_path
+    if path is None:
+        if not lay_over({}, task.settings):
+            return task.name
+        # lm_eval would take a mapping with the name for the whole task.
+        path = catalog.manager().task_index[task.name].yaml_path
+    if path is None:
+        raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
+    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings), "task": task.name}
     if task.data_files:
         files = {
             split: str(paths[0]) if len(paths) == 1 else [str(path) for path in paths]
