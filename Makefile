@@ -108,9 +108,10 @@ fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix-only --quiet .
 
-docs: venv  ## re-make the settings' JSON schema and docs/settings.md from the models
+docs: venv  ## re-make the settings' JSON schema, docs/settings.md and the table of docs/tasks.md
 	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.schema
 	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.reference
+	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m vllm_eval.coverage eval/evalchemy/requirements.txt docs/tasks.md
 
 tools: venv  ## build the pinned tools into the cache
 	@$(SANDBOX) tools

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.workspace import ROOT
-from vllm_eval import catalog
+from vllm_eval import catalog, coverage
 from vllm_eval.catalog import Reason
 from vllm_eval.cli import main
 from vllm_eval.config import parse_config
@@ -120,3 +120,11 @@ def test_a_module_that_exits_on_import_is_bad_input_and_ends_no_process(
     config.write_text('{"own": {"enabled": true}}')
     assert main(["validate", "--config", str(config), "--tasks", str(tmp_path)]) == 2
     assert "own: lm_eval cannot load it: SystemExit: install something" in capsys.readouterr().err
+
+
+def test_the_table_of_tasks_is_that_of_the_pinned_lm_eval_and_the_locked_packages() -> None:
+    document = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    requirements = (ROOT / "eval" / "evalchemy" / "requirements.txt").read_text(encoding="utf-8")
+    counts = coverage.count(coverage.packages(requirements))
+    assert coverage.write(document, counts) == document, "make docs"
+    assert sum(counts.values()) == 13_123
