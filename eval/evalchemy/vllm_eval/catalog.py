@@ -146,7 +146,8 @@ def missing_packages(config: Mapping[str, Any]) -> list[str]:
 def near(name: str) -> str:
     """Return the end of a message: names that are like an unknown one."""
     known = list(manager().task_index)
-    parts = [other for other in known if name and name in other]
+    name = name.lower()
+    parts = [other for other in known if name and name in other.lower()]
     near = list(dict.fromkeys(sorted(parts, key=len)[:4] + difflib.get_close_matches(name, known, n=4)))
     return f"; near names: {', '.join(near)}" if near else "; `vllm-eval tasks PATTERN` lists its names"
 

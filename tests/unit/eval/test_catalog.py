@@ -16,6 +16,7 @@ from vllm_eval.errors import ConfigError
     ("name", "metric", "reason", "said"),
     [
         ("gsm8kk", "exact_match", Reason.UNKNOWN, "near names: gsm8k"),
+        ("MMLU", "exact_match", Reason.UNKNOWN, "near names: mmlu,"),
         ("math500", "exact_match", Reason.UNKNOWN, "hendrycks_math500"),
         ("mmlu", "exact_match", Reason.GROUP, "group of 57 tasks"),
         ("mgsm_direct", "exact_match", Reason.GROUP, "tag of 12 tasks"),
