@@ -5,69 +5,79 @@ SHELL := /bin/bash
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-SANDBOX := $(PYTHON) -m workbench.sandbox
+WORKBENCH := $(PYTHON) -m workbench
+PYTEST := $(PYTHON) -m pytest -q
 CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eval)
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview shell ui test test-unit test-settings test-e2e test-context test-all drill check lint fmt lock docs tools clean root venv bench-runner bench-statistics bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview render shell ui test quick test-unit test-rest test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Only as typed: people export a CONTEXT or STACK for scripts of their own, and `up` must not follow it to production.
+# Only as typed: people export a CONTEXT or a MODEL for scripts of their own, and `up` must not follow it to production.
+typed = $(if $(filter command line,$(origin $(1))),--$(2)='$(subst ','\'',$($(1)))')
+OPTIONS = $(call typed,CONTEXT,context) $(call typed,STACK,stack) $(call typed,STANDINS,standins) \
+  $(call typed,MODEL_ENDPOINT,model-endpoint) $(call typed,MODEL,model) $(call typed,MODEL_TAG,model-tag) \
+  $(call typed,LIMIT,limit) $(call typed,UI_PORTS,ports)
+# The end-to-end suites read these two from the environment, also only as typed.
 ifneq ($(origin CONTEXT),command line)
 unexport CONTEXT
-endif
-ifneq ($(origin STACK),command line)
-unexport STACK
-endif
-ifneq ($(origin STANDINS),command line)
-unexport STANDINS
 endif
 ifneq ($(origin KIND),command line)
 unexport KIND
 endif
 
 up: root venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
-	@$(SANDBOX) up
+	@$(WORKBENCH) up $(OPTIONS)
 
 # Before anything is changed, the virtual environment too.
 root:
-	@[ "$$(id -u)" = 0 ] || [ "$(origin CONTEXT)" = "command line" ] || { echo 'error: this user is not root: namespaces and mounts need it; run `sudo make up`' >&2; exit 2; }
+	@python3 -m workbench may-start $(OPTIONS)
 
 down:  ## end the sandbox and remove all that it left on this machine but the caches
-	@python3 -m workbench.sandbox.down down
+	@python3 -m workbench down $(OPTIONS)
 
 status: venv  ## print the sandbox's processes, pods and scores
-	@$(SANDBOX) status
+	@$(WORKBENCH) status $(OPTIONS)
 
 logs: venv  ## print the evaluation's last lines, and where the sandbox's processes write theirs
-	@$(SANDBOX) logs
+	@$(WORKBENCH) logs $(OPTIONS)
 
 doctor: venv  ## tell whether this machine, or the cluster of CONTEXT=name, has what `make up` needs; changes nothing
-	@$(SANDBOX) doctor
+	@$(WORKBENCH) doctor $(OPTIONS)
 
 preview: venv  ## show what an update would change: STACK=local is the sandbox's, any other one is yours
-	@case "$(STACK)" in \
-	  "") echo 'error: STACK is not set: make preview STACK=dev' >&2; exit 2 ;; \
-	  local) $(SANDBOX) preview ;; \
-	  *) pulumi preview --diff --stack '$(STACK)' ;; \
-	esac
+	@$(WORKBENCH) preview $(OPTIONS)
+
+render: venv  ## write the manifests of STACK=… to DIR=… (rendered/STACK), without a cluster or Pulumi's state
+	@[ -n "$(STACK)" ] || { echo 'error: STACK is not set: make render STACK=prod' >&2; exit 2; }
+	@[ -f 'Pulumi.$(STACK).yaml' ] || { echo 'error: there is no Pulumi.$(STACK).yaml' >&2; exit 2; }
+	@$(PYTHON) -m components.render '$(STACK)' '$(or $(DIR),rendered/$(STACK))' < 'Pulumi.$(STACK).yaml'
 
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
-	@$(SANDBOX) shell
+	@$(WORKBENCH) shell $(OPTIONS)
 
 ui: venv  ## show Argo CD, Prometheus and Alertmanager on ports of this machine until Ctrl-C (UI_PORTS=…)
-	@$(SANDBOX) ui
+	@$(WORKBENCH) ui $(OPTIONS)
+
+quick: venv  ## in two minutes, without root and without tools: format, lint, types and the unit tests
+	@$(MAKE) --no-print-directory -j 2 lint test-unit
+
+check: quick small-tools  ## `make quick`, and what needs only Git and small tools: workflows, manifests, the runner's processes
+	@$(CACHE)/bin/actionlint
+	@$(PYTEST) -n 2 --dist loadfile tests/integration/small
 
 test:  ## within an hour from cold: lint and types, then the end-to-end suite on a sandbox of its own, beside it the unit tests
-	@python3 tests/run.py venv:60 tools:1380 lint:60 test-e2e:1740,test-unit:1200
+	@python3 tests/run.py venv:60 tools:1380 lint:60 test-e2e:1740,test-rest:1200
 
-check: venv lint test-unit  ## lint, types and the tests that need no cluster
+# Everything but the end-to-end suite, which `make test` runs beside it.
+test-rest: venv tools
+	@$(PYTHON) -m tests.support.sealed $(PYTEST) -n 2 --dist loadfile
 
-test-unit: venv tools
-	@$(PYTHON) tests/side_by_side.py
+test-unit: venv
+	@$(PYTEST) -n 2 --dist worksteal tests/unit
 
 test-settings: venv tools  ## change each setting on the real engine and a real API server (some ten minutes)
 	@$(PYTHON) -m pytest -q -m slow tests/integration/components
@@ -78,17 +88,20 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
 
-test-all: test  ## `make test`, then what takes longer: every setting on the engine, kills at every stage of `make up`, two clones, a node like kind's
+test-all: test  ## `make test`, then what takes longer: every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
 	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)
 	@$(PYTHON) -m pytest -q -s -m e2e tests/e2e/test_drill.py
 
 bench-runner: venv tools  ## measure the runner (half an hour) against a raw load generator and lm_eval itself
-	@PATH="$(CACHE)/bin:$$PATH" PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_runner
+	@PATH="$(CACHE)/bin:$$PATH" $(PYTHON) -m tests.bench.bench_runner
 
 bench-statistics: venv  ## simulate years of verdicts (some ten minutes): false alarms and drops found
-	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m tests.bench.bench_statistics --years 20
+	@$(PYTHON) -m tests.bench.bench_statistics --years 20
+
+bench-properties: venv  ## try 10,000 examples of each property of items, numbers and answers (some ten minutes)
+	@HYPOTHESIS_PROFILE=bench $(PYTEST) $(addprefix tests/unit/eval/,test_items.py test_any_text.py test_numbers.py) -k "any or number or notation"
 
 bench-preview: venv tools  ## measure a preview against a bare program with the same resources
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench/test_bench_preview.py
@@ -96,39 +109,52 @@ bench-preview: venv tools  ## measure a preview against a bare program with the 
 bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
-lint: venv tools  ## ruff, mypy, yamllint, actionlint, zizmor
+lint: venv  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, zizmor; `make check` adds actionlint
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --quiet --check .
 	@$(PYTHON) -m mypy --no-error-summary $(SOURCES)
+	@told=$$($(VENV)/bin/lint-imports --no-logo) || { echo "$$told"; exit 1; }
+	@$(VENV)/bin/vulture
+	@$(VENV)/bin/shellcheck $(shell find workbench -name '*.sh') workbench/cluster/language/pulumi-language-python
 	@$(VENV)/bin/yamllint --strict .
-	@$(CACHE)/bin/actionlint
 	@$(VENV)/bin/zizmor --offline --quiet --persona auditor .github
+
+coverage: venv  ## list the lines that no unit test runs
+	@$(PYTHON) -m coverage run -m pytest -q tests/unit
+	@$(PYTHON) -m coverage report
 
 fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix-only --quiet .
 
-docs: venv  ## re-make the settings' JSON schema, docs/settings.md and the table of docs/tasks.md
-	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.schema
-	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m components.settings.reference
-	@PYTHONPATH=.:eval/evalchemy $(PYTHON) -m vllm_eval.coverage eval/evalchemy/requirements.txt docs/tasks.md
+release: venv  ## name what is unreleased after VERSION=1.2.0, commit and tag it; nothing is pushed
+	@$(PYTHON) -m workbench.ci.release $(call typed,VERSION,version)
+
+generate: venv  ## re-make every committed file that is made: schemas, docs/settings.md, alert rules, dashboard, data
+	@$(PYTHON) -m workbench.ci.generate
 
 tools: venv  ## build the pinned tools into the cache
-	@$(SANDBOX) tools
+	@$(WORKBENCH) tools
+
+small-tools: venv
+	@$(WORKBENCH) tools --small
 
 clean: down  ## `down`, and remove the caches and the virtual environment
-	@python3 -m workbench.sandbox.down clean
+	@python3 -m workbench clean $(OPTIONS)
 	@rm -rf $(VENV)
 
 venv: $(VENV)/.complete
 
 REFUSED := { echo 'error: the Python packages could not be installed: name a package index that this machine may use (`pip config set global.index-url …` and UV_DEFAULT_INDEX), or a proxy in HTTPS_PROXY, and run the same again' >&2; exit 2; }
-# uv only fills the virtual environment; it is not one of our packages.
+# uv only fills the virtual environment; it is not one of our packages. The runner is a package of its own: editable, so
+# that the program, the tools and the tests import the working tree; its requirements are among ours.
+RUNNER := $(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation -e eval/evalchemy
 $(VENV)/.complete: requirements-dev.txt
 	@echo "• Python packages …"
 	@rm -rf $(VENV) && python3 -m venv $(VENV)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) || $(REFUSED)
 	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements-dev.txt || $(REFUSED)
+	@$(RUNNER)
 	@sync; touch $@
 
 COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11

@@ -1,15 +1,14 @@
 """The stack: Argo CD, the evaluation's namespace, its monitoring, and what Argo CD syncs."""
 
-import sys
-from pathlib import Path
-
 import pulumi
 
-# The runner's package holds the metric contract, which the alert rules are made from. It is not
-# installed here: its own requirements (lm-eval) have no place beside Pulumi's.
-sys.path.insert(0, str(Path(__file__).resolve().parent / "eval" / "evalchemy"))
+# The runner's package holds the metric contract, which the alert rules are made from. requirements.txt cannot name it.
+try:
+    import vllm_eval  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise pulumi.RunError("this Python environment lacks the package vllm_eval: run `make venv`") from missing
 
-from components import cluster, image, outputs, patches, preflight, reruns
+from components import announce, cluster, image, outputs, patches, preflight
 from components.alerts import Alerts
 from components.argocd import ArgoCD
 from components.dashboard import Dashboard
@@ -26,6 +25,8 @@ def declare(settings: Settings) -> None:
     stack, owner, secrets = settings.stack, settings.evaluation.owner, settings.secrets
     opts = pulumi.ResourceOptions(provider=cluster.provider(settings.cluster, stack))
     wanted = patches.of(settings)
+    announced = announce.Announcements()
+    hub = cluster.provider(cluster.hub(settings), stack, "hub") if settings.argocd.context else None
 
     evaluation = Evaluation(
         "evaluation",
@@ -40,12 +41,16 @@ def declare(settings: Settings) -> None:
     namespace = evaluation.namespace.metadata.name
 
     if settings.monitoring.enabled:
-        gateway = Pushgateway("pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
+        if settings.monitoring.pushgateway.url is None:
+            gateway = Pushgateway(
+                "pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts
+            )
+            ready += gateway.ready
         Alerts(
             "alerts", settings=settings.monitoring, models=settings.models, stack=stack, namespace=namespace, opts=opts
         )
-        Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
-        ready += gateway.ready
+        if settings.monitoring.dashboard:
+            Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
 
     if settings.argocd.install:
         argocd = ArgoCD(
@@ -62,10 +67,10 @@ def declare(settings: Settings) -> None:
         stack_patches=wanted if owner is Owner.ARGOCD else (*wanted, patches.not_emitted()),
         password=secrets.git_password,
         ssh_key=secrets.git_ssh_key,
-        annotations={reruns.OWNER: owner.value},
-        hooks=reruns.application(len(settings.models)),
+        annotations={announce.OWNER: owner.value},
+        hooks=announced.application(),
         ready=ready,
-        opts=opts,
+        opts=opts if hub is None else pulumi.ResourceOptions(provider=hub),
     )
 
     if owner is Owner.PULUMI:
@@ -75,7 +80,7 @@ def declare(settings: Settings) -> None:
             namespace=settings.evaluation.namespace,
             stack=stack,
             image=image.reference(settings.image),
-            hooks=reruns.job(len(settings.models)),
+            hooks=announced.job(),
             ready=[*ready, gitops.application],
             opts=opts,
         )

@@ -7,7 +7,8 @@ import pulumi_kubernetes as k8s
 
 import monitoring
 from components import labels
-from components.settings.model import Model, Monitoring
+from components.settings.model import Model
+from components.settings.monitored import Monitoring
 
 __all__ = ["Alerts"]
 

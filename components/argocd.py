@@ -15,10 +15,10 @@ from components.settings.model import ArgoCD as ArgoCDSettings
 
 __all__ = ["ArgoCD"]
 
-# A fixed time: without one the chart writes the time of each rendering, a difference for ever.
+# A fixed time. Without it the chart writes the time of each rendering, so every preview would show a change.
 PASSWORD_TIME: Final = "2026-01-01T00:00:00Z"  # noqa: S105 (a time)
-# By default Argo CD heals at once: right after a sync it may look at what its watch has not brought yet, take the new
-# Job for missing or for the old one, and replace it, a second run (docs/adr/self-heal.md).
+# By default Argo CD heals at once. Right after a sync its cache may still be old: it would take the new Job for missing
+# or for the old one and replace it, which is a second run (docs/adr/self-heal.md).
 SELF_HEAL: Final = {"controller.self.heal.timeout.seconds": "30", "controller.self.heal.backoff.timeout.seconds": "0"}
 
 
@@ -76,7 +76,7 @@ def values(settings: ArgoCDSettings, admin_hash: pulumi.Output[str] | None) -> d
     interval = settings.reconciliation_seconds
     config: dict[str, Any] = {
         "timeout.reconciliation": f"{interval}s",
-        # Argo CD adds up to a minute, much for an interval of seconds.
+        # Argo CD adds a random delay of up to a minute, too much for an interval of seconds.
         "timeout.reconciliation.jitter": f"{interval // 2}s",
         "admin.enabled": settings.admin,
     }

@@ -3,20 +3,27 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.settings.model import Cluster
+from components.settings.model import Cluster, Settings
 
 
-def provider(cluster: Cluster, stack: str) -> k8s.Provider:
-    """Return the provider that every resource of the stack uses."""
+def hub(settings: Settings) -> Cluster:
+    """Return the cluster where Argo CD runs, which may be the stack's own."""
+    elsewhere = settings.argocd.context
+    own = settings.cluster
+    return own if elsewhere is None else own.model_copy(update={"context": elsewhere, "server": None})
+
+
+def provider(cluster: Cluster, stack: str, name: str = "cluster") -> k8s.Provider:
+    """Return the provider of a cluster; all but Argo CD's objects use the one of the stack's own."""
     return k8s.Provider(
-        "cluster",
+        name,
         context=cluster.context,
-        # Without it a new token or CA in the kubeconfig would plan the replacement of every object.
-        cluster_identifier=stack,
-        # Otherwise a new dashboard is a deletion and a creation, and Grafana loses it for a moment.
+        # Without it, a new token or CA in the kubeconfig would make Pulumi plan to replace every object.
+        cluster_identifier=stack if name == "cluster" else f"{stack}-{name}",
+        # Otherwise a changed dashboard is deleted and created again, and Grafana loses it for a moment.
         enable_config_map_mutable=True,
         enable_secret_mutable=True,
-        # Drift that another field manager made is repaired, not reported as a conflict.
+        # A change by another field manager is reverted and not reported as a conflict.
         enable_patch_force=True,
         upsert_existing_objects=True if cluster.adopt else None,
         opts=pulumi.ResourceOptions(),

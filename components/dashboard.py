@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 
 import monitoring
 from components import labels
-from components.settings.model import Monitoring
+from components.settings.monitored import Monitoring
 
 __all__ = ["Dashboard"]
 

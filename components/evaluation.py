@@ -4,7 +4,7 @@ The Job and its nightly are Argo CD's (`gitops.py`) or, for `evaluation.owner:
 pulumi`, the Job is :mod:`components.job`'s.
 """
 
-# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+# Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,8 @@ import pulumi_kubernetes as k8s
 from components import labels, network
 from components.settings.keys import Secrets
 from components.settings.model import Evaluation as EvaluationSettings
-from components.settings.model import Model, Monitoring
+from components.settings.model import Model
+from components.settings.monitored import Monitoring
 
 __all__ = ["Evaluation"]
 
@@ -73,7 +74,14 @@ class Evaluation(pulumi.ComponentResource):
         )
         if settings.results.url is None:
             self.ready.append(self._claim(settings, keep))
-        rules = network.policies(models, settings.egress, monitoring.prometheus if monitoring.enabled else None)
+        gateway = monitoring.pushgateway
+        ours = monitoring.enabled and gateway.url is None
+        rules = network.policies(
+            models,
+            settings.egress,
+            monitoring.prometheus if ours else None,
+            gateway.network if monitoring.enabled else None,
+        )
         for policy, spec in rules.items():
             metadata = self._metadata(policy)
             self.ready.append(k8s.networking.v1.NetworkPolicy(policy, metadata=metadata, spec=spec, opts=child))

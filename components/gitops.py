@@ -4,7 +4,7 @@ The objects in `k8s/` are Argo CD's; this component only points it to them and
 hands over the stack's patches.
 """
 
-# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+# Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ from components.settings.model import ArgoCD, Git
 __all__ = ["GitOps"]
 
 API_VERSION: Final = "argoproj.io/v1alpha1"
-SERVER: Final = "https://kubernetes.default.svc"
 PATH: Final = "k8s"
 
 
@@ -67,32 +66,20 @@ class GitOps(pulumi.ComponentResource):
     ) -> None:
         super().__init__("vllm-eval:gitops:GitOps", name, None, opts)
         after = pulumi.ResourceOptions(parent=self, depends_on=list(ready))
-        self.project = k8s.apiextensions.CustomResource(
-            "project",
-            api_version=API_VERSION,
-            kind="AppProject",
-            metadata={
-                "name": labels.PROJECT,
-                "namespace": argocd.namespace,
-                "labels": labels.standard(labels.PROJECT, stack),
-            },
-            spec=project_spec(git.repository, namespace),
-            opts=after,
-        )
-        needed: list[pulumi.Resource] = [self.project]
+        needed: list[pulumi.Resource] = []
+        if argocd.own_project:
+            needed.append(self._project(git, argocd, stack, namespace, opts=after))
         if password is not None or ssh_key is not None:
-            needed.append(
-                self._credential(git, argocd.namespace, stack, password=password, ssh_key=ssh_key, opts=after)
-            )
+            needed.append(self._credential(git, argocd, stack, password=password, ssh_key=ssh_key, opts=after))
         self.application = k8s.apiextensions.CustomResource(
             "application",
             api_version=API_VERSION,
             kind="Application",
             metadata={
-                "name": labels.APPLICATION,
+                "name": argocd.application,
                 "namespace": argocd.namespace,
-                "labels": labels.standard(labels.APPLICATION, stack),
-                # Server-side diff calls a changed Job template an error, or does not see it (argo-cd#29348, #28722).
+                "labels": labels.standard(argocd.application, stack),
+                # Server-side diff reports a changed Job template as an error, or misses it (argo-cd#29348, #28722).
                 "annotations": {
                     "argocd.argoproj.io/compare-options": "ServerSideDiff=false",
                     **(annotations or {}),
@@ -100,22 +87,41 @@ class GitOps(pulumi.ComponentResource):
                 # Deleting the Application deletes what it synced, before Argo CD itself may go.
                 "finalizers": ["resources-finalizer.argocd.argoproj.io"],
             },
-            spec=application_spec(git, namespace, stack_patches),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*ready, *needed], hooks=hooks),
+            spec=application_spec(git, argocd, namespace, stack_patches),
+            # Under another name it would be made first, and the old one's end would take the Job with it.
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[*ready, *needed], hooks=hooks, delete_before_replace=True
+            ),
         )
-        self.register_outputs({"application": labels.APPLICATION})
+        self.register_outputs({"application": argocd.application})
+
+    def _project(
+        self, git: Git, argocd: ArgoCD, stack: str, namespace: str, *, opts: pulumi.ResourceOptions
+    ) -> pulumi.Resource:
+        return k8s.apiextensions.CustomResource(
+            "project",
+            api_version=API_VERSION,
+            kind="AppProject",
+            metadata={
+                "name": argocd.project,
+                "namespace": argocd.namespace,
+                "labels": labels.standard(argocd.project, stack),
+            },
+            spec=project_spec(git.repository, argocd, namespace),
+            opts=opts,
+        )
 
     def _credential(
         self,
         git: Git,
-        namespace: str,
+        argocd: ArgoCD,
         stack: str,
         *,
         password: pulumi.Output[str] | None,
         ssh_key: pulumi.Output[str] | None,
         opts: pulumi.ResourceOptions,
     ) -> k8s.core.v1.Secret:
-        data: dict[str, pulumi.Input[str]] = {"type": "git", "url": git.repository, "project": labels.PROJECT}
+        data: dict[str, pulumi.Input[str]] = {"type": "git", "url": git.repository, "project": argocd.project}
         if ssh_key is not None:
             data["sshPrivateKey"] = ssh_key
         if password is not None:
@@ -124,8 +130,8 @@ class GitOps(pulumi.ComponentResource):
         return k8s.core.v1.Secret(
             "repository",
             metadata={
-                "name": "vllm-eval-repository",
-                "namespace": namespace,
+                "name": f"{argocd.project}-repository",
+                "namespace": argocd.namespace,
                 "labels": {
                     **labels.standard("repository", stack),
                     "argocd.argoproj.io/secret-type": "repository",
@@ -136,34 +142,41 @@ class GitOps(pulumi.ComponentResource):
         )
 
 
-def project_spec(repository: str, namespace: str) -> dict[str, Any]:
+def destination(argocd: ArgoCD) -> dict[str, str]:
+    """Return how Argo CD knows the stack's cluster: an address, or a name."""
+    return {"server" if "://" in argocd.destination else "name": argocd.destination}
+
+
+def project_spec(repository: str, argocd: ArgoCD, namespace: str) -> dict[str, Any]:
     """Return the spec of an AppProject that permits this repository, one namespace and two kinds."""
     return {
         "description": "Evaluation of served models.",
         "sourceRepos": [repository],
-        "destinations": [{"server": SERVER, "namespace": namespace}],
+        "destinations": [{**destination(argocd), "namespace": namespace}],
         # Without it CreateNamespace is refused; the name keeps other namespaces out (Argo CD 3.3 and later).
         "clusterResourceWhitelist": [{"group": "", "kind": "Namespace", "name": namespace}],
         "namespaceResourceWhitelist": [{"group": "batch", "kind": "Job"}, {"group": "batch", "kind": "CronJob"}],
     }
 
 
-def application_spec(git: Git, namespace: str, stack_patches: Sequence[patches.Manifest]) -> dict[str, Any]:
+def application_spec(
+    git: Git, argocd: ArgoCD, namespace: str, stack_patches: Sequence[patches.Manifest]
+) -> dict[str, Any]:
     """Return the spec of the Application."""
     return {
-        "project": labels.PROJECT,
+        "project": argocd.project,
         "source": {
             "repoURL": git.repository,
             "targetRevision": git.revision,
             "path": PATH,
             "kustomize": patches.kustomize_source(stack_patches, namespace),
         },
-        "destination": {"server": SERVER, "namespace": namespace},
+        "destination": {**destination(argocd), "namespace": namespace},
         "syncPolicy": {
             "automated": {"prune": True, "selfHeal": True},
             # ApplyOutOfSyncOnly: otherwise each sync, of any commit, would force-replace the Job and re-run it.
             "syncOptions": ["CreateNamespace=true", "ApplyOutOfSyncOnly=true"],
-            # refresh: a retry takes the newest commit, so that a bad one is healed by the next, not retried to its end.
+            # refresh: a retry takes the newest commit, so that the next push cures a bad one.
             "retry": {
                 "limit": 5,
                 "refresh": True,

@@ -25,7 +25,7 @@ def reference(settings: Image) -> pulumi.Input[str] | None:
     name = f"{settings.repository}:{settings.tag}"
     if not (settings.build or settings.lookup):
         return f"{name}@{settings.digest}" if settings.digest else name
-    # Only here: importing it takes a tenth of a preview, and most stacks never need it.
+    # Imported only here: it takes a tenth of a preview's time, and most stacks never need it.
     import pulumi_docker as docker
 
     if settings.build:

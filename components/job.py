@@ -14,9 +14,9 @@ from components import labels, patches
 
 __all__ = ["Job"]
 
-# `up` starts an evaluation and does not wait for its hours. `waitFor` would do as well, but `refresh` knows nothing of
-# it: it would record a Job that runs as one that failed to start, and every preview from then on plan an update.
-# Without awaits a deletion is not waited for either: by the policy, the name is free when the API server answers.
+# `up` starts an evaluation and does not wait hours for its end. `waitFor` would do the same, but `refresh` ignores it:
+# it would record a running Job as one that failed to start, and then every preview would plan an update. Without awaits
+# Pulumi does not wait for a deletion either; with this policy the name is free as soon as the API server answers.
 AWAITED: Final = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
 
 
@@ -63,7 +63,7 @@ class Job(pulumi.ComponentResource):
             labels.EVALUATION,
             metadata=manifest["metadata"],
             spec=manifest["spec"],
-            # Its template is immutable and its name fixed: the old one must be gone first.
+            # The template is immutable and the name fixed, so the old Job must be gone first.
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(ready), delete_before_replace=True, hooks=hooks),
         )
         self.register_outputs({"job": labels.EVALUATION})

@@ -16,6 +16,10 @@ EVALUATION: Final = "evalchemy"
 `k8s/evalchemy-job.yaml` says the same; a repository test compares them.
 """
 
+MODELS_ANNOTATION: Final = "vllm-eval/models"
+COMMIT_ANNOTATION: Final = "git-commit"
+"""Annotations of the Job's pods: the list of models, and the commit of the image, which CI writes."""
+
 NIGHTLY: Final = "evalchemy-nightly"
 NAMESPACE: Final = "vllm-eval"
 """The namespace that the manifests in `k8s/` name; `evaluation.namespace` may move them."""
@@ -27,6 +31,9 @@ ENDPOINT_SECRET: Final = "vllm-eval-endpoints"  # noqa: S105 (a name)
 HUGGINGFACE_SECRET: Final = "vllm-eval-huggingface"  # noqa: S105 (a name)
 REGISTRY_SECRET: Final = "vllm-eval-registry"  # noqa: S105 (a name)
 ARGOCD_RELEASE: Final = "argocd"
+QUEUE: Final = "kueue.x-k8s.io/queue-name"
+"""Label by which Kueue takes a Job into a queue."""
+
 APPLICATION: Final = "vllm-evalchemy-job"
 
 

@@ -1,6 +1,6 @@
 """Who may talk to whom in the evaluation namespace."""
 
-# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+# Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import pulumi_kubernetes as k8s
 
 from components import labels
-from components.settings.model import Egress, Model, Scraper
+from components.settings.model import Egress, Model
+from components.settings.monitored import Network, Scraper
 
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     Rule = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
 
 
-def policies(models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None) -> dict[str, Policy]:
+def policies(
+    models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None, gateway: Network | None = None
+) -> dict[str, Policy]:
     """Return the specs of the NetworkPolicies by name.
 
     Parameters
@@ -30,18 +33,24 @@ def policies(models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper
     egress
         What else evaluation pods may reach.
     scraper
-        Who may read the gateway; None without a gateway.
+        Who may read the gateway; None without a gateway of the stack's own.
+    gateway
+        Where a gateway of others is.
     """
     # DNS at any address: a node-local cache is no pod of kube-system.
     reached: list[Rule] = [{"ports": [_port(53, "UDP"), _port(53)]}]
-    for rule in (*(_to_model(each) for each in models), *(_to(_block(each.cidr), each.port) for each in egress)):
+    for rule in (
+        *(_to_network(each.network) for each in models),
+        *(_to(_block(each.cidr), each.port) for each in egress),
+    ):
         if rule not in reached:
             reached.append(rule)
     rules: dict[str, Policy] = {"default-deny": {"pod_selector": {}, "policy_types": ["Ingress", "Egress"]}}
+    if gateway is not None:
+        reached.append(_to_network(gateway))
     evaluation = _own_pods(labels.EVALUATION)
     if scraper is not None:
-        gateway = _own_pods(labels.PUSHGATEWAY)
-        reached.append(_to(gateway, labels.PUSHGATEWAY_PORT))
+        reached.append(_to(_own_pods(labels.PUSHGATEWAY), labels.PUSHGATEWAY_PORT))
         readers = [evaluation, _pods(scraper.namespace, scraper.labels)]
         rules[labels.PUSHGATEWAY] = {
             "pod_selector": {"match_labels": labels.selector(labels.PUSHGATEWAY)},
@@ -56,8 +65,7 @@ def policies(models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper
     return rules
 
 
-def _to_model(model: Model) -> Rule:
-    network = model.network
+def _to_network(network: Network) -> Rule:
     return _to(_block(network.cidr) if network.cidr else _pods(network.namespace, network.labels), network.port)
 
 

@@ -3,10 +3,13 @@
 import shlex
 
 import monitoring
-from components import labels
 from components.settings import Settings
 
 LOCAL_URL = "https://localhost:8080"
+
+
+def _kubectl(context: str | None) -> str:
+    return "kubectl" if context is None else f"kubectl --context {shlex.quote(context)}"
 
 
 def of(settings: Settings) -> dict[str, str]:
@@ -17,10 +20,10 @@ def of(settings: Settings) -> dict[str, str]:
     """
     argocd = settings.argocd
     context = settings.cluster.context
-    kubectl = "kubectl" if context is None else f"kubectl --context {shlex.quote(context)}"
+    kubectl = _kubectl(argocd.context or context)
     outputs = {
         "argocd_port_forward_command": f"{kubectl} port-forward svc/argocd-server -n {argocd.namespace} 8080:443",
-        "application_url": f"{argocd.url or LOCAL_URL}/applications/{argocd.namespace}/{labels.APPLICATION}",
+        "application_url": f"{argocd.url or LOCAL_URL}/applications/{argocd.namespace}/{argocd.application}",
         "evaluation_owner": settings.evaluation.owner.value,
     }
     if argocd.install and argocd.admin and settings.secrets.argocd_admin_hash is None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from components import labels
-from components.settings.model import Evaluation, Model, Settings
+from components.settings.model import Evaluation, Model, SecretKey, Settings
+from components.settings.monitored import Monitoring
+from components.settings.pod import template_patch
 
 Manifest = dict[str, Any]
 
 MANIFEST: Final = Path(__file__).resolve().parents[1] / "k8s" / "evalchemy-job.yaml"
-MODELS_ANNOTATION: Final = "vllm-eval/models"
 LOCAL_CONFIG: Final = {"config.kubernetes.io/local-config": "true"}
 
 # The pod lives longer than the runner's own deadline, so that the runner can say why it ends.
@@ -35,10 +36,25 @@ MERGE_KEYS: Final = {
     "ports": "containerPort",
 }
 
+HUGGINGFACE: Final = SecretKey(secret=labels.HUGGINGFACE_SECRET, key="token")
+# What a stack may set on the container beside what the manifest has.
+VARIABLES: Final = frozenset(
+    ("VLLM_EVAL_LIMIT", "VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "HF_TOKEN", "MODEL_ENDPOINT", "MODEL_NAME", "MODEL_TAG")
+)
+
 
 def model_entry(model: Model) -> dict[str, Any]:
     """Return what the runner learns of a model; defaults are left out, and so is `network`."""
-    return model.model_dump(mode="json", exclude={"network"}, exclude_defaults=True)
+    entry = model.model_dump(mode="json", exclude={"network"}, exclude_defaults=True)
+    named = {
+        field: file_name(each) for field in ("api_key", "ca") if isinstance(each := getattr(model, field), SecretKey)
+    }
+    return {**entry, **named}
+
+
+def file_name(secret: SecretKey) -> str:
+    """Return the file of a Secret's key; no secret of the stack has a dot in its name."""
+    return f"{secret.secret}.{secret.key}"
 
 
 def models_json(models: Sequence[Model]) -> str:
@@ -52,13 +68,14 @@ def of(settings: Settings) -> tuple[Manifest, ...]:
         stack=settings.stack,
         evaluation=settings.evaluation,
         models=settings.models,
-        pushgateway=f"http://{labels.PUSHGATEWAY}:{labels.PUSHGATEWAY_PORT}" if settings.monitoring.enabled else "",
-        huggingface=settings.secrets.huggingface_token is not None,
+        pushgateway=gateway_url(settings.monitoring),
+        huggingface=settings.evaluation.huggingface_token
+        or (HUGGINGFACE if settings.secrets.huggingface_token is not None else None),
     )
 
 
 def stack_patches(
-    *, stack: str, evaluation: Evaluation, models: Sequence[Model], pushgateway: str, huggingface: bool
+    *, stack: str, evaluation: Evaluation, models: Sequence[Model], pushgateway: str, huggingface: SecretKey | None
 ) -> tuple[Manifest, ...]:
     """Return what a stack sets on the Job and on the nightly.
 
@@ -73,22 +90,37 @@ def stack_patches(
     pushgateway
         URL to publish to; empty: nothing is published.
     huggingface
-        Whether the Secret with the Hugging Face token exists.
+        Where the Hugging Face token is.
     """
     job = _manifest("Job", labels.EVALUATION)
     job["spec"] = {
         "completions": len(models),
         "parallelism": min(evaluation.parallelism, len(models)),
         "template": {
-            "metadata": {"annotations": {MODELS_ANNOTATION: models_json(models)}},
-            "spec": _pod(stack, evaluation, pushgateway, huggingface=huggingface),
+            "metadata": {"annotations": {labels.MODELS_ANNOTATION: models_json(models)}},
+            "spec": _pod(stack, evaluation, models, pushgateway, huggingface),
         },
     }
+    own = template_patch(evaluation.pod, labels.EVALUATION)
+    users = _manifest("Job", labels.EVALUATION)
+    users["spec"] = {"template": own}
     nightly = _manifest("CronJob", labels.NIGHTLY)
     nightly["spec"] = {"timeZone": evaluation.time_zone, "suspend": evaluation.schedule is None}
     if evaluation.schedule is not None:
         nightly["spec"]["schedule"] = evaluation.schedule
-    return job, nightly
+    if evaluation.queue is not None:
+        # Kueue suspends what it has not admitted: the manifests say nothing of `suspend`, so nobody puts it back.
+        queued = {labels.QUEUE: evaluation.queue}
+        job["metadata"]["labels"] = queued
+        nightly["spec"]["jobTemplate"] = {"metadata": {"labels": queued}}
+    return (job, nightly, users) if own else (job, nightly)
+
+
+def gateway_url(monitoring: Monitoring) -> str:
+    """Return where scores are published to; empty: nowhere."""
+    if not monitoring.enabled:
+        return ""
+    return monitoring.pushgateway.url or f"http://{labels.PUSHGATEWAY}:{labels.PUSHGATEWAY_PORT}"
 
 
 def not_emitted() -> Manifest:
@@ -119,7 +151,7 @@ def apply(manifest: Manifest, patches: Sequence[Manifest], namespace: str) -> Ma
             f" changed: components/labels.py must say the same as k8s/"
         )
     for patch in matching:
-        manifest = _merge(manifest, patch)
+        manifest = lay(manifest, patch)
     return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
 
 
@@ -132,11 +164,13 @@ def _identity(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
     return manifest["apiVersion"], manifest["kind"], metadata.get("namespace"), metadata["name"]
 
 
-def _pod(stack: str, evaluation: Evaluation, pushgateway: str, *, huggingface: bool) -> Manifest:
+def _pod(
+    stack: str, evaluation: Evaluation, models: Sequence[Model], pushgateway: str, huggingface: SecretKey | None
+) -> Manifest:
     results = evaluation.results
     container: Manifest = {
         "name": labels.EVALUATION,
-        "env": _environment(stack, evaluation, pushgateway, huggingface=huggingface),
+        "env": _environment(stack, evaluation, pushgateway, huggingface),
     }
     resources = evaluation.resources.model_dump(exclude_defaults=True)
     if resources:
@@ -146,14 +180,30 @@ def _pod(stack: str, evaluation: Evaluation, pushgateway: str, *, huggingface: b
         "activeDeadlineSeconds": evaluation.deadline_seconds + DEADLINE_MARGIN_SECONDS,
         "containers": [container],
     }
+    # null takes the manifest's source away: a volume has one.
+    volumes: list[Manifest] = []
     if results.url is None:
         claim = {"claimName": labels.RESULTS_CLAIM}
-        # null takes the manifest's emptyDir away: a volume has one source.
-        pod["volumes"] = [{"name": "results", "emptyDir": None, "persistentVolumeClaim": claim}]
+        volumes.append({"name": "results", "emptyDir": None, "persistentVolumeClaim": claim})
+    if others := _others_secrets(models):
+        volumes.append({"name": "secrets", "secret": None, "projected": {"sources": others}})
+    if volumes:
+        pod["volumes"] = volumes
     return pod
 
 
-def _environment(stack: str, evaluation: Evaluation, pushgateway: str, *, huggingface: bool) -> list[Manifest]:
+def _others_secrets(models: Sequence[Model]) -> list[Manifest]:
+    """Return the sources of the secrets' volume where a model names a Secret of others; else none."""
+    found = {each for model in models for each in (model.api_key, model.ca) if isinstance(each, SecretKey)}
+    items: dict[str, list[Manifest]] = {}
+    for each in sorted(found, key=file_name):
+        items.setdefault(each.secret, []).append({"key": each.key, "path": file_name(each)})
+    # The pod waits for a Secret that is not there yet: its owner may be slower than Argo CD.
+    named = [{"secret": {"name": name, "items": each}} for name, each in items.items()]
+    return [{"secret": {"name": labels.ENDPOINT_SECRET, "optional": True}}, *named] if named else []
+
+
+def _environment(stack: str, evaluation: Evaluation, pushgateway: str, huggingface: SecretKey | None) -> list[Manifest]:
     values = {
         "VLLM_EVAL_STACK": stack,
         "VLLM_EVAL_PUSHGATEWAY": pushgateway,
@@ -166,13 +216,14 @@ def _environment(stack: str, evaluation: Evaluation, pushgateway: str, *, huggin
     if evaluation.limit is not None:
         values["VLLM_EVAL_LIMIT"] = str(evaluation.limit)
     entries: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
-    if huggingface:
-        reference = {"name": labels.HUGGINGFACE_SECRET, "key": "token"}
+    if huggingface is not None:
+        reference = {"name": huggingface.secret, "key": huggingface.key}
         entries.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
     return entries
 
 
-def _merge(base: Any, patch: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
+def lay(base: Any, patch: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
+    """Return `base` with a strategic merge patch laid over it, as kustomize does."""
     if not isinstance(base, dict) or not isinstance(patch, dict):
         return copy.deepcopy(patch)
     merged = {key: copy.deepcopy(value) for key, value in base.items() if key not in patch}
@@ -182,14 +233,14 @@ def _merge(base: Any, patch: Any) -> Any:  # noqa: ANN401 (JSON is any of its ty
         if key in MERGE_KEYS and isinstance(base.get(key), list):
             merged[key] = _merge_list(base[key], value, MERGE_KEYS[key])
         else:
-            merged[key] = _merge(base[key], value) if key in base else _without_null(value)
+            merged[key] = lay(base[key], value) if key in base else _without_null(value)
     return merged
 
 
 def _merge_list(base: list[Manifest], patch: list[Manifest], key: str) -> list[Manifest]:
     """Merge by key; as in kustomize the patch's entries come first."""
     old = {entry[key]: entry for entry in base}
-    named = [_merge(old[entry[key]], entry) if entry[key] in old else _without_null(entry) for entry in patch]
+    named = [lay(old[entry[key]], entry) if entry[key] in old else _without_null(entry) for entry in patch]
     return named + [copy.deepcopy(entry) for entry in base if entry[key] not in {each[key] for each in patch}]
 
 

@@ -1,4 +1,4 @@
-"""Looks at the cluster before anything is declared, so that what is missing is one plain sentence.
+"""Looks at the cluster before anything is declared, so that each missing thing is one plain sentence.
 
 kubectl asks, because it knows every way to log in to a cluster (plugins, OIDC,
 client certificates) exactly as the user's own shell does.
@@ -21,12 +21,14 @@ from typing import Any, Final
 import pulumi
 import yaml
 
+from components import cluster as cluster_of
 from components import labels
 from components.settings import Settings, SettingsError
-from components.settings.__main__ import read
 from components.settings.model import Cluster, Owner
+from components.settings.stack_file import read
 
 JOBS: Final = "/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
+APPLICATIONS: Final = "/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications/{name}"
 NAMESPACES: Final = "/api/v1/namespaces/{namespace}"
 ARGOCD_CRD: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/applications.argoproj.io"
 SECONDS: Final = 15
@@ -40,7 +42,7 @@ class PreflightError(pulumi.RunError):
 
 @dataclass(frozen=True)
 class Kinds:
-    """Kinds that another product's CRDs bring, and the way out without them."""
+    """Kinds that the CRDs of another product bring, and what to set if they are not there."""
 
     path: str
     names: tuple[str, ...]
@@ -62,12 +64,17 @@ ARGOCD: Final = Kinds(
 
 def main() -> int:
     """Print a line for each fault on standard error, and return 2; of wrong settings, only the context is looked at."""
-    file = yaml.safe_load(sys.stdin)
+    text = sys.stdin.read()
     try:
         try:
-            settings = read(sys.argv[1], file)
-        except SettingsError:
-            check_context(Cluster(context=file["config"][f"{labels.PROJECT}:cluster"]["context"]))
+            settings = read(sys.argv[1], text)
+        except SettingsError as error:
+            try:
+                context = yaml.safe_load(text)["config"][f"{labels.PROJECT}:cluster"]["context"]
+            except (yaml.YAMLError, KeyError, TypeError):
+                print(error, file=sys.stderr)
+                return 2
+            check_context(Cluster(context=context))
         else:
             check(settings)
     except PreflightError as error:
@@ -89,6 +96,8 @@ def check(settings: Settings) -> None:
         check_pod()
     else:
         check_context(cluster)
+    if (hub := cluster_of.hub(settings)) is not cluster:
+        check_context(hub)
     if shutil.which("kubectl") is None:
         pulumi.log.warn("kubectl is not on PATH: whether the cluster is reachable and has the CRDs was not checked")
         return
@@ -97,8 +106,18 @@ def check(settings: Settings) -> None:
     # An Argo CD that this stack installs brings its own kinds.
     wanted = [OPERATOR] * settings.monitoring.enabled + [ARGOCD] * (not settings.argocd.install)
     argocd = ARGOCD_CRD if settings.argocd.install else NAMESPACES.format(namespace=settings.argocd.namespace)
-    answers = _get(cluster, [job, *(kinds.path for kinds in wanted)], [argocd])
-    faults = [*owner_faults(answers[job], settings.evaluation.owner, namespace)]
+    application = APPLICATIONS.format(namespace=settings.argocd.namespace, name=settings.argocd.application)
+    own = NAMESPACES.format(namespace=namespace)
+    here = [job, *(kinds.path for kinds in wanted if kinds is OPERATOR)]
+    there = [kinds.path for kinds in wanted if kinds is ARGOCD]
+    if hub is cluster:
+        answers = _get(cluster, [*here, *there], [own, argocd, application])
+    else:
+        answers = {**_get(cluster, here, [own]), **_get(hub, there, [argocd, application])}
+    faults = [*stack_faults(answers[own], settings.stack, "evaluation.namespace", f"evaluations-{settings.stack}")]
+    name = f"{labels.APPLICATION}-{settings.stack}"
+    faults += stack_faults(answers[application], settings.stack, "argocd.application", name)
+    faults += [*owner_faults(answers[job], settings.evaluation.owner, namespace)]
     if settings.argocd.install:
         faults += installation_faults(answers[argocd], settings.argocd.namespace)
     else:
@@ -144,7 +163,7 @@ def check_context(cluster: Cluster) -> None:
             config = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
             for kind, entries in merged.items():
                 for entry in config.get(kind) or []:
-                    # As kubectl merges: the first file that names it wins.
+                    # As in kubectl: the first file that names it wins.
                     entries.setdefault(entry["name"], entry[kind.removesuffix("s")])
         except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise PreflightError(f"The kubeconfig {file} cannot be read: {error}") from None
@@ -170,6 +189,17 @@ def kind_faults(answer: Any, kinds: Kinds) -> Iterator[str]:  # noqa: ANN401 (JS
     absent = [name for name in kinds.names if name not in served]
     if absent:
         yield f"The cluster has no {' and no '.join(absent)}: {kinds.cure}."
+
+
+def stack_faults(live: Any, stack: str, setting: str, other: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
+    """Yield a sentence if an object of this stack's names belongs to another stack."""
+    found = live["metadata"].get("labels", {}) if live else {}
+    owner = found.get(labels.INSTANCE, stack)
+    if found.get(labels.MANAGED_BY) == "pulumi" and owner != stack:
+        yield (
+            f"{live['kind']} {live['metadata']['name']} belongs to the stack '{owner}': each stack of a cluster has"
+            f" names of its own: `pulumi config set --path '{labels.PROJECT}:{setting}' {other}`."
+        )
 
 
 def owner_faults(live: Any, owner: Owner, namespace: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
@@ -232,7 +262,7 @@ def removal_faults(live: Any, stack: str) -> Iterator[str]:  # noqa: ANN401 (JSO
 
 
 def _load_sdk() -> None:
-    """Load the SDK's modules while kubectl waits for the cluster: the first object of a kind would else do it."""
+    """Load the SDK's modules while kubectl waits for the cluster. Otherwise the first object of each kind would."""
     for module in ("core.v1", "apps.v1", "networking.v1", "helm.v3"):
         importlib.import_module(f"pulumi_kubernetes.{module}")
 

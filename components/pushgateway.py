@@ -1,6 +1,6 @@
 """The Pushgateway that keeps the last scores, and how Prometheus finds it."""
 
-# Annotations that name the SDK's types would load them: `preflight` does it while it waits for the cluster.
+# Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
 from typing import Any, Final
@@ -8,11 +8,13 @@ from typing import Any, Final
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import labels, versions
-from components.settings.model import Monitoring
+from components import labels, patches
+from components.settings.monitored import Monitoring
+from components.settings.pod import template_patch
 
 __all__ = ["Pushgateway"]
 
+CONTAINER: Final = "pushgateway"
 USER: Final = 65534  # the image's own
 
 
@@ -62,12 +64,12 @@ class Pushgateway(pulumi.ComponentResource):
             metadata=metadata,
             spec={
                 "replicas": 1,
-                # Two at once would both write the claim, or wait for it on another node.
+                # Two pods at once would both write to the claim, or one would wait for it on another node.
                 "strategy": {"type": "Recreate"},
                 "selector": {"match_labels": labels.selector(labels.PUSHGATEWAY)},
-                "template": {"metadata": {"labels": every}, "spec": _pod(settings)},
+                "template": pod_template(settings, every),
             },
-            # A claim goes only when no pod uses it, so another class of volume takes another Deployment.
+            # A claim is deleted only when no pod uses it, so another storage class needs a new Deployment.
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[claim], replace_with=[claim], delete_before_replace=True
             ),
@@ -101,7 +103,7 @@ def monitor_spec(settings: Monitoring) -> dict[str, Any]:
         "port": "http",
         "interval": f"{settings.scrape_interval_seconds}s",
         "scrapeTimeout": f"{min(10, settings.scrape_interval_seconds)}s",
-        # The pushed series' own job and stack count, not the gateway's.
+        # The labels job and stack of the pushed series count, not those of the gateway.
         "honorLabels": True,
     }
     return {"selector": {"matchLabels": labels.selector(labels.PUSHGATEWAY)}, "endpoints": [endpoint]}
@@ -115,40 +117,43 @@ def _claim(settings: Monitoring) -> k8s.core.v1.PersistentVolumeClaimSpecArgsDic
     }
 
 
-def _pod(settings: Monitoring) -> k8s.core.v1.PodSpecArgsDict:
-    digest = settings.pushgateway.digest
-    resources = settings.pushgateway.resources
-    return {
-        "automount_service_account_token": False,
-        "enable_service_links": False,
-        "security_context": {
-            "run_as_non_root": True,
-            "run_as_user": USER,
-            "run_as_group": USER,
-            "fs_group": USER,
-            "seccomp_profile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": "pushgateway",
-                "image": f"{versions.PUSHGATEWAY_IMAGE}@{digest}" if digest else versions.PUSHGATEWAY_IMAGE,
-                "args": [
-                    f"--web.listen-address=:{labels.PUSHGATEWAY_PORT}",
-                    "--persistence.file=/data/metrics",
-                    # What is not written is lost until the next run, which may be a day away.
-                    "--persistence.interval=5s",
-                ],
-                "ports": [{"name": "http", "container_port": labels.PUSHGATEWAY_PORT}],
-                "readiness_probe": {"http_get": {"path": "/-/ready", "port": "http"}, "period_seconds": 5},
-                "liveness_probe": {"http_get": {"path": "/-/healthy", "port": "http"}, "period_seconds": 20},
-                "resources": {"requests": dict(resources.requests), "limits": dict(resources.limits)},
-                "security_context": {
-                    "allow_privilege_escalation": False,
-                    "read_only_root_filesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "volume_mounts": [{"name": "data", "mount_path": "/data"}],
-            }
+def pod_template(settings: Monitoring, every: dict[str, str]) -> k8s.core.v1.PodTemplateSpecArgsDict:
+    """Return the template of the gateway's pod, in the names of Kubernetes, as patches have them."""
+    gateway = settings.pushgateway
+    container = {
+        "name": CONTAINER,
+        "image": f"{gateway.image}@{gateway.digest}" if gateway.digest else gateway.image,
+        "args": [
+            f"--web.listen-address=:{labels.PUSHGATEWAY_PORT}",
+            "--persistence.file=/data/metrics",
+            # A score that is not written to disk is lost until the next run, perhaps a day later.
+            "--persistence.interval=5s",
         ],
-        "volumes": [{"name": "data", "persistent_volume_claim": {"claim_name": labels.PUSHGATEWAY}}],
+        "ports": [{"name": "http", "containerPort": labels.PUSHGATEWAY_PORT}],
+        "readinessProbe": {"httpGet": {"path": "/-/ready", "port": "http"}, "periodSeconds": 5},
+        "livenessProbe": {"httpGet": {"path": "/-/healthy", "port": "http"}, "periodSeconds": 20},
+        "resources": {"requests": dict(gateway.resources.requests), "limits": dict(gateway.resources.limits)},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }
+    pod = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": labels.PUSHGATEWAY}}],
+    }
+    laid: k8s.core.v1.PodTemplateSpecArgsDict = patches.lay(
+        {"metadata": {"labels": every}, "spec": pod}, template_patch(gateway.pod, CONTAINER)
+    )
+    return laid

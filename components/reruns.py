@@ -1,139 +1,111 @@
-"""Says in previews what an update will run, and refuses to hand the Job from one owner straight to the other.
+"""Which models a changed Job evaluates again: the one place that says it, for previews and for pull requests.
 
-Both look at what the stack last declared, which only the engine's hooks see.
+The runner decides when it starts (`Runner._unchanged` in `vllm_eval.runner`). This says the same in advance, from the
+Job before and after an update; `tests/unit/components/test_reruns.py` asks both about the same changes.
 """
 
-import copy
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
-import pulumi
+from pydantic import ValidationError
 
-from components.labels import PROJECT
-from components.patches import MODELS_ANNOTATION
-from components.settings.model import Owner
+from components.labels import COMMIT_ANNOTATION, EVALUATION, MODELS_ANNOTATION
 from vllm_eval import models as runner
-from vllm_eval.config import load_config
 
-CONFIG: Final = Path(__file__).resolve().parents[1] / "eval" / "evalchemy" / "configs" / "eval_config.json"
-OWNER: Final = f"{PROJECT}/owner"
-"""Annotation of the Application; the next update compares with it."""
+# What decides, beside the model, where the runner finds its last run and whether that one was the same evaluation.
+ASKED: Final = ("VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT", "VLLM_EVAL_RESULTS", "VLLM_EVAL_STACK")
 
 
-class OwnerChangeError(pulumi.RunError):
-    """The Job would go from one owner to the other within one update."""
+@dataclass(frozen=True)
+class Rerun:
+    """What a Job evaluates when it is made anew.
 
-    def __init__(self, old: str, new: str) -> None:
-        super().__init__(
-            f"evaluation.owner cannot change from {old} to {new} in one update: the old owner's late delete would take"
-            f" the Job that the new one has just made. Run `pulumi config set --path '{PROJECT}:evaluation.owner' none`"
-            f" and `pulumi up` first, wait until the Job is gone, then set {new}."
-        )
-
-
-def tasks() -> int:
-    """Return how many tasks the committed `eval_config.json` enables.
-
-    Raises
-    ------
-    vllm_eval.errors.ConfigError
-        The file is invalid: the pods would refuse it.
+    Attributes
+    ----------
+    models
+        How many models are asked again.
+    listed
+        How many models the Job has.
     """
-    return len(load_config(CONFIG))
+
+    models: int
+    listed: int
+
+    def times(self, tasks: int) -> str:
+        """Return the amount of work as text, such as `2 models x 3 tasks`."""
+        return f"{_counted(self.models, 'model')} x {_counted(tasks, 'task')}"
 
 
-def sentence(models: int, count: int, condition: str = "") -> str:
-    """Return the line that a preview shows."""
-    if models == 0:
-        return "This starts the evaluation again, which finds no model new or changed."
-    return f"This re-runs the evaluation{condition}: {_counted(models, 'model')} x {_counted(count, 'task')}."
+def everything(job: Mapping[str, Any]) -> Rerun:
+    """Return the evaluation of every model; without a list it is the one model of the pod's environment."""
+    count = len(_listed(job)) or 1
+    return Rerun(count, count)
 
 
-def application(models: int) -> pulumi.ResourceHookBinding:
-    """Return the hooks of the Application."""
-    count = tasks()
+def of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Rerun:
+    """Return what the Job `after`, which replaces `before`, evaluates.
 
-    def before(args: pulumi.ResourceHookArgs) -> None:
-        old, new = args.old_inputs or {}, args.new_inputs or {}
-        check_owner(_owner(old), _owner(new))
-        if _owner(new) != Owner.ARGOCD.value:
-            return
-        was, becomes = _job(old), _job(new)
-        if _without_models(was) != _without_models(becomes) or _owner(old) != _owner(new):
-            pulumi.log.info(sentence(models, count))
-        elif was != becomes:
-            pulumi.log.info(sentence(len(_identities(becomes) - _identities(was)), count))
-        elif _where(old) != _where(new):
-            pulumi.log.info(sentence(models, count, " if the Job differs there"))
-
-    return _binding("application", before)
-
-
-def job(models: int) -> pulumi.ResourceHookBinding:
-    """Return the hooks of Pulumi's Job, whose every creation is a run."""
-    count = tasks()
-    return _binding("job", lambda _: pulumi.log.info(sentence(models, count)))
-
-
-def check_owner(old: str | None, new: str | None) -> None:
-    """Refuse the direct way between `argocd` and `pulumi`.
-
-    Raises
-    ------
-    OwnerChangeError
+    Parameters
+    ----------
+    before
+        The Job's manifest until now, None when there was none.
+    after
+        The one that takes its place.
     """
-    if old is not None and new is not None and {old, new} == {Owner.ARGOCD.value, Owner.PULUMI.value}:
-        raise OwnerChangeError(old, new)
+    whole = everything(after)
+    if before is None:
+        return whole
+    old, new = _listed(before), _listed(after)
+    # The same list again is an evaluation that somebody asked for: the runner leaves nothing out.
+    if not old or not new or _hash(old) == _hash(new):
+        return whole
+    commit = _annotations(after).get(COMMIT_ANNOTATION, "")
+    if commit in runner.UNKNOWN_COMMITS or _remembered(before) != _remembered(after):
+        return whole
+    known = [_identity(each) for each in old]
+    return Rerun(sum(_identity(each) not in known for each in new), len(new))
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _binding(name: str, hook: Any) -> pulumi.ResourceHookBinding:  # noqa: ANN401 (a hook is any callable)
-    options = pulumi.ResourceHookOptions(on_dry_run=True)
-    bound = pulumi.ResourceHook(f"{PROJECT}-{name}", hook, options)
-    return pulumi.ResourceHookBinding(before_create=[bound], before_update=[bound])
+def _pod(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(job["spec"]["template"]["spec"])
 
 
-def _owner(inputs: Mapping[str, Any]) -> str | None:
-    found = inputs.get("metadata", {}).get("annotations", {}).get(OWNER)
-    return None if found is None else str(found)
+def _annotations(job: Mapping[str, Any]) -> Mapping[str, str]:
+    annotations = job["spec"]["template"].get("metadata", {}).get("annotations")
+    return annotations if isinstance(annotations, dict) else {}
 
 
-def _where(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    source = inputs.get("spec", {}).get("source", {})
-    return source.get("repoURL"), source.get("targetRevision"), source.get("path")
+def _listed(job: Mapping[str, Any]) -> list[Any]:
+    listed = json.loads(_annotations(job).get(MODELS_ANNOTATION) or "[]")
+    return listed if isinstance(listed, list) else []
 
 
-def _job(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an Application sets on the Job, empty if it sets nothing."""
-    kustomize = inputs.get("spec", {}).get("source", {}).get("kustomize", {})
-    found = [json.loads(each["patch"]) for each in kustomize.get("patches", [])]
-    jobs = [each for each in found if each["kind"] == "Job"]
-    return {"namespace": kustomize.get("namespace"), "patches": jobs} if jobs else {}
+def _identity(entry: object) -> object:
+    """Return what the runner takes for the same model; an entry that it would refuse is itself."""
+    try:
+        return runner.Model.model_validate(entry).identity()
+    except ValidationError:
+        return entry
 
 
-def _models(job_patches: Mapping[str, Any]) -> list[Any]:
-    for each in job_patches.get("patches", []):
-        annotations = each.get("spec", {}).get("template", {}).get("metadata", {}).get("annotations", {})
-        if MODELS_ANNOTATION in annotations:
-            return list(json.loads(annotations[MODELS_ANNOTATION]))
-    return []
+def _hash(entries: list[Any]) -> object:
+    try:
+        return runner.list_hash([runner.Model.model_validate(each) for each in entries])
+    except ValidationError:
+        return entries
 
 
-def _identities(job_patches: Mapping[str, Any]) -> set[str]:
-    """Return what the runner takes for the same model, so that it is not evaluated again."""
-    return {json.dumps(runner.Model.model_validate(each).identity(), sort_keys=True) for each in _models(job_patches)}
-
-
-def _without_models(job_patches: Mapping[str, Any]) -> dict[str, Any]:
-    rest = copy.deepcopy(dict(job_patches))
-    for each in rest.get("patches", []):
-        spec = each.get("spec", {})
-        for key in ("completions", "parallelism"):
-            spec.pop(key, None)
-        spec.get("template", {}).get("metadata", {}).get("annotations", {}).pop(MODELS_ANNOTATION, None)
-    return rest
+def _remembered(job: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what decides whether the runner finds its last run, and finds it to be of the same evaluation."""
+    container: Mapping[str, Any] = next((each for each in _pod(job)["containers"] if each["name"] == EVALUATION), {})
+    environment = {each["name"]: each for each in container.get("env", []) if each["name"] in ASKED}
+    volumes = {each["name"]: each for each in _pod(job).get("volumes", [])}
+    namespace = job.get("metadata", {}).get("namespace")
+    commit = _annotations(job).get(COMMIT_ANNOTATION)
+    return namespace, commit, container.get("image"), environment, volumes.get("results")

@@ -9,11 +9,11 @@ from typing import Final
 ARGOCD_CHART: Final = "10.1.1"
 ARGOCD_CHART_REPOSITORY: Final = "https://argoproj.github.io/argo-helm"
 
-# Chart 10.1.1 would bring v3.4.4. The end-to-end suite runs this one, so this one is deployed.
+# Chart 10.1.1 would bring v3.4.4. The end-to-end suite runs the version below, so that is what is deployed.
 # renovate: datasource=github-releases depName=argoproj/argo-cd
 ARGOCD_IMAGE: Final = "quay.io/argoproj/argocd"
 ARGOCD_VERSION: Final = "v3.6.1"
 
-# The release that the end-to-end suite runs (Debian's), held back for that reason.
+# Debian's release, which the end-to-end suite runs. Renovate does not raise it.
 # renovate: datasource=docker depName=docker.io/prom/pushgateway
 PUSHGATEWAY_IMAGE: Final = "docker.io/prom/pushgateway:v1.5.1"

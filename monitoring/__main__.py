@@ -1,17 +1,8 @@
-"""Write the artefacts that are committed: ``python -m monitoring``, from the repository's root."""
+"""Write the files that are made: ``python -m monitoring``, from the repository's root; `make generate` makes all."""
 
 from pathlib import Path
 
-from monitoring import dashboard_json, rules_file
-
-ARTEFACTS = {"alert-rules.yaml": rules_file, "dashboard.json": dashboard_json}
-
-
-def main() -> None:
-    """Write every artefact beside this file."""
-    for name, make in ARTEFACTS.items():
-        Path(__file__).with_name(name).write_text(make(), encoding="utf-8")
-
+from monitoring import artefacts
 
 if __name__ == "__main__":
-    main()
+    artefacts.write(Path(__file__).parent)

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vllm_eval.metrics import PRACTICAL_DROP
+
 DAY: Final = "24h"
 """The day of the shipped rules. `Windows.scaled` takes a shorter one for drills."""
 STALE: Final = "36h"
@@ -26,7 +28,7 @@ class Thresholds:
     Parameters
     ----------
     drop
-        Relative drop of a score that counts: 0.10 is "more than 10 % below".
+        Relative drop of a score that counts: 0.1 is "more than 10 % below". The runner's verdicts use the same.
     day_noise
         A drop against the day before must also exceed this many standard errors
         of a difference between two independent runs of as many items. For greedy
@@ -42,7 +44,7 @@ class Thresholds:
         Share of the usual answers per second below which an endpoint is slow.
     """
 
-    drop: float = 0.10
+    drop: float = float(PRACTICAL_DROP)
     day_noise: float = 2.0
     baseline_noise: float = 4.0
     samples_share: float = 1.0

@@ -1,41 +1,84 @@
-"""What every test gets: a clean environment, and the pinned tools on PATH."""
+"""What every test gets: a clean environment, a home of its own, and the pinned tools on PATH."""
 
 import atexit
+import json
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from workbench.layout import cache_dir
+from workbench.paths import cache_dir
 
-PREFIXES = ("AWS_", "HF_", "MODEL_", "OPENAI_", "PULUMI_", "VLLM_EVAL_")
-NAMES = (
+PREFIXES: Final = (
+    "ALERTMANAGER_",
+    "AWS_",
+    "DOCKER_",
+    "ETCD_",
+    "GIT_",
+    "HELM_",
+    "HF_",
+    "KUBE",
+    "MODEL_",
+    "OPENAI_",
+    "PULUMI_",
+    "VLLM_EVAL_",
+)
+NAMES: Final = (
     "CONTEXT",
     "KIND",
     "STACK",
     "UI_PORTS",
-    "KUBECONFIG",
     "http_proxy",
     "https_proxy",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "MODEL",
 )
-KEPT = ("VLLM_EVAL_CACHE", "HF_HOME")
+GO_CACHES: Final = ("GOCACHE", "GOMODCACHE")
+KEPT: Final = ("VLLM_EVAL_CACHE", "HF_HOME", "KUBECACHEDIR", "GIT_CONFIG_NOSYSTEM")
+
+
+def _own_home() -> dict[str, str]:
+    """Return an environment in which programs read and write no folder of the developer's but the caches.
+
+    Git, Docker's clients, kubectl, Helm, Pulumi, amtool and Go look for settings, credentials and caches below HOME.
+    """
+    home = tempfile.mkdtemp(prefix="vllm-eval-tests-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    ours = {"HF_HOME": f"{home}/huggingface", "KUBECACHEDIR": f"{home}/kube", "VLLM_EVAL_CACHE": str(cache_dir())}
+    if os.environ.get("CONTEXT") or os.environ.get("KIND"):
+        return ours  # the cluster is the developer's own: its kubeconfig and Pulumi's login are in their home
+    folders = {f"XDG_{kind}_HOME": f"{home}/.{kind.lower()}" for kind in ("CONFIG", "DATA", "STATE")}
+    settings_of_go = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "go/env"
+    if settings_of_go.exists():
+        folders["GOENV"] = str(settings_of_go)
+    if shutil.which("go"):
+        # With our folders: Go counts its calls in a file beside its settings.
+        told = subprocess.check_output(["go", "env", "-json", *GO_CACHES], env={**os.environ, **folders}, text=True)
+        ours |= json.loads(told)
+    return {**ours, **folders, "XDG_CACHE_HOME": f"{home}/.cache", "HOME": home, "GIT_CONFIG_NOSYSTEM": "1"}
+
 
 # At import: session fixtures of other folders start tools before any fixture of this file would run.
+os.environ |= _own_home()
 os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
-
-# Libraries and kubectl read these at import and at start; without them they would fill the developer's home.
-_caches = tempfile.mkdtemp(prefix="vllm-eval-tests-")
-atexit.register(shutil.rmtree, _caches, ignore_errors=True)
-os.environ |= {"HF_HOME": f"{_caches}/huggingface", "KUBECACHEDIR": f"{_caches}/kube"}
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any-machine")
+settings.register_profile("bench", settings.get_profile("any-machine"), max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any-machine"))
+
+
+def pytest_configure() -> None:
+    """Let fixtures clean up after SIGTERM and a closed terminal, too, and after Ctrl-C in the background of a shell."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

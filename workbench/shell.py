@@ -11,11 +11,11 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class SandboxError(Exception):
-    """What went wrong and what to do about it; printed without a traceback."""
+class WorkbenchError(Exception):
+    """What went wrong and what to do about it. The command line prints it without a traceback."""
 
 
-class CommandError(SandboxError):
+class CommandError(WorkbenchError):
     """A command that ended badly; `output` is all that it printed."""
 
     def __init__(self, words: Sequence[str], end: str, output: str, log: Path | None) -> None:
@@ -80,7 +80,7 @@ def run(
     ------
     CommandError
         With the command, its end and the last lines of its output, when it fails or takes too long.
-    SandboxError
+    WorkbenchError
         When there is no such program.
     """
     words = [str(word) for word in command]
@@ -89,7 +89,7 @@ def run(
             words, env=env, cwd=cwd, input=stdin, timeout=timeout, text=True, capture_output=True, check=False
         )
     except FileNotFoundError as missing:
-        raise SandboxError(f"{words[0]}: no such program") from missing
+        raise WorkbenchError(f"{words[0]}: no such program") from missing
     except subprocess.TimeoutExpired as expired:
         output = b"".join(each for each in (expired.stdout, expired.stderr) if isinstance(each, bytes))
         _keep(log, text := output.decode(errors="replace"))
@@ -111,7 +111,7 @@ def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float, interv
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         After `seconds`, with the last thing that the probe said.
     """
     deadline = time.monotonic() + seconds
@@ -120,13 +120,13 @@ def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float, interv
         try:
             if seen := probe():
                 return seen
-        except SandboxError as error:
+        except WorkbenchError as error:
             last = str(error)
         time.sleep(interval)
-    raise SandboxError(f"{what}: not after {seconds:.0f} s; last seen: {last}")
+    raise WorkbenchError(f"{what}: not after {seconds:.0f} s; last seen: {last}")
 
 
-def fail(error: SandboxError) -> int:
+def fail(error: WorkbenchError) -> int:
     """Print the error for people and return the exit code."""
     print(f"\nerror: {error}", file=sys.stderr)
     return 1

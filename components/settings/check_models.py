@@ -1,21 +1,37 @@
 """Rules on the list of models."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from components import patches
 from components.settings import keys
-from components.settings.model import Model, Network
-from components.settings.problems import Problem, field_cure, full_key, problem, set_command
+from components.settings.model import Evaluation, Model
+from components.settings.monitored import Monitoring, Network
+from components.settings.partial import is_whole
+from components.settings.problems import (
+    HIDDEN,
+    Path,
+    Problem,
+    credential_cure,
+    full_key,
+    is_credential,
+    problem,
+    rm_command,
+    set_command,
+)
+from components.settings.translate import field_cure
 from vllm_eval import models as runner
 
 Found = Iterator[Problem]
 Key = list[str | int]
 
 # The API server's limit is for all annotations of an object together.
+NO_EFFECT: Final = "has no effect without url"
 LONGEST_LIST: Final = 240 * 1024
 
 
@@ -28,64 +44,160 @@ def network_address(path: Key, cidr: str) -> Found:
 
 
 def check_models_given(models: Sequence[Model]) -> Found:
-    """Refuse an empty list, one that is too long, and entries that a series could not tell apart."""
+    """Refuse an empty list, and one that is too long."""
     if not models:
         fault = "no model: there is nothing to evaluate"
         yield Problem(full_key(["models"]), "", fault, set_command(["models", 0, "name"], "google/gemma-3-270m"))
-    size = len(patches.models_json(models).encode())
+    size = len(patches.models_json([each for each in models if is_whole(each)]).encode())
     if size > LONGEST_LIST:
         fault = f"{size} bytes as an annotation of the Job, which holds {LONGEST_LIST}"
         yield Problem(full_key(["models"]), f"{len(models)} models", fault, "split the stack")
-    for field in ("name", "tag"):
-        first: dict[str, int] = {}
-        for index, model in enumerate(models):
-            value = getattr(model, field)
-            if first.setdefault(value, index) != index:
-                fault = f"models[{first[value]}] has the same {field}; their series could not be told apart"
-                yield problem(
-                    ["models", index, field], value, fault, set_command(["models", index, field], f"{value}-2")
-                )
 
 
-def check_models_network(models: Sequence[Model]) -> Found:
-    """Refuse a network that is neither pods nor addresses, or both."""
+def check_models_apart(models: Sequence[Model]) -> Found:
+    """Refuse entries that a series could not tell apart, or that ask the same model twice under one name."""
+    tags: dict[str, int] = {}
+    asked: dict[tuple[str, ...], int] = {}
     for index, model in enumerate(models):
-        path: Key = ["models", index, "network"]
-        network: Network = model.network
-        if network.cidr is not None:
-            yield from network_address([*path, "cidr"], network.cidr)
-        if (network.namespace is None) == (network.cidr is None):
-            given = network.model_dump(mode="json", exclude_defaults=True)
-            fault = "needs either namespace (and labels), for pods of this cluster, or cidr"
-            yield problem(path, given, fault, set_command([*path, "namespace"], "serving"))
-        elif network.cidr is not None and network.labels:
-            fault = "labels choose pods, and have no effect beside cidr"
-            yield problem(
-                [*path, "labels"], network.labels, fault, f"pulumi config rm --path '{full_key([*path, 'labels'])}'"
-            )
+        known = vars(model)
+        if "tag" in known and tags.setdefault(model.tag, index) != index:
+            fault = f"models[{tags[model.tag]}] has the same tag; their series could not be told apart"
+            path: Key = ["models", index, "tag"]
+            yield problem(path, model.tag, fault, set_command(path, f"{model.tag}-2"))
+        elif {"name", "endpoint"} <= known.keys():
+            same = (model.name, model.endpoint.rstrip("/"), known.get("served_name") or model.name)
+            if asked.setdefault(same, index) != index:
+                fault = f"models[{asked[same]}] asks the same endpoint for the same name: it is one model, not two tags"
+                path = ["models", index, "served_name"]
+                yield problem(path, same[2], fault, set_command(path, f"{model.name}-{known.get('tag', 'other')}"))
+
+
+def check_models_network(index: int, model: Model) -> Found:
+    """Refuse a network that is neither pods nor addresses, or both."""
+    yield from _check_network(["models", index, "network"], model.network)
+
+
+def check_gateway(monitoring: Monitoring) -> Found:
+    """Refuse a gateway of others that the pods cannot reach, and settings of one that is not made."""
+    path: Key = ["monitoring", "pushgateway"]
+    gateway = monitoring.pushgateway
+    if gateway.url is None and gateway.network is not None:
+        yield problem([*path, "network"], gateway.network.port, NO_EFFECT, rm_command([*path, "network"]))
+    if gateway.url is None:
+        return
+    if gateway.network is None:
+        example = {"namespace": "monitoring", "port": urlsplit(gateway.url).port or 9091}
+        where: Key = [*path, "network"]
+        yield Problem(full_key(where), "", "not set, but needed beside url", set_command(where, example))
+    else:
+        yield from _check_network([*path, "network"], gateway.network)
+    for name in sorted(gateway.model_fields_set - {"url", "network"}):
+        where = [*path, name]
+        yield problem(where, "…", "is of a gateway of the stack's own, and there is none beside url", rm_command(where))
+
+
+def _check_network(path: Key, network: Network) -> Found:
+    if network.cidr is not None:
+        yield from network_address([*path, "cidr"], network.cidr)
+    if (network.namespace is None) == (network.cidr is None):
+        given = network.model_dump(mode="json", exclude_defaults=True)
+        fault = "needs either namespace (and labels), for pods of this cluster, or cidr"
+        yield problem(path, given, fault, set_command([*path, "namespace"], "serving"))
+    elif network.cidr is not None and network.labels:
+        fault = "labels choose pods, and have no effect beside cidr"
+        yield problem([*path, "labels"], network.labels, fault, rm_command([*path, "labels"]))
+
+
+def check_models_way(index: int, model: Model, evaluation: Evaluation) -> Found:
+    """Refuse a network that does not lead to the endpoint: its requests would be dropped until the run gives up."""
+    path: Key = ["models", index, "network"]
+    network, url = model.network, urlsplit(model.endpoint)
+    try:
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:
+        return
+    if host in {"localhost", "127.0.0.1", "::1", "0.0.0.0"}:  # noqa: S104 (a text)
+        fault = "is the evaluation pod itself"
+        cure = set_command(["models", index, "endpoint"], "http://vllm.serving.svc.cluster.local:8000/v1")
+        yield problem(["models", index, "endpoint"], model.endpoint, fault, cure)
+    elif network.cidr is not None:
+        # Addresses are reached at the port that is asked for; a Service's pods may have another.
+        if network.port != port:
+            fault = f"the endpoint is asked at port {port}, and no other is open to it"
+            yield problem([*path, "port"], network.port, fault, set_command([*path, "port"], port))
+        if _outside(host, network.cidr):
+            cure = set_command([*path, "cidr"], f"{host}/{128 if ':' in host else 32}")
+            yield problem([*path, "cidr"], network.cidr, f"the endpoint's address {host} is not in it", cure)
+    elif network.namespace is not None:
+        service, _, rest = host.partition(".")
+        # Two words alone may be a domain as well.
+        of = re.fullmatch(r"([a-z0-9-]+)\.svc(\..+)?", rest)
+        namespace = of[1] if of else None if rest else evaluation.namespace
+        if namespace is not None and namespace != network.namespace:
+            fault = f"is a Service of the namespace {namespace}, but network.namespace opens {network.namespace}"
+            full = f"{service}.{network.namespace}.svc.cluster.local"
+            cure = set_command(["models", index, "endpoint"], model.endpoint.replace(host, full, 1))
+            yield problem(["models", index, "endpoint"], model.endpoint, fault, cure)
+
+
+def _outside(host: str, cidr: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) not in ipaddress.ip_network(cidr)
+    except ValueError:
+        return False
+
+
+def check_models_base(index: int, model: Model) -> Found:
+    """Refuse an endpoint without the API's version, where every request would end in a 404."""
+    url = urlsplit(model.endpoint)
+    if not re.search(r"/v[0-9]\w*(/|$)", url.path):
+        path: Key = ["models", index, "endpoint"]
+        fault = "is not the base of an OpenAI API, which ends in /v1"
+        yield problem(path, model.endpoint, fault, set_command(path, f"{model.endpoint.rstrip('/')}/v1"))
 
 
 def check_models_secrets(models: Sequence[Model], secrets: Mapping[str, str]) -> Found:
-    """Refuse a model whose secret is not set, or unfit for it, and secrets that no model names."""
+    """Refuse a model whose secret is not set, and secrets that no model names."""
     used = set()
     for index, model in enumerate(models):
         for field in ("api_key", "ca"):
-            name = getattr(model, field)
+            name = vars(model).get(field)
+            if not isinstance(name, str):
+                continue
             key = f"{keys.ENDPOINT_PREFIX}{name}"
             used.add(key)
-            if name is not None and key not in secrets:
-                fault = f"the secret {key} is not set"
-                yield problem(["models", index, field], name, fault, set_command([key], "", secret=True))
-        if model.ca:
-            yield from _check_ca(index, model, secrets.get(f"{keys.ENDPOINT_PREFIX}{model.ca}"))
+            if key in secrets:
+                continue
+            path: Key = ["models", index, field]
+            if is_credential(name):
+                fault = "looks like a credential, not like the name of one; replace it, since Git may hold it already"
+                yield Problem(full_key(path), HIDDEN, fault, credential_cure(path, keys.ENDPOINT_PREFIX))
+            else:
+                yield problem(path, name, f"the secret {key} is not set", set_command([key], "", secret=True))
+    # A model that is not fully known may name any of them.
+    whole = all(vars(model).keys() >= {"api_key", "ca"} for model in models)
     for key in sorted(secrets):
-        if key.startswith(keys.ENDPOINT_PREFIX) and key not in used:
-            cure = f"pulumi config rm {full_key([key])}"
-            yield Problem(full_key([key]), "", "no model names it as api_key or ca", cure)
+        if whole and key.startswith(keys.ENDPOINT_PREFIX) and key not in used:
+            yield Problem(
+                full_key([key]), "", "no model names it as api_key or ca", f"pulumi config rm {full_key([key])}"
+            )
 
 
-def _check_ca(index: int, model: Model, text: str | None) -> Found:
+def check_huggingface(evaluation: Evaluation, secrets: Mapping[str, str]) -> Found:
+    """Refuse two tokens."""
+    if evaluation.huggingface_token is not None and keys.HUGGINGFACE_TOKEN in secrets:
+        path: Key = ["evaluation", "huggingface_token"]
+        fault = f"the secret {keys.HUGGINGFACE_TOKEN} is set as well"
+        yield problem(path, evaluation.huggingface_token.secret, fault, rm_command(path))
+
+
+def check_models_ca(index: int, model: Model, secrets: Mapping[str, str]) -> Found:
+    """Refuse a CA bundle that is none, or that has no effect."""
+    if model.ca is None:
+        return
     key = f"{keys.ENDPOINT_PREFIX}{model.ca}"
+    text = secrets.get(key)
+    # Of a Secret of others, nothing is known here.
     if text is not None and "-----BEGIN CERTIFICATE-----" not in text:
         fault = f"is the CA of models[{index}], but no certificate in PEM form"
         yield Problem(full_key([key]), "", fault, set_command([key], "", secret=True))
@@ -95,21 +207,38 @@ def _check_ca(index: int, model: Model, text: str | None) -> Found:
         yield problem(path, model.endpoint, "a CA has no effect on plain HTTP", cure)
 
 
-def check_models_runner(models: Sequence[Model]) -> Found:
+def check_models_runner(index: int, model: Model) -> Found:
     """Refuse what the runner would refuse in the pod, hours later."""
-    for index, model in enumerate(models):
-        try:
-            runner.Model.model_validate(patches.model_entry(model))
-        except ValidationError as error:
-            for item in error.errors(include_url=False):
-                path: Key = ["models", index, *item["loc"]]
-                fault = item["msg"].removeprefix("Value error, ")
-                yield problem(path, item["input"], fault, field_cure(Model, path))
+    if not is_whole(model):
+        return
+    try:
+        runner.Model.model_validate(patches.model_entry(model))
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            path: Path = ("models", index, *item["loc"])
+            fault = item["msg"].removeprefix("Value error, ")
+            yield problem(path, item["input"], fault, _runner_cure(path, item["input"]))
+
+
+def _runner_cure(path: Path, given: object) -> str:
+    if path[-1] != "endpoint" or not isinstance(given, str):
+        return field_cure(Model, path)
+    url = urlsplit(given)
+    base = re.sub(r"/(chat/completions|completions|models)/*$", "", url.path)
+    host = url.netloc.rpartition("@")[2]
+    return set_command(path, f"{url.scheme}://{host}{base}") if host else field_cure(Model, path)
 
 
 MODEL_CHECKS: Final[tuple[Callable[..., Found], ...]] = (
+    check_gateway,
+    check_huggingface,
     check_models_given,
-    check_models_network,
+    check_models_apart,
     check_models_secrets,
+    # Of one model each:
+    check_models_network,
+    check_models_way,
+    check_models_base,
+    check_models_ca,
     check_models_runner,
 )

@@ -1,6 +1,9 @@
 """Rules between settings. Each is skipped while a group that it needs is wrong itself."""
 
+import contextlib
+import difflib
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,11 +13,19 @@ from zoneinfo import available_timezones
 
 from components.settings import keys
 from components.settings.check_models import MODEL_CHECKS, network_address
-from components.settings.model import AccessMode, ArgoCD, Cluster, Evaluation, Git, Image, Monitoring, Owner, Resources
-from components.settings.problems import Problem, full_key, problem, set_command
+from components.settings.check_pod import POD_CHECKS
+from components.settings.cron import longest_gap
+from components.settings.group import Resources, UnknownValueError
+from components.settings.model import AccessMode, ArgoCD, Cluster, Evaluation, Git, Image, Owner
+from components.settings.monitored import Monitoring
+from components.settings.problems import Problem, full_key, problem, rm_command, set_command
 from components.settings.quantities import amount, seconds
 
 Found = Iterator[Problem]
+
+# A week of pushes that all failed is worth a look; less is a quiet week.
+NO_SCHEDULE_SECONDS: Final = 7 * 86400
+SHORTEST_STALE_SECONDS: Final = 6 * 3600
 
 LABEL_VALUE: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
@@ -30,7 +41,7 @@ def check_cluster(cluster: Cluster) -> Found:
     """Refuse a stack that does not say, or says twice, which cluster is meant."""
     if cluster.in_cluster and (cluster.context or cluster.server):
         fault = "the pod's own cluster and a kubeconfig's context exclude each other"
-        yield problem(["cluster", "in_cluster"], True, fault, "pulumi config rm --path 'vllm-eval:cluster.in_cluster'")
+        yield problem(["cluster", "in_cluster"], True, fault, rm_command(["cluster", "in_cluster"]))
     if not cluster.in_cluster and not cluster.context:
         fault = "not set, but needed: a stack must not follow kubectl's current context"
         yield Problem("vllm-eval:cluster.context", "", fault, set_command(["cluster", "context"], "NAME"))
@@ -63,15 +74,32 @@ def check_argocd(argocd: ArgoCD, evaluation: Evaluation, secrets: Mapping[str, s
         )
     if not argocd.install and argocd.values:
         fault = "has no effect with install: false"
-        yield problem(["argocd", "values"], argocd.values, fault, "pulumi config rm --path 'vllm-eval:argocd.values'")
+        yield problem(["argocd", "values"], argocd.values, fault, rm_command(["argocd", "values"]))
     if argocd.install and argocd.chart_is_path and not (Path(argocd.chart) / "Chart.yaml").is_file():
         fault = "no chart there (no Chart.yaml)"
         path = ["argocd", "chart"]
         yield problem(path, argocd.chart, fault, set_command(path, "argo-cd"))
 
 
-def check_evaluation(evaluation: Evaluation) -> Found:
-    """Refuse a claim that the pods cannot share, an unknown time zone and addresses that are none."""
+def check_hub(argocd: ArgoCD, cluster: Cluster) -> Found:
+    """Refuse a hub that would be installed, that would sync into itself, or that a pod cannot reach."""
+    hub: list[str | int] = ["argocd", "context"]
+    if argocd.context is not None and argocd.install:
+        fault = "another cluster's Argo CD is not this stack's to install"
+        yield problem(hub, argocd.context, fault, set_command(["argocd", "install"], value=False))
+    local = argocd.destination == ArgoCD().destination
+    if argocd.context is not None and local:
+        fault = "a hub would sync into its own cluster: argocd.destination does not say which one is meant"
+        yield problem(
+            hub, argocd.context, fault, set_command(["argocd", "destination"], "https://k8s.example.com:6443")
+        )
+    if argocd.context is not None and cluster.in_cluster:
+        fault = "a pod's own account leads to one cluster only"
+        yield problem(hub, argocd.context, fault, rm_command(["cluster", "in_cluster"]))
+
+
+def check_claim(evaluation: Evaluation) -> Found:
+    """Refuse a claim that the pods cannot share."""
     results = evaluation.results
     if evaluation.parallelism > 1 and results.url is None and results.access_mode is AccessMode.ONE_NODE:
         path: list[str | int] = ["evaluation", "parallelism"]
@@ -81,15 +109,72 @@ def check_evaluation(evaluation: Evaluation) -> Found:
             + ", or evaluation.results.url, or parallelism 1"
         )
         yield problem(path, evaluation.parallelism, fault, cure)
-    if results.url and "@" in urlsplit(results.url).netloc:
+
+
+def check_results_url(evaluation: Evaluation) -> Found:
+    """Refuse a results' address with a credential, beside a claim's settings, or that the pods cannot reach."""
+    path: list[str | int] = ["evaluation", "results", "url"]
+    results = evaluation.results
+    if results.url is None:
+        return
+    if "@" in urlsplit(results.url).netloc:
         cure = "take it out; evaluation.account_annotations gives the pods a cloud identity"
-        yield Problem("vllm-eval:evaluation.results.url", "", "a credential in the address", cure)
+        yield Problem(full_key(path), "", "a credential in the address", cure)
+    for name in ("size", "storage_class", "access_mode"):
+        if name in results.model_fields_set and vars(results).get(name) is not None:
+            fault = "is a claim's, and there is none beside results.url"
+            yield problem([*path[:-1], name], getattr(results, name), fault, rm_command([*path[:-1], name]))
+    if not results.url.startswith(("file:", "local:")) and not evaluation.egress:
+        port = urlsplit(results.url).port or 443
+        cure = f"write evaluation.egress: [{{cidr: 0.0.0.0/0, port: {port}}}] in the stack file"
+        yield problem(path, results.url, "the pods may not reach it: evaluation.egress opens nothing", cure)
+
+
+def check_time_zone(evaluation: Evaluation) -> Found:
+    """Refuse an unknown time zone."""
     zones = available_timezones()
     if zones and evaluation.time_zone not in zones:
-        path = ["evaluation", "time_zone"]
-        yield problem(path, evaluation.time_zone, "no such time zone", set_command(path, "Europe/Berlin"))
+        path: list[str | int] = ["evaluation", "time_zone"]
+        close = difflib.get_close_matches(evaluation.time_zone, sorted(zones), n=1)
+        yield problem(path, evaluation.time_zone, "no such time zone", set_command(path, (close or ["Etc/UTC"])[0]))
+
+
+def check_egress(evaluation: Evaluation) -> Found:
+    """Refuse addresses that are none."""
     for index, place in enumerate(evaluation.egress):
         yield from network_address(["evaluation", "egress", index, "cidr"], place.cidr)
+
+
+def check_schedule(evaluation: Evaluation) -> Found:
+    """Refuse a schedule that the API server would refuse, halfway through a sync."""
+    path: list[str | int] = ["evaluation", "schedule"]
+    if evaluation.schedule is not None:
+        try:
+            longest_gap(evaluation.schedule)
+        except ValueError as error:
+            yield problem(path, evaluation.schedule, f"is no schedule: {error}", set_command(path, "0 18 * * *"))
+
+
+def check_stale(evaluation: Evaluation, monitoring: Monitoring) -> Found:
+    """Refuse an alert on a missed run that every pause between two runs would raise."""
+    path: list[str | int] = ["monitoring", "stale"]
+    stale = seconds(monitoring.stale)
+    if not monitoring.enabled or stale < SHORTEST_STALE_SECONDS:
+        return
+    if evaluation.schedule is None:
+        if stale < NO_SCHEDULE_SECONDS:
+            fault = (
+                "evaluation.schedule is null, so runs come with pushes alone, and each quiet time would raise an alert"
+            )
+            yield problem(path, monitoring.stale, fault, set_command(path, "30d"))
+        return
+    try:
+        gap = longest_gap(evaluation.schedule).total_seconds()
+    except ValueError:
+        return
+    if stale <= gap:
+        fault = f"evaluation.schedule leaves {round(gap / 3600)} hours between two runs, so each would be called missed"
+        yield problem(path, monitoring.stale, fault, set_command(path, f"{math.ceil(1.5 * gap / 3600)}h"))
 
 
 def check_resources(evaluation: Evaluation, monitoring: Monitoring) -> Found:
@@ -125,7 +210,7 @@ def check_image(image: Image, evaluation: Evaluation) -> Found:
     ways = [name for name in ("build", "lookup", "digest") if getattr(image, name)]
     if len(ways) > 1:
         fault = "only one of build, lookup and digest can decide which image runs"
-        yield problem(["image"], ways, fault, f"pulumi config rm --path 'vllm-eval:image.{ways[0]}'")
+        yield problem(["image"], ways, fault, rm_command(["image", ways[0]]))
 
 
 def check_monitoring(monitoring: Monitoring) -> Found:
@@ -133,7 +218,7 @@ def check_monitoring(monitoring: Monitoring) -> Found:
     if not seconds("2m") <= seconds(monitoring.day) <= seconds("24h"):
         path = ["monitoring", "day"]
         yield problem(path, monitoring.day, "must be from 2m to 24h", set_command(path, "24h"))
-    if seconds(monitoring.stale) < seconds("6h"):
+    if seconds(monitoring.stale) < SHORTEST_STALE_SECONDS:
         path = ["monitoring", "stale"]
         yield problem(path, monitoring.stale, "must be 6h or more: a run may take hours", set_command(path, "36h"))
 
@@ -161,11 +246,18 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_cluster,
     check_git,
     check_argocd,
-    check_evaluation,
+    check_hub,
+    check_claim,
+    check_results_url,
+    check_time_zone,
+    check_egress,
+    check_schedule,
+    check_stale,
     check_resources,
     check_image,
     check_monitoring,
     check_credentials,
+    *POD_CHECKS,
     *MODEL_CHECKS,
 )
 
@@ -174,11 +266,17 @@ def run(known: Mapping[str, Any]) -> list[Problem]:
     """Run every check whose parameters are all in `known`.
 
     A parameter is the name of a group, or `stack`, `models`, `secrets` or `texts`
-    (the secrets again, unless they are still encrypted).
+    (the secrets again, unless they are still encrypted). A check with the parameter
+    `model` runs once for each, with its `index`. One that meets a value that is wrong
+    itself ends there.
     """
     problems: list[Problem] = []
     for check in CHECKS:
         needed = inspect.signature(check).parameters
-        if all(known.get(name) is not None for name in needed):
-            problems += check(**{name: known[name] for name in needed})
+        each = known.get("models") or () if "model" in needed else (None,)
+        for index, model in enumerate(each):
+            given = {**known, "index": index, "model": model} if "model" in needed else known
+            if all(given.get(name) is not None for name in needed):
+                with contextlib.suppress(UnknownValueError):
+                    problems.extend(check(**{name: given[name] for name in needed}))
     return problems

@@ -42,7 +42,8 @@ Url = Annotated[
 ]
 Cidr = Annotated[str, form(r"^[0-9a-fA-F:.]+/[0-9]{1,3}$", "must be a network address such as 10.0.0.7/32")]
 Digest = Annotated[str, form(r"^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits")]
-Duration = Annotated[str, form(r"^[0-9]+[smhd]$", "must be a number and one of s, m, h, d, such as 36h")]
+DURATION: Final = r"^[0-9]+[smhd]$"
+Duration = Annotated[str, form(DURATION, "must be a number and one of s, m, h, d, such as 36h")]
 GitAddress = Annotated[
     str, form(r"^(https?://|ssh://|git@)\S+$", "must begin with https://, http://, ssh:// or git@ and hold no blank")
 ]
@@ -56,6 +57,13 @@ Schedule = Annotated[
 ImageName = Annotated[
     str,
     form(r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$", "must be registry/name in lower case, without a tag or digest"),
+]
+ImageReference = Annotated[
+    str,
+    form(
+        r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[\w][\w.-]{0,127}$",
+        "must be registry/name:tag in lower case, without a digest",
+    ),
 ]
 ImageTag = Annotated[
     str,
@@ -74,5 +82,8 @@ LabelValue = Annotated[
         r"^([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?$",
         "must be a label's value: letters, digits, inner dashes, dots and underscores, 63 characters at most",
     ),
+]
+SecretKeyName = Annotated[
+    str, form(r"^[A-Za-z0-9._-]{1,253}$", "must be a key of a Secret: letters, digits, dots, dashes and underscores")
 ]
 LabelSet = dict[QualifiedName, LabelValue]

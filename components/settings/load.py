@@ -1,7 +1,9 @@
 """Reads the stack's configuration, once, and reports everything that is wrong with it at once."""
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import pulumi
@@ -9,7 +11,7 @@ from pulumi.runtime import config as runtime_config
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from components.labels import PROJECT
-from components.settings import checks
+from components.settings import checks, partial
 from components.settings.keys import (
     ARGOCD_ADMIN_HASH,
     ENDPOINT_PREFIX,
@@ -21,17 +23,10 @@ from components.settings.keys import (
     Secrets,
     is_secret,
 )
-from components.settings.model import (
-    ArgoCD,
-    Cluster,
-    Evaluation,
-    Git,
-    Image,
-    Model,
-    Monitoring,
-    Settings,
-)
-from components.settings.problems import Problem, SettingsError, from_pydantic, full_key, problem, set_command
+from components.settings.model import ArgoCD, Cluster, Evaluation, Git, Image, Model, Settings
+from components.settings.monitored import Monitoring
+from components.settings.problems import Path, Problem, SettingsError, full_key, problem, set_command, shown
+from components.settings.translate import from_pydantic, place
 
 GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "cluster": Cluster,
@@ -42,6 +37,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "monitoring": Monitoring,
 }
 MODELS: Final = "models"
+EVERY: Final[Mapping[str, type[BaseModel]]] = {**GROUPS, MODELS: Model}
 _ModelList: Final = TypeAdapter(tuple[Model, ...])
 _Value = TypeVar("_Value")
 
@@ -72,7 +68,7 @@ def parse(stack: str, config: pulumi.Config, keys: Mapping[str, bool], *, sealed
     sealed
         The secrets are still encrypted: what they hold is not checked.
     """
-    problems = list(_key_problems(keys))
+    problems = list(_key_problems(config, keys))
     groups = {name: _group(name, model, config, keys, problems) for name, model in GROUPS.items()}
     models = _models(config, keys, problems)
     given = {key: config.get(key) or "" for key, secret in keys.items() if secret and is_secret(key)}
@@ -80,7 +76,29 @@ def parse(stack: str, config: pulumi.Config, keys: Mapping[str, bool], *, sealed
     problems += checks.run({"stack": stack, "models": models, "secrets": given, "texts": texts, **groups})
     if problems:
         raise SettingsError(stack, problems)
-    return Settings(stack=stack, models=models or (), secrets=_secrets(config, given), **groups)  # type: ignore[arg-type] # a group that failed is a problem
+    return Settings(
+        stack=stack,
+        models=told_apart(models or ()),
+        secrets=_secrets(config, given),
+        **groups,  # type: ignore[arg-type] # a group that failed is a problem
+    )
+
+
+def told_apart(models: Sequence[Model]) -> tuple[Model, ...]:
+    """Return the models with a label `model` each: where a name stands for several tags, it is name and tag.
+
+    The runner, the gateway's groups, the results folder and the joins of the alert rules know a model by its name
+    alone (docs/adr/two-tags.md).
+    """
+    names = Counter(model.name for model in models)
+    return tuple(
+        model
+        if names[model.name] == 1
+        else model.model_copy(
+            update={"name": f"{model.name}@{model.tag}", "served_name": model.served_name or model.name}
+        )
+        for model in models
+    )
 
 
 def _configured_keys() -> dict[str, bool]:
@@ -90,7 +108,7 @@ def _configured_keys() -> dict[str, bool]:
     return {name: runtime_config.is_config_secret(f"{PROJECT}:{name}") for name in names}
 
 
-def _key_problems(keys: Mapping[str, bool]) -> list[Problem]:
+def _key_problems(config: pulumi.Config, keys: Mapping[str, bool]) -> list[Problem]:
     problems = []
     for key, secret in keys.items():
         if is_secret(key) and not secret:
@@ -98,11 +116,8 @@ def _key_problems(keys: Mapping[str, bool]) -> list[Problem]:
             fault = "in plain text in the stack file; replace the credential, since Git may hold it already"
             problems.append(Problem(full_key([key]), "", fault, set_command([key], "", secret=True)))
         elif not is_secret(key) and key not in {*GROUPS, MODELS}:
-            known = ", ".join([*GROUPS, MODELS, *SECRETS, f"{ENDPOINT_PREFIX}<name>"])
-            fault = "unknown key"
-            problems.append(
-                Problem(full_key([key]), "", fault, f"pulumi config rm '{full_key([key])}' (known: {known})")
-            )
+            value = "" if secret else shown([key], config.get(key))
+            problems.append(Problem(f"{PROJECT}:{key}", value, "unknown key", _unknown_cure(key)))
         elif not is_secret(key) and secret:
             # Pulumi marks the whole object, yet a secret inside it would come out in plain text (pulumi#7127).
             fault = "has a secret inside, which would come out in plain text"
@@ -111,9 +126,22 @@ def _key_problems(keys: Mapping[str, bool]) -> list[Problem]:
     return problems
 
 
+def _unknown_cure(key: str) -> str:
+    known = [*GROUPS, MODELS, *SECRETS]
+    group, _, rest = key.partition(".")
+    if rest and group in {*GROUPS, MODELS}:
+        return f"write {rest} below {PROJECT}:{group} in the stack file (pulumi config set needs --path for it)"
+    if owners := [group for group, model in GROUPS.items() if key in model.model_fields]:
+        return f"move it below {PROJECT}:{owners[0]} in the stack file"
+    if close := difflib.get_close_matches(key, known, n=1):
+        return f"rename it to {PROJECT}:{close[0]} in the stack file"
+    return f"pulumi config rm '{PROJECT}:{key}' (known: {', '.join([*known, f'{ENDPOINT_PREFIX}<name>'])})"
+
+
 def _group(
     name: str, model: type[BaseModel], config: pulumi.Config, keys: Mapping[str, bool], problems: list[Problem]
 ) -> BaseModel | None:
+    """Return a group of settings; of one with faults, what can be known of it."""
     raw = _read(name, config, keys, problems, default={})
     if raw is None:
         return None
@@ -121,8 +149,8 @@ def _group(
         # JSON mode: lists become tuples and texts enums, and nothing else is converted.
         return model.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        problems += _safe(from_pydantic(error, name, model, raw), keys.get(name, False))
-        return None
+        problems += _safe(from_pydantic(error, name, model, raw, EVERY), keys.get(name, False))
+        return partial.known_part(model, raw, _faults(error))
 
 
 def _models(config: pulumi.Config, keys: Mapping[str, bool], problems: list[Problem]) -> tuple[Model, ...] | None:
@@ -132,23 +160,36 @@ def _models(config: pulumi.Config, keys: Mapping[str, bool], problems: list[Prob
     try:
         return _ModelList.validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
-        problems += _safe(from_pydantic(error, MODELS, Model, raw), keys.get(MODELS, False))
+        problems += _safe(from_pydantic(error, MODELS, Model, raw, EVERY), keys.get(MODELS, False))
+        faults = _faults(error)
+    if not isinstance(raw, list):
         return None
+    known = [
+        partial.known_part(Model, each, [(kind, path[1:]) for kind, path in faults if path[0] == index])
+        for index, each in enumerate(raw)
+    ]
+    # One that is nothing at all would move the others' places.
+    return None if None in known else tuple(each for each in known if isinstance(each, Model))
+
+
+def _faults(error: ValidationError) -> list[tuple[str, Path]]:
+    return [(item["type"], place(item)) for item in error.errors(include_url=False)]
 
 
 def _read(
     name: str, config: pulumi.Config, keys: Mapping[str, bool], problems: list[Problem], default: _Value
 ) -> Any | None:  # noqa: ANN401 (JSON is any of its types)
     text = config.get(name) if name in keys else None
-    if text is None:
+    # What is left empty in the stack file comes as no text or as null, by Pulumi's version.
+    if text is None or text.strip() in {"", "null"}:
         return default
     try:
         return json.loads(text)
     except ValueError:
         kind = "a list" if isinstance(default, list) else "an object"
-        shown = "" if keys[name] else text
+        value = "" if keys[name] else text
         problems.append(
-            problem([name], shown, f"must be {kind}, not a text", f"write {name}: as {kind} in the stack file")
+            problem([name], value, f"must be {kind}, not a text", f"write {name}: as {kind} in the stack file")
         )
         return None
 

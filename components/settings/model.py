@@ -6,9 +6,9 @@ editors use; the first example is the value that an error message proposes.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Discriminator, Field, Tag
 
 from components import labels, versions
 from components.settings.forms import (
@@ -16,27 +16,24 @@ from components.settings.forms import (
     Digest,
     DnsLabel,
     DnsName,
-    Duration,
     GitAddress,
     ImageName,
     ImageTag,
-    LabelSet,
     LabelValue,
     QualifiedName,
     Quantity,
     Schedule,
+    SecretKeyName,
     StoreUrl,
     Text,
     Url,
     Version,
 )
+from components.settings.group import Group, Resources
 from components.settings.keys import Secrets
-
-
-class Group(BaseModel):
-    """Base of all groups: unknown keys and loose types are errors, and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+from components.settings.monitored import Monitoring, Network
+from components.settings.pod import Pod
+from vllm_eval.models import MOST_REQUESTS
 
 
 class Cluster(Group):
@@ -74,6 +71,20 @@ class ArgoCD(Group):
 
     install: bool = Field(True, description="False on a cluster that has an Argo CD (3.3 or later).")
     namespace: DnsLabel = Field("argocd", description="Namespace of Argo CD.")
+    application: DnsLabel = Field(
+        labels.APPLICATION, description="Name of the Application; another one for each stack of an Argo CD."
+    )
+    project: DnsLabel = Field(labels.PROJECT, description="Name of its AppProject; another one for each stack.")
+    own_project: bool = Field(True, description="False where others keep that AppProject.")
+    context: Text | None = Field(
+        None,
+        description="Context of the cluster where Argo CD runs, where it is a hub for several.",
+        examples=["hub"],
+    )
+    destination: Text = Field(
+        "https://kubernetes.default.svc",
+        description="Address or name by which that Argo CD knows the stack's cluster.",
+    )
     chart: Text = Field(
         "argo-cd",
         description="Chart name in `repository`, an oci:// address, or a local path (starts with / or .).",
@@ -125,26 +136,25 @@ class Results(Group):
     keep: bool = Field(True, description="Claim and namespace are protected, and outlive the stack.")
 
 
-class Resources(Group):
-    """Requests and limits of a container, laid over its own."""
-
-    requests: dict[QualifiedName, Quantity] = Field(
-        default_factory=dict,
-        description="What is reserved, beside what the container has.",
-        examples=[{"cpu": "500m", "memory": "1Gi"}],
-    )
-    limits: dict[QualifiedName, Quantity] = Field(
-        default_factory=dict,
-        description="What is never exceeded, beside what the container has.",
-        examples=[{"memory": "4Gi"}],
-    )
-
-
 class Egress(Group):
     """One more place that evaluation pods may reach."""
 
     cidr: Cidr = Field(description="Addresses.", examples=["0.0.0.0/0"])
     port: int = Field(ge=1, le=65535, description="TCP port.", examples=[443])
+
+
+class SecretKey(Group):
+    """A key of a Secret that others keep in the namespace, such as External Secrets or Vault."""
+
+    secret: DnsName = Field(description="Name of the Secret.", examples=["llm-gateway"])
+    key: SecretKeyName = Field(description="Its key.", examples=["api-key"])
+
+
+SecretName = Annotated[
+    Annotated[DnsLabel, Tag("(name)")] | Annotated[SecretKey, Tag("(key)")],
+    Discriminator(lambda given: "(key)" if isinstance(given, dict | SecretKey) else "(name)"),
+]
+"""The `<name>` of a secret `endpoint-<name>`, or a key of a Secret of others."""
 
 
 class Evaluation(Group):
@@ -166,6 +176,15 @@ class Evaluation(Group):
     resources: Resources = Field(Resources(), description="Requests and limits of the container.")
     results: Results = Field(Results(), description="Where results are kept.")
     egress: tuple[Egress, ...] = Field((), description="What pods may reach besides models, gateway and DNS.")
+    pod: Pod = Field(Pod(), description="Laid over the pods of Job and nightly, in Kubernetes' own names.")
+    queue: LabelValue | None = Field(
+        None, description="Queue of Kueue (`kueue.x-k8s.io/queue-name`) for Job and nightly.", examples=["evaluations"]
+    )
+    huggingface_token: SecretKey | None = Field(
+        None,
+        description="Token in a Secret of others, in the place of the secret `huggingface-token`.",
+        examples=[{"secret": "hub", "key": "token"}],
+    )
     account_annotations: dict[QualifiedName, str] = Field(
         default_factory=dict,
         description="Annotations of the pods' ServiceAccount, such as a cloud identity's.",
@@ -185,72 +204,6 @@ class Image(Group):
     build: bool = Field(False, description="Build and push at each `up` (pulumi-docker; needs a Docker daemon).")
 
 
-GATEWAY_RESOURCES: Final = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"})
-
-
-class Pushgateway(Group):
-    """The gateway that keeps the last scores."""
-
-    size: Quantity = Field("1Gi", description="Size of its claim.")
-    storage_class: DnsName | None = Field(None, description="Class of its claim; default: the cluster's.")
-    digest: Digest | None = Field(
-        None, description="Digest of the image, beside the pinned tag.", examples=["sha256:" + "0" * 64]
-    )
-    resources: Resources = Field(
-        GATEWAY_RESOURCES, description="Requests and limits of the container, laid over the defaults."
-    )
-
-    @field_validator("resources")
-    @classmethod
-    def _over_the_defaults(cls, given: Resources) -> Resources:
-        # One that is not named stays: a container without a memory limit could take the node's.
-        return Resources(
-            requests={**GATEWAY_RESOURCES.requests, **given.requests},
-            limits={**GATEWAY_RESOURCES.limits, **given.limits},
-        )
-
-
-class Scraper(Group):
-    """Which pods may read the gateway."""
-
-    namespace: DnsLabel | None = Field(None, description="Their namespace (null: any).", examples=["monitoring"])
-    labels: LabelSet = Field(default={labels.NAME: "prometheus"}, description="Their labels.")
-
-
-class Monitoring(Group):
-    """Pushgateway, alert rules and dashboard. Needs the Prometheus Operator's CRDs."""
-
-    enabled: bool = Field(True, description="False on a cluster without the Prometheus Operator: nothing is published.")
-    release: LabelValue = Field(
-        "kube-prometheus-stack", description="Label `release` of rules and monitors, for Prometheus."
-    )
-    labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
-    scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
-    day: Duration = Field("24h", description="Length of the alerts' day before; anything else is for drills.")
-    stale: Duration = Field(
-        "36h", description="Age of the last run at which one is missed: 1.5 times the distance between runs."
-    )
-    dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
-    folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
-    dashboard_url: Url | None = Field(
-        None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]
-    )
-    runbook_url: Url | None = Field(None, description="Address of the runbook in alerts; default: the project's.")
-    pushgateway: Pushgateway = Field(Pushgateway(), description="The gateway.")
-    prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")
-
-
-class Network(Group):
-    """How evaluation pods reach a model: pods by labels, or addresses. `port` is the pod's, not the Service's."""
-
-    namespace: DnsLabel | None = Field(None, description="Namespace of the model's pods.", examples=["serving"])
-    labels: LabelSet = Field(
-        default_factory=dict, description="Labels of the model's pods.", examples=[{"app": "vllm"}]
-    )
-    cidr: Cidr | None = Field(None, description="Addresses, for a model outside the cluster.", examples=["10.0.0.7/32"])
-    port: int = Field(ge=1, le=65535, description="TCP port of the model's pods.", examples=[8000])
-
-
 class Api(StrEnum):
     """Which OpenAI API a model is asked by."""
 
@@ -267,7 +220,10 @@ class Baseline(Group):
 class Model(Group):
     """One served model."""
 
-    name: Text = Field(description="Label `model` of its series.", examples=["google/gemma-3-270m"])
+    name: Text = Field(
+        description="Label `model` of its series; `name@tag` where it stands for several tags.",
+        examples=["google/gemma-3-270m"],
+    )
     tag: Text = Field(description="Label `model_tag`; no two models share one.", examples=["v1"])
     endpoint: Url = Field(
         description="Base address of its OpenAI API.", examples=["http://vllm.serving.svc.cluster.local:8000/v1"]
@@ -275,9 +231,13 @@ class Model(Group):
     network: Network = Field(description="How it is reached.", examples=[{"namespace": "serving", "port": 8000}])
     served_name: Text | None = Field(None, description="Name that the endpoint knows it by (default: name).")
     api: Api = Field(Api.COMPLETIONS, description="completions or chat.")
-    concurrency: int = Field(8, ge=1, le=1024, description="Requests in flight.")
-    api_key: DnsLabel | None = Field(None, description="Names the secret `endpoint-<api_key>`.", examples=["gemma-key"])
-    ca: DnsLabel | None = Field(None, description="Names the secret `endpoint-<ca>`: its CA bundle.", examples=["ca"])
+    concurrency: int = Field(8, ge=1, le=MOST_REQUESTS, description="Requests in flight.")
+    api_key: SecretName | None = Field(
+        None,
+        description="Names the secret `endpoint-<api_key>`, or a key of a Secret of others.",
+        examples=["gemma-key"],
+    )
+    ca: SecretName | None = Field(None, description="The same for its CA bundle.", examples=["ca"])
     baseline: Baseline | None = Field(None, description="Accepted baseline (default: from the first good run on).")
 
 

@@ -1,20 +1,26 @@
 """What is wrong with the settings, in one shape: key, value, fault, cure."""
 
-import difflib
 import json
-import typing
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-from pydantic import BaseModel, ValidationError
 
 from components.labels import PROJECT
-from components.settings.forms import WORDS
 
-_UNSET: Final = object()
+Path = tuple[str | int, ...]
+
 _LONGEST_VALUE: Final = 80
+HIDDEN: Final = "(not shown)"
+# A value below such a name may be a credential, whatever it looks like.
+_SECRET_NAME: Final = re.compile(r"key|token|passw|secret|credential|auth", re.IGNORECASE)
+_CREDENTIAL: Final = re.compile(
+    r"\b(sk|hf|ghp|gho|ghs|glpat|nvapi|xox[abp]|AKIA|eyJ|github_pat)[-_]?[A-Za-z0-9_-]{6,}"
+    r"|(?=[A-Za-z0-9_+/]*[0-9])(?=[A-Za-z0-9_+/]*[A-Za-z])[A-Za-z0-9_+]{24,}|-----BEGIN"
+)
+_USERINFO: Final = re.compile(r"(?<=://)[^\s/@]*@")
 
 
 @dataclass(frozen=True)
@@ -46,113 +52,75 @@ class SettingsError(pulumi.RunError):
 
 
 def full_key(path: Sequence[str | int]) -> str:
-    """Return a path such as ``("models", 0, "tag")`` as ``vllm-eval:models[0].tag``."""
+    """Return a path such as ``("models", 0, "a.b")`` as ``vllm-eval:models[0]["a.b"]``."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if re.fullmatch(r"[\w-]+", part) else f"[{json.dumps(part, ensure_ascii=False)}]"
     return f"{PROJECT}:{text.removeprefix('.')}"
 
 
-def set_command(path: Sequence[str | int], example: object, *, secret: bool = False) -> str:
-    """Return the command that sets a key to an example."""
+def set_command(path: Sequence[str | int], value: object, *, secret: bool = False) -> str:
+    """Return the command that sets a key to a value."""
     if secret:
         return f"pulumi config set --secret {full_key(path)}"
-    if isinstance(example, dict | list):
-        return f"write it in the stack file, for example {_shown(example)}"
+    if isinstance(value, dict | list):
+        return f"write it in the stack file, for example {shown(path, value)}"
     # Without a type the CLI stores 1 as a number and true as a boolean.
-    kind = " --type string" if isinstance(example, str) and _looks_typed(example) else ""
-    return f"pulumi config set --path{kind} '{full_key(path)}' {_word(example)}"
+    kind = " --type string" if isinstance(value, str) and _looks_typed(value) else ""
+    return f"pulumi config set --path{kind} {_quoted(full_key(path))} {_word(value)}"
+
+
+def credential_cure(path: Sequence[str | int], prefix: str) -> str:
+    """Return how a credential that stands where its name belongs gets a secret of its own."""
+    return f"{set_command(path, 'my-key')}, then {set_command([f'{prefix}my-key'], '', secret=True)}"
+
+
+def rm_command(path: Sequence[str | int]) -> str:
+    """Return the command that takes a key away."""
+    return f"pulumi config rm --path {_quoted(full_key(path))}"
 
 
 def problem(path: Sequence[str | int], value: object, fault: str, cure: str) -> Problem:
     """Return a problem of a value that was read."""
-    return Problem(full_key(path), _shown(value), fault, cure)
+    return Problem(full_key(path), shown(path, value), fault, cure)
 
 
-def from_pydantic(error: ValidationError, group: str, model: type[BaseModel] | None, raw: object) -> list[Problem]:
-    """Translate pydantic's errors of one group."""
-    return [_translate(item, (group, *item["loc"]), model, raw) for item in error.errors(include_url=False)]
+def shown(path: Sequence[str | int], value: object) -> str:
+    """Return a value as an error may show it: short, and without what may be a credential."""
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    text = json.dumps(_harmless(name, value), ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def _translate(item: Any, path: tuple[str | int, ...], model: type[BaseModel] | None, raw: object) -> Problem:  # noqa: ANN401
-    if path[-1] == "[key]":  # a key of a free map, and not its value
-        path, raw = path[:-2], None
-    kind, key = item["type"], full_key(path)
-    if kind == "extra_forbidden":
-        known = _fields(model, path[1:-1])
-        close = difflib.get_close_matches(str(path[-1]), known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-        return Problem(key, _shown(item["input"]), "unknown key", f"pulumi config rm --path '{key}' ({hint})")
-    if kind == "missing":
-        return Problem(key, "", "not set, but needed", field_cure(model, path))
-    fault = str(item["msg"]).removeprefix("Value error, ")
-    fault = WORDS[item["ctx"]["pattern"]] if kind == "string_pattern_mismatch" else f"{fault[:1].lower()}{fault[1:]}"
-    if kind == "string_type":
-        fault += "; quote it in the stack file, or set it with --type string"
-    return Problem(key, _shown(_at(raw, path[1:], item["input"])), fault, field_cure(model, path))
+def is_credential(text: str) -> bool:
+    """Return whether a text looks like a credential itself, and not like the name of one."""
+    return bool(_CREDENTIAL.search(text))
 
 
-def field_cure(model: type[BaseModel] | None, path: Sequence[str | int]) -> str:
-    """Return the command that sets a field of a group's model to its example, or back to its default."""
-    example = _example(model, path[1:])
-    return (
-        f"pulumi config rm --path '{full_key(path)}' for the default"
-        if example is _UNSET
-        else set_command(path, example)
-    )
+def _harmless(name: str, value: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
+    if isinstance(value, dict):
+        return {key: _harmless(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(name, each) for each in value]
+    if not isinstance(value, str):
+        return value
+    # The name of a secret may be shown; a text that is no name may be the secret.
+    if _SECRET_NAME.search(name) and not re.fullmatch(r"[a-z]+([-.][a-z0-9]{1,12})*", value):
+        return HIDDEN
+    return HIDDEN if is_credential(value) else _USERINFO.sub("…@", value)
 
 
-def _field(model: type[BaseModel] | None, path: Iterable[str | int]) -> tuple[Any, type[BaseModel] | None]:
-    """Return the field at a path and the model of its values, as far as they are known."""
-    found: Any = None
-    for part in path:
-        if isinstance(part, int):
-            continue
-        found = model.model_fields.get(part) if model else None
-        model = _model_of(found.annotation) if found else None
-    return found, model
-
-
-def _fields(model: type[BaseModel] | None, path: Iterable[str | int]) -> list[str]:
-    inner = _field(model, path)[1] if any(isinstance(part, str) for part in path) else model
-    return sorted(inner.model_fields) if inner else []
-
-
-def _model_of(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = (_model_of(each) for each in typing.get_args(annotation))
-    return next((each for each in inner if each), None)
-
-
-def _example(model: type[BaseModel] | None, path: Iterable[str | int]) -> object:
-    field, _ = _field(model, path)
-    if field is None:
-        return _UNSET
-    if field.examples:
-        return field.examples[0]
-    default = getattr(field.default, "value", field.default)  # an enum's text
-    return default if isinstance(default, str | int) else _UNSET
-
-
-def _at(raw: object, path: Iterable[str | int], default: object) -> object:
-    for part in path:
-        try:
-            raw = raw[part]  # type: ignore[index] # any JSON; what cannot be indexed is caught
-        except (KeyError, IndexError, TypeError):
-            return default
-    return raw
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _looks_typed(text: str) -> bool:
-    return text in {"true", "false"} or text.isdigit()
+    return text in {"true", "false"} or bool(re.fullmatch(r"[-+]?[0-9][0-9_]*(\.[0-9]*)?|null|~", text))
 
 
-def _word(example: object) -> str:
-    text = example if isinstance(example, str) else json.dumps(example if example is not _UNSET else "VALUE")
-    return text if text and all(char.isalnum() or char in "-_./:@" for char in text) else f"'{text}'"
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+def _word(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if re.fullmatch(r"[\w./:@-]+", text) else _quoted(text)

@@ -4,21 +4,21 @@ import re
 from fractions import Fraction
 from typing import Final
 
+from monitoring.thresholds import parse_duration
+
 _FACTORS: Final = {
     "m": Fraction(1, 1000),
     "": Fraction(1),
     **{unit: Fraction(1000 ** (power + 1)) for power, unit in enumerate("kMGTPE")},
     **{f"{unit}i": Fraction(1024 ** (power + 1)) for power, unit in enumerate("KMGTPE")},
 }
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+seconds: Final = parse_duration
+"""Return a duration such as ``24h`` in seconds, as the alert rules read it."""
 
 
 def amount(quantity: str) -> Fraction:
     """Return a quantity such as ``500m`` or ``2Gi`` as a number of its base unit."""
     number, unit = re.fullmatch(r"([0-9.]+)(\D*)", quantity).groups()  # type: ignore[union-attr] # the model's pattern
     return Fraction(number) * _FACTORS[unit]
-
-
-def seconds(duration: str) -> int:
-    """Return a duration such as ``24h`` in seconds."""
-    return int(duration[:-1]) * _SECONDS[duration[-1]]

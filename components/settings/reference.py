@@ -1,11 +1,11 @@
-"""The table of all settings in the docs, made from the models: `make docs` writes it."""
+"""The table of all settings in the docs, made from the models: `make generate` writes it."""
 
 import json
 import typing
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -13,13 +13,14 @@ from pydantic.fields import FieldInfo
 from components.settings import keys
 from components.settings.load import GROUPS, MODELS
 from components.settings.model import Model
+from components.settings.translate import fields_of, model_of
 
 FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
 HEAD: Final = """\
 # Settings of a stack
 
-Made from `components/settings/model.py` by `make docs`. A stack file needs only what
+Made from `components/settings/model.py` by `make generate`. A stack file needs only what
 differs from the defaults; how to set what is in `operations.md`.
 """
 
@@ -44,8 +45,8 @@ def _section(title: str, model: type[BaseModel]) -> str:
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    for name, field in model.model_fields.items():
-        inner = _model_of(field.annotation)
+    for name, field in fields_of(model).items():
+        inner = model_of(field.annotation)
         if inner is None:
             yield f"{prefix}{name}", _default(field), _meaning(field)
         else:
@@ -71,13 +72,3 @@ def _default(field: FieldInfo) -> str:
     if isinstance(default, Enum):
         default = default.value
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
-
-
-def _model_of(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 (a type expression)
-    if isinstance(annotation, type):
-        return annotation if issubclass(annotation, BaseModel) else None
-    return next((found for each in typing.get_args(annotation) if (found := _model_of(each))), None)
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The JSON schema of the stack files, made from the models: `make docs` writes it."""
+"""The JSON schema of the stack files, made from the models: `make generate` writes it."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,3 @@ def schema() -> dict[str, Any]:
 def text() -> str:
     """Return the schema as the committed file holds it."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), encoding="utf-8")

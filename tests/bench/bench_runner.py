@@ -1,6 +1,6 @@
 """How fast the runner keeps an endpoint busy, beside a raw load generator and lm_eval itself.
 
-``PYTHONPATH=eval/evalchemy python -m tests.bench.bench_runner`` (``make bench-runner``) prints, for
+``python -m tests.bench.bench_runner`` (``make bench-runner``) prints, for
 every number of tasks, way of setting generation and concurrency, the ratio of
 the runner's throughput to a raw asyncio load generator's: first request to last
 answer as the server sees them, the same bodies, the same log-normal latencies
@@ -87,13 +87,13 @@ class Server:
         fields = Path(f"/proc/{self._pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def measure(self, command: Sequence[str], environ: Mapping[str, str]) -> Measured:
+    def measure(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> Measured:
         """Run a client and read from the server when it asked."""
         self.call("DELETE")
         cpu, start = self.cpu_seconds, time.monotonic()
         done = subprocess.run(
             command,
-            env={**os.environ, **environ},
+            env={**os.environ, **(environ or {})},
             capture_output=True,
             text=True,
             check=False,
@@ -138,7 +138,7 @@ def make_workspace(root: Path, cell: Cell) -> Workspace:
     for number in range(cell.tasks):
         tokens = 16 + (number if cell.settings > 1 else 0)
         workspace.add_task(f"task_{number}", cell.items // cell.tasks, max_gen_toks=tokens, settings=ENGINE)
-    workspace.environ |= {"VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "120", "PYTHONPATH": "eval/evalchemy"}
+    workspace.environ |= {"VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "120"}
     return workspace
 
 
@@ -151,7 +151,7 @@ def ours(workspace: Workspace, server: Server, concurrency: int) -> Measured:
 def raw(bodies: Path, server: Server, concurrency: int) -> Measured:
     """Measure this module's load generator."""
     command = [sys.executable, "-m", "tests.bench.bench_runner", "--raw", str(bodies), server.url, str(concurrency)]
-    return server.measure(command, {"PYTHONPATH": "eval/evalchemy"})
+    return server.measure(command)
 
 
 def plain_lm_eval(workspace: Workspace, server: Server, concurrency: int) -> Measured:
@@ -243,7 +243,7 @@ def bench_memory(items: int) -> bool:
         workspace = Workspace(Path(folder))
         for name in ("one", "two"):
             workspace.add_task(name, items // 2, settings=ENGINE)
-        workspace.environ |= {"PYTHONPATH": "eval/evalchemy", "VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "120"}
+        workspace.environ |= {"VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "120"}
         with running_server(workspace, latency=0.0) as server:
             workspace.set_models(workspace.model(server.url, concurrency=64))
             process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """What the verdicts are worth, with many seeds.
 
-``PYTHONPATH=eval/evalchemy python -m tests.bench.bench_statistics`` (ten minutes
+``python -m tests.bench.bench_statistics`` (ten minutes
 of one core) prints false alarms a year, power, the fate of ten successive small
 drops, how error bars fit, and how long a comparison takes. Ends with 1 if a
 goal is missed. ``--years`` sets the number of simulated years of 100 series.

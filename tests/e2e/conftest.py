@@ -7,15 +7,19 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import kind
+from tests.support.ports import claim
 from workbench.cluster.context import Context
-from workbench.layout import REPOSITORY, Layout
+from workbench.cluster.requests import Request
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import failure, steps
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import Runner
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
@@ -25,23 +29,31 @@ KIND = os.environ.get("KIND")
 
 
 @pytest.fixture(scope="session")
-def layout() -> Layout:
-    """The suite's own sandbox, beside one that a developer may have running."""
-    return Layout.of_this_clone("kind" if KIND else "e2e")
+def paths() -> Paths:
+    """The suite's own sandbox, beside one that a developer may have running and those of other suites of this clone."""
+    if KIND:
+        return Paths.of_this_clone("kind")
+    for number in count(1):
+        found = Paths.of_this_clone("e2e" if number == 1 else f"e2e-{number}")
+        with suppress(OSError):
+            claim(found.name)
+            return found
+    raise AssertionError("unreachable")
 
 
 @pytest.fixture(scope="session")
-def sandbox(layout: Layout) -> Iterator[Namespace]:
+def sandbox(paths: Paths) -> Iterator[Sandbox]:
     """A sandbox on which `make up` has run."""
-    namespace = Namespace(layout, node=kind.node(KIND) if KIND else None)
+    asked = Request(limit=LIMIT)
+    namespace = Sandbox(paths, node=kind.node(KIND) if KIND else None, request=asked)
     kept = os.environ.get("KEEP_SANDBOX") == "1"
     if not kept:
         namespace.stop()  # a suite that was killed left its own
-    os.environ["LIMIT"] = LIMIT
-    shutil.rmtree(BUNDLES, ignore_errors=True)
+    if paths.name.endswith(("e2e", "kind")):  # else the folders are of a suite that runs beside this one
+        shutil.rmtree(BUNDLES, ignore_errors=True)
     try:
         if namespace.pid() is None:
-            kind.up(namespace, KIND) if KIND else steps.up(layout)
+            kind.up(namespace, KIND) if KIND else steps.up(paths, asked)
         yield namespace
     except BaseException as error:
         error.add_note(keep(namespace, "start"))
@@ -81,8 +93,8 @@ def keep(runner: Runner, name: str) -> str:
     folder.mkdir(parents=True)
     failure.collect(runner, folder)
     sources: dict[Path, str] = {}
-    if isinstance(runner, Namespace):
-        sources = {runner.layout.logs: "logs", runner.layout.state / "overlay/var/log/pods": "pods-of-before"}
+    if isinstance(runner, Sandbox):
+        sources = {runner.paths.logs: "logs", runner.paths.state / "overlay/var/log/pods": "pods-of-before"}
     elif isinstance(runner, Context):
         sources = {runner.logs: "logs"}
     for source, copy in sources.items():

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from workbench.cluster import evaluation
 from workbench.cluster.kubectl import kubectl
+from workbench.cluster.requests import Request
 from workbench.sandbox import ci, git, images, stack
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import run, wait_for
 
 JOB: Final = "evalchemy"
@@ -35,7 +36,7 @@ class Application:
     started: str
 
 
-def application(sandbox: Namespace) -> Application:
+def application(sandbox: Sandbox) -> Application:
     """Read the Application."""
     status = (evaluation.application(sandbox) or {}).get("status", {})
     operation = status.get("operationState", {})
@@ -51,20 +52,20 @@ def application(sandbox: Namespace) -> Application:
     )
 
 
-def job(sandbox: Namespace) -> evaluation.Job:
+def job(sandbox: Sandbox) -> evaluation.Job:
     """Return the Job, which must exist."""
     found = evaluation.job(sandbox)
     assert found is not None, "there is no evaluation Job"
     return found
 
 
-def deploy(sandbox: Namespace, **groups: Any) -> str:  # noqa: ANN401 -- settings are of any type
+def deploy(sandbox: Sandbox, **groups: Any) -> str:  # noqa: ANN401 -- settings are of any type
     """Run `pulumi up` with groups of settings laid over the local stack's, and return what it printed."""
-    stack.configure(sandbox, {**stack.overrides(sandbox, {}), **groups})
+    stack.configure(sandbox, {**stack.overrides(sandbox, Request()), **groups})
     return stack.pulumi(sandbox, "up", "--yes", "--skip-preview", *stack.config_file(sandbox))
 
 
-def refresh(sandbox: Namespace, *, hard: bool = False) -> None:
+def refresh(sandbox: Sandbox, *, hard: bool = False) -> None:
     """Let Argo CD look at Git now, as a webhook does, and wait until it has."""
     annotate = ("-n", "argocd", "annotate", "application", "vllm-evalchemy-job", "--overwrite")
     kubectl(sandbox, *annotate, f"{REFRESH}={'hard' if hard else 'normal'}")
@@ -76,18 +77,18 @@ def refresh(sandbox: Namespace, *, hard: bool = False) -> None:
     wait_for("Argo CD to look at Git", looked, seconds=180)
 
 
-def commit(sandbox: Namespace, path: str, change: Callable[[str], str]) -> str:
+def commit(sandbox: Sandbox, path: str, change: Callable[[str], str]) -> str:
     """Change a file on `main` by a fresh clone, as a developer would, and return the commit."""
     return commit_all(sandbox, {path: change})
 
 
-def commit_all(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) -> str:
+def commit_all(sandbox: Sandbox, changes: Mapping[str, Callable[[str], str]]) -> str:
     """Change several files in one commit; see `commit`."""
     prepare(sandbox, changes)
     return push(sandbox)
 
 
-def prepare(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) -> None:
+def prepare(sandbox: Sandbox, changes: Mapping[str, Callable[[str], str]]) -> None:
     """Commit changes of files in a fresh clone, for `push`."""
     clone = checkout(sandbox)
     git.clone(sandbox, clone)
@@ -101,14 +102,14 @@ def prepare(sandbox: Namespace, changes: Mapping[str, Callable[[str], str]]) -> 
     run(["git", "-C", clone, "commit", "--quiet", "--message", message], env=environment)
 
 
-def push(sandbox: Namespace) -> str:
+def push(sandbox: Sandbox) -> str:
     """Push what `prepare` committed, and return the commit."""
     clone = checkout(sandbox)
     run(["git", "-C", clone, "push", "--quiet", "origin", "main"])
     return run(["git", "-C", clone, "rev-parse", "HEAD"]).strip()
 
 
-def push_evaluation(sandbox: Namespace, *, look: bool = True) -> str:
+def push_evaluation(sandbox: Sandbox, *, look: bool = True) -> str:
     """Push a commit of evaluation code and let CI's script record it, with the image that the registry has.
 
     Building is left out: one test does it, and here the image would be the same.
@@ -120,17 +121,17 @@ def push_evaluation(sandbox: Namespace, *, look: bool = True) -> str:
     return pushed
 
 
-def next_run(sandbox: Namespace, before: str, *, seconds: float = 180) -> evaluation.Job:
+def next_run(sandbox: Sandbox, before: str, *, seconds: float = 180) -> evaluation.Job:
     """Wait until a Job other than the one with the UID `before` has ended and Prometheus has what it pushed."""
     return _ended(sandbox, "the next evaluation", lambda found: found.uid != before, seconds)
 
 
-def run_of(sandbox: Namespace, pushed: str, *, seconds: float = 180) -> evaluation.Job:
+def run_of(sandbox: Sandbox, pushed: str, *, seconds: float = 180) -> evaluation.Job:
     """Wait until the run of a commit has ended and Prometheus has what it pushed."""
     return _ended(sandbox, f"the evaluation of {pushed[:12]}", lambda found: found.git_commit == pushed, seconds)
 
 
-def _ended(sandbox: Namespace, what: str, wanted: Callable[[evaluation.Job], bool], seconds: float) -> evaluation.Job:
+def _ended(sandbox: Sandbox, what: str, wanted: Callable[[evaluation.Job], bool], seconds: float) -> evaluation.Job:
     def ended() -> evaluation.Job | None:
         found = evaluation.job(sandbox)
         return found if found and wanted(found) and found.finished else None
@@ -151,7 +152,7 @@ class Seen:
 
 
 @contextmanager
-def watched(sandbox: Namespace, which: str = f"vllm-eval/{JOB}") -> Iterator[Seen]:
+def watched(sandbox: Sandbox, which: str = f"vllm-eval/{JOB}") -> Iterator[Seen]:
     """Watch the Jobs of a namespace and name by the API server's own events, so that none is missed."""
     namespace, name = which.split("/")
     uid = "jsonpath={.metadata.uid}"
@@ -196,17 +197,17 @@ def watched(sandbox: Namespace, which: str = f"vllm-eval/{JOB}") -> Iterator[See
             reader.join(timeout=10)
 
 
-def runs(sandbox: Namespace, model: str) -> Mapping[str, dict[str, Any]]:
+def runs(sandbox: Sandbox, model: str) -> Mapping[str, dict[str, Any]]:
     """Return the records of a model's runs on the results claim, by run id."""
-    files = (sandbox.layout.state / "volumes").glob(f"*/runs/{stack.NAME}/{model}/*/result.json")
+    files = (sandbox.paths.state / "volumes").glob(f"*/runs/{stack.NAME}/{model}/*/result.json")
     return {file.parent.name: json.loads(file.read_text()) for file in files}
 
 
-def last_lines(sandbox: Namespace, lines: int = 20) -> str:
+def last_lines(sandbox: Sandbox, lines: int = 20) -> str:
     """Return what the evaluation's pods said last."""
     return kubectl(sandbox, "-n", "vllm-eval", "logs", f"job/{JOB}", f"--tail={lines}")
 
 
-def checkout(sandbox: Namespace) -> Path:
+def checkout(sandbox: Sandbox) -> Path:
     """Return the clone that `commit` made last."""
-    return sandbox.layout.state / "checkout"
+    return sandbox.paths.state / "checkout"

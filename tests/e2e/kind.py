@@ -5,7 +5,6 @@ there: Argo CD, kubelet and tests notice no difference. Control plane, runtime, 
 Pulumi's plugins and all other images are the official ones, from where production gets them.
 """
 
-import os
 from ipaddress import ip_network
 from typing import Final
 
@@ -15,8 +14,8 @@ from workbench.cluster.kubectl import kubectl, rollout
 from workbench.cluster.stack import official
 from workbench.sandbox import chart, cluster, doctor, images, stack, steps
 from workbench.sandbox.addresses import NODE_ADDRESS, POD_SUBNET
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import CommandError, SandboxError, run
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import CommandError, WorkbenchError, run
 from workbench.toolchain import tools
 
 # Only what we build: all else comes from its own registry.
@@ -30,19 +29,19 @@ def node(name: str) -> int:
     return int(run(["docker", "inspect", "--format={{.State.Pid}}", _node(name)]))
 
 
-def up(namespace: Namespace, name: str) -> None:
+def up(namespace: Sandbox, name: str) -> None:
     """Do what `make up` does, on the cluster of a kind node whose network `namespace` joins.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         Also when the cluster is not one of `.github/kind.yaml`, or has had its run.
     """
-    doctor.check(namespace.layout, os.environ)
-    tools.build_all(namespace.layout)
+    doctor.check(namespace.paths, namespace.request)
+    tools.build_all(namespace.paths)
     namespace.start()
-    cluster.write_config(namespace, images.store(namespace.layout))
-    namespace.layout.kubeconfig.write_text(kubeconfig(run(["kind", "get", "kubeconfig", "--name", name])))
+    cluster.write_config(namespace, images.store(namespace.paths))
+    namespace.paths.kubeconfig.write_text(kubeconfig(run(["kind", "get", "kubeconfig", "--name", name])))
     refuse_unfit(namespace, name)
     images.start(namespace)
     mirror(namespace, name)
@@ -52,24 +51,24 @@ def up(namespace: Namespace, name: str) -> None:
     for step in (steps.start_services, steps.publish, steps.wait_for_services):
         step(namespace)
     if official() is None:  # where Pulumi's releases cannot be had, the chart cannot either
-        chart.write(namespace.layout.state)
+        chart.write(namespace.paths.state)
     stack.up(namespace)
     steps.evaluate(namespace)
 
 
-def refuse_unfit(namespace: Namespace, name: str) -> None:
+def refuse_unfit(namespace: Sandbox, name: str) -> None:
     """Refuse a cluster on which a test would fail late and say something else."""
     cure = f"kind delete cluster --name {name}; kind create cluster --name {name} --config .github/kind.yaml"
     if kubectl(namespace, "get", "namespace", "argocd", "--ignore-not-found"):
-        raise SandboxError(f"KIND={name}: the cluster has had its run, or has another stack: {cure}")
+        raise WorkbenchError(f"KIND={name}: the cluster has had its run, or has another stack: {cure}")
     for taken in kubectl(namespace, "get", "nodes", "-o", "jsonpath={.items[*].spec.podCIDR}").split():
         if ip_network(taken).overlaps(ip_network(POD_SUBNET)):
-            raise SandboxError(f"KIND={name}: its pods are in {taken}, but {POD_SUBNET} is the suite's own: {cure}")
-    cache = namespace.layout.cache
+            raise WorkbenchError(f"KIND={name}: its pods are in {taken}, but {POD_SUBNET} is the suite's own: {cure}")
+    cache = namespace.paths.cache
     try:
         run(["docker", "exec", _node(name), "test", "-d", cache])
     except CommandError as error:
-        raise SandboxError(f"KIND={name}: {cache} (VLLM_EVAL_CACHE) is not mounted in its node: {cure}") from error
+        raise WorkbenchError(f"KIND={name}: {cache} (VLLM_EVAL_CACHE) is not mounted in its node: {cure}") from error
 
 
 def kubeconfig(text: str) -> str:
@@ -80,14 +79,14 @@ def kubeconfig(text: str) -> str:
     return yaml.safe_dump(config)
 
 
-def mirror(namespace: Namespace, name: str) -> None:
+def mirror(namespace: Sandbox, name: str) -> None:
     """Let the node's runtime look for the evaluation image in our registry first."""
-    hosts = (namespace.layout.state / "config/hosts.toml").read_text()
+    hosts = (namespace.paths.state / "config/hosts.toml").read_text()
     run(["docker", "exec", _node(name), "mkdir", "-p", MIRRORED])
     run(["docker", "exec", "-i", _node(name), "tee", f"{MIRRORED}/hosts.toml"], stdin=hosts)
 
 
-def resolve(namespace: Namespace) -> None:
+def resolve(namespace: Sandbox) -> None:
     """Let the cluster's DNS know our git server."""
     where = ("-n", "kube-system")
     old = yaml.safe_load(kubectl(namespace, *where, "get", "configmap", "coredns", "-o", "yaml"))

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.cluster.kubectl import kubectl
-from workbench.layout import REPOSITORY
 from workbench.sandbox.addresses import NODE_ADDRESS
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 
 PORT: Final = 9099
 CONFIG: Final = f"""\
@@ -41,9 +40,9 @@ class Notification:
 class Receiver:
     """A webhook receiver in the sandbox, to which its Alertmanager sends everything."""
 
-    def __init__(self, sandbox: Namespace) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._file = sandbox.layout.state / "notifications.jsonl"
+        self._file = sandbox.paths.state / "notifications.jsonl"
 
     def start(self) -> None:
         """Listen, and let Alertmanager know; what came before is forgotten."""
@@ -51,7 +50,6 @@ class Receiver:
         self._sandbox.daemon(
             "receiver",
             [sys.executable, "-m", "tests.e2e.receiver", self._file],
-            env={"PYTHONPATH": str(REPOSITORY)},
         )
         # The operator reads the configuration of an Alertmanager from the Secret of this name.
         secret = {

@@ -23,9 +23,10 @@ from tests.e2e.endpoints import Endpoint
 from workbench.cluster import report, requests
 from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl, query
+from workbench.cluster.requests import Request
 from workbench.cluster.stack import laid_over
 from workbench.cluster.stack import plugins as plugins_of
-from workbench.layout import REPOSITORY, Layout
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import stack
 from workbench.shell import CommandError, Runner, run, wait_for
 
@@ -52,20 +53,19 @@ class Elsewhere:
         """Run a command in the clone, where the cluster can be reached."""
         return self.runner.run(["env", "-C", self.clone, *words], env=self.env, timeout=timeout)
 
-    def up(self, **variables: str) -> str:
+    def up(self, **options: str) -> str:
         """Run what `make up` runs."""
-        asked = {"CONTEXT": self.context, "STACK": STACK, "LIMIT": str(LIMIT), **variables}
+        asked = {"context": self.context, "stack": STACK, "limit": str(LIMIT), **options}
         if not CONTEXT:
-            asked["STANDINS"] = "1"  # a sandbox's cluster can be lost
-        return self.run(
-            "env", *(f"{key}={value}" for key, value in asked.items()), sys.executable, "-m", "workbench.sandbox", "up"
-        )
+            asked["standins"] = "1"  # a sandbox's cluster can be lost
+        words = (f"--{name.replace('_', '-')}={value}" for name, value in asked.items())
+        return self.run(sys.executable, "-m", "workbench", "up", *words)
 
-    def keep(self, **variables: str) -> None:
-        """Write into the stack file what `up` took from variables."""
+    def keep(self, asked: Request) -> None:
+        """Write into the stack file what `up` took from its options."""
         file = self.clone / f"Pulumi.{STACK}.yaml"
         settings = yaml.safe_load(file.read_text())
-        settings["config"] = laid_over(settings["config"], requests.settings(variables))
+        settings["config"] = laid_over(settings["config"], requests.settings(asked))
         file.write_text(yaml.safe_dump(settings))
 
     def run_again(self, name: str) -> None:
@@ -106,16 +106,16 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     if CONTEXT:
         if KUBECONFIG:
             monkeypatch.setenv("KUBECONFIG", KUBECONFIG)
-        name, runner = CONTEXT, Context(CONTEXT, STACK, Layout.of_this_clone())
+        name, runner = CONTEXT, Context(CONTEXT, STACK, Paths.of_this_clone())
         origin = run(["git", "remote", "get-url", "origin"], cwd=REPOSITORY).strip()
         git = {"repository": origin, "revision": run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY).strip()}
         settings = stack_file(name, git, {})
     else:
         sandbox = runner = request.getfixturevalue("sandbox")
         stack.pulumi(sandbox, "destroy", "--yes", "--skip-preview", *stack.config_file(sandbox))
-        name, chart = "sandbox", stack.overrides(sandbox, {}).get("argocd", {})
+        name, chart = "sandbox", stack.overrides(sandbox, Request()).get("argocd", {})
         settings = stack_file(name, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
-        env["KUBECONFIG"] = str(sandbox.layout.kubeconfig)
+        env["KUBECONFIG"] = str(sandbox.paths.kubeconfig)
     (clone / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(settings))
     made = Elsewhere(runner, name, clone, env)
     kubectl(runner, "create", "namespace", SERVING)
@@ -124,7 +124,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
     finally:
         pulumi(made, "destroy", "--yes", "--skip-preview")
         kubectl(runner, "delete", "namespace", SERVING)
-        shutil.rmtree(Context(name, STACK, Layout.of_this_clone()).logs, ignore_errors=True)
+        shutil.rmtree(Context(name, STACK, Paths.of_this_clone()).logs, ignore_errors=True)
 
 
 def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def stack_file(context: str, git: dict[str, str], argocd: dict[str, Any]) -> dic
 def pulumi(elsewhere: Elsewhere, *words: str) -> str:
     """Run pulumi on the stack, with the plugins that `make up` takes."""
     path = elsewhere.run("sh", "-c", "echo $PATH").strip()
-    plugins = [f"{key}={value}" for key, value in plugins_of(Layout.of_this_clone(), path).items()]
+    plugins = [f"{key}={value}" for key, value in plugins_of(Paths.of_this_clone(), path).items()]
     return elsewhere.run("env", *plugins, "pulumi", "--non-interactive", *words, "--stack", STACK)
 
 
@@ -152,18 +152,18 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     endpoint.start()
     endpoint.plan(accuracy=0.8)
     pulumi(elsewhere, "stack", "init")
-    said = elsewhere.up(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name)
+    said = elsewhere.up(model_endpoint=endpoint.url, model=endpoint.name)
     rows = [line.split() for line in said.splitlines() if line.startswith(endpoint.name)]
     assert [row[2] for row in rows] == ["custom_task_1", "custom_task_2"], said
     assert all(f"{LIMIT}/{LIMIT}" in row for row in rows), said
     assert endpoint.asked() == 2 * LIMIT
 
     before = elsewhere.job()
-    elsewhere.up(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name)
+    elsewhere.up(model_endpoint=endpoint.url, model=endpoint.name)
     assert elsewhere.job() == before, "a second `make up` evaluated again"
     assert endpoint.asked() == 2 * LIMIT
 
-    elsewhere.keep(MODEL_ENDPOINT=endpoint.url, MODEL=endpoint.name, LIMIT=str(LIMIT))
+    elsewhere.keep(Request(endpoint=endpoint.url, model=endpoint.name, limit=str(LIMIT)))
     for words in (["preview"], ["refresh", "--yes", "--skip-preview"], ["preview"]):
         pulumi(elsewhere, *words, "--expect-no-changes")
 
@@ -175,7 +175,7 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     assert [samples for *_, samples in scores] == [LIMIT, LIMIT]
     kubectl(elsewhere.runner, "-n", SERVING, "scale", f"deployment/{endpoint.name}", "--replicas=0")
     with pytest.raises(CommandError) as refused:
-        elsewhere.up(LIMIT=str(LIMIT + 1))
+        elsewhere.up(limit=str(LIMIT + 1))
     assert "the evaluation failed" in refused.value.output
     success = f'vllm_eval_run_success{{stack="{STACK}"}}'
     wait_for("its series", lambda: [value for _, value in query(elsewhere.runner, success)] == [0.0, 0.0], seconds=180)

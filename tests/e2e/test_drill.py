@@ -21,7 +21,7 @@ from workbench.cluster import evaluation, report
 from workbench.cluster.kubectl import kubectl, query
 from workbench.cluster.report import Score
 from workbench.sandbox import stack
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import say, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -40,7 +40,7 @@ NOTICE_SECONDS: Final = 45.0
 class Drill:
     """Two served models, of which one will change, and who hears of it."""
 
-    sandbox: Namespace
+    sandbox: Sandbox
     drifting: Endpoint
     control: Endpoint
     receiver: Receiver
@@ -87,7 +87,7 @@ class Drill:
 
 
 @pytest.fixture(scope="module")
-def drill(sandbox: Namespace) -> Iterator[Drill]:
+def drill(sandbox: Sandbox) -> Iterator[Drill]:
     """Two models with two good runs each, and a history of more than a day of the rules."""
     suffix = secrets.token_hex(2)
     made = Drill(

@@ -16,15 +16,15 @@ import pytest
 
 from components import labels
 from components.argocd import SELF_HEAL
-from components.patches import MODELS_ANNOTATION
+from components.labels import MODELS_ANNOTATION
 from tests.e2e import gitops, pods
 from tests.e2e.conftest import LIMIT
 from tests.e2e.endpoints import IMAGE, Endpoint
 from workbench.cluster import evaluation, report
 from workbench.cluster.kubectl import kubectl, query
 from workbench.sandbox import ci, git, images, stack
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import CommandError, SandboxError, wait_for
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import CommandError, WorkbenchError, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +39,7 @@ GATEWAY = "http://vllm-eval-pushgateway.vllm-eval:9091"
 
 
 @pytest.fixture(scope="module")
-def steady(sandbox: Namespace) -> Endpoint:
+def steady(sandbox: Sandbox) -> Endpoint:
     """A model of known answers."""
     # A name of its own: in a sandbox that is kept from an earlier test, an old one has runs.
     endpoint = Endpoint(sandbox, f"steady-{secrets.token_hex(2)}")
@@ -49,7 +49,7 @@ def steady(sandbox: Namespace) -> Endpoint:
 
 
 @pytest.fixture
-def alone(sandbox: Namespace, steady: Endpoint) -> Endpoint:
+def alone(sandbox: Sandbox, steady: Endpoint) -> Endpoint:
     """The model as the stack's only one, with its Job finished."""
     before = gitops.job(sandbox)
     annotations = "jsonpath={.spec.template.metadata.annotations}"
@@ -67,18 +67,18 @@ def quick(alone: Endpoint) -> Iterator[Endpoint]:
     alone.plan(accuracy=0.8, latency=0.0, models=[alone.name], faults=[])
 
 
-def deploy(sandbox: Namespace, models: list[dict[str, Any]], **values: Any) -> str:  # noqa: ANN401 -- settings
+def deploy(sandbox: Sandbox, models: list[dict[str, Any]], **values: Any) -> str:  # noqa: ANN401 -- settings
     """Run `pulumi up` with these models, and values of the group `evaluation`."""
     return gitops.deploy(sandbox, models=models, evaluation={"limit": int(LIMIT), **values})
 
 
-def models_in_prometheus(sandbox: Namespace, name: str) -> set[str]:
+def models_in_prometheus(sandbox: Sandbox, name: str) -> set[str]:
     """Return the models that have a score in a stack."""
     return {labels["model"] for labels, _ in query(sandbox, f'vllm_eval_exact_match{{stack="{name}"}}')}
 
 
 def test_the_series_of_a_retired_model_vanish_and_those_of_another_stack_stay(
-    sandbox: Namespace, steady: Endpoint
+    sandbox: Sandbox, steady: Endpoint
 ) -> None:
     pushed = '# TYPE vllm_eval_exact_match gauge\nvllm_eval_exact_match{task="custom_task_1",model_tag="x"} 0.5\n'
     at_gateway(sandbox, f"replace('theirs', {GEMMA!r}, {pushed!r})")
@@ -92,7 +92,7 @@ def test_the_series_of_a_retired_model_vanish_and_those_of_another_stack_stay(
     at_gateway(sandbox, f"delete('theirs', {GEMMA!r})")
 
 
-def test_a_new_model_is_evaluated_alone(sandbox: Namespace, steady: Endpoint) -> None:
+def test_a_new_model_is_evaluated_alone(sandbox: Sandbox, steady: Endpoint) -> None:
     newcomer = Endpoint(sandbox, f"newcomer-{secrets.token_hex(2)}")
     newcomer.start()
     before, ran = gitops.job(sandbox), set(gitops.runs(sandbox, steady.name))
@@ -107,14 +107,14 @@ def test_a_new_model_is_evaluated_alone(sandbox: Namespace, steady: Endpoint) ->
     assert models_in_prometheus(sandbox, stack.NAME) == {steady.name, newcomer.name}
 
 
-def at_gateway(sandbox: Namespace, call: str) -> None:
+def at_gateway(sandbox: Sandbox, call: str) -> None:
     """Call the runner's own client of the Pushgateway, in a pod that may reach it."""
     script = f"from vllm_eval.gateway import Gateway; Gateway({GATEWAY!r}, wait=30).{call}"
     pods.python(sandbox, script, namespace="vllm-eval", labels=labels.selector(labels.EVALUATION))
 
 
 def test_a_finished_job_survives_ten_looks_a_sync_by_hand_and_a_new_controller(
-    sandbox: Namespace, alone: Endpoint
+    sandbox: Sandbox, alone: Endpoint
 ) -> None:
     before = gitops.job(sandbox)
     controller = "argocd-application-controller-0"
@@ -137,13 +137,13 @@ def test_a_finished_job_survives_ten_looks_a_sync_by_hand_and_a_new_controller(
     assert gitops.job(sandbox) == before
 
 
-def synced_since(sandbox: Namespace, earlier: str) -> bool:
+def synced_since(sandbox: Sandbox, earlier: str) -> bool:
     """Tell whether a sync that began after an earlier one has succeeded."""
     seen = gitops.application(sandbox)
     return seen.phase == "Succeeded" and seen.started != earlier
 
 
-def sync_options(sandbox: Namespace) -> list[str]:
+def sync_options(sandbox: Sandbox) -> list[str]:
     """Return the Application's own options, which the UI and the CLI hand on."""
     found = evaluation.application(sandbox)
     assert found is not None
@@ -159,7 +159,7 @@ def sync_options(sandbox: Namespace) -> list[str]:
     ids=["deleted", "edited"],
 )
 def test_what_somebody_does_to_the_job_is_put_right_by_one_run(
-    sandbox: Namespace, alone: Endpoint, by_hand: tuple[str, ...]
+    sandbox: Sandbox, alone: Endpoint, by_hand: tuple[str, ...]
 ) -> None:
     before = gitops.job(sandbox)
     with gitops.watched(sandbox) as seen:
@@ -171,9 +171,7 @@ def test_what_somebody_does_to_the_job_is_put_right_by_one_run(
     assert kubectl(sandbox, "-n", "vllm-eval", "get", "job", "evalchemy", "-o", "jsonpath={.spec.parallelism}") == "1"
 
 
-def test_a_failed_run_degrades_the_application_and_the_next_commit_recovers(
-    sandbox: Namespace, quick: Endpoint
-) -> None:
+def test_a_failed_run_degrades_the_application_and_the_next_commit_recovers(sandbox: Sandbox, quick: Endpoint) -> None:
     scores = report.scores(sandbox, stack.NAME)
     quick.plan(models=["another-model"])
     failed = gitops.run_of(sandbox, gitops.push_evaluation(sandbox))
@@ -188,7 +186,7 @@ def test_a_failed_run_degrades_the_application_and_the_next_commit_recovers(
 
 
 def test_a_manifest_that_kustomize_refuses_leaves_the_running_evaluation_alone(
-    sandbox: Namespace, quick: Endpoint
+    sandbox: Sandbox, quick: Endpoint
 ) -> None:
     quick.plan(latency=2.0)
     pushed = gitops.push_evaluation(sandbox)
@@ -208,21 +206,21 @@ def test_a_manifest_that_kustomize_refuses_leaves_the_running_evaluation_alone(
     assert seen.created == []
 
 
-def evaluating(sandbox: Namespace, commit: str) -> bool:
+def evaluating(sandbox: Sandbox, commit: str) -> bool:
     """Tell whether the run of a commit has begun to ask its model."""
     found = evaluation.job(sandbox)
     return bool(found and found.git_commit == commit and "answers" in evaluation.progress(sandbox))
 
 
 def test_a_manifest_that_the_api_server_refuses_is_caught_before_the_push_and_healed_by_the_next_commit(
-    sandbox: Namespace, quick: Endpoint
+    sandbox: Sandbox, quick: Endpoint
 ) -> None:
     before = gitops.job(sandbox)
     bad = gitops.commit(
         sandbox, JOB_FILE, lambda text: text.replace("restartPolicy: Never", "restartPolicy: Sometimes")
     )
     # CI's script, with the check that the workflow gives it.
-    with pytest.raises(SandboxError, match=r"Unsupported value: \"Sometimes\""):
+    with pytest.raises(WorkbenchError, match=r"Unsupported value: \"Sometimes\""):
         ci.write_back(sandbox, bad, images.digest(sandbox, f"{ci.IMAGE}:latest"), validate=True)
     assert git.tip(sandbox) == bad, "the write-back pushed a manifest that no server takes"
 
@@ -241,19 +239,19 @@ def test_a_manifest_that_the_api_server_refuses_is_caught_before_the_push_and_he
     assert gitops.job(sandbox).git_commit == before.git_commit
 
 
-def refusal(sandbox: Namespace) -> str:
+def refusal(sandbox: Sandbox) -> str:
     """Return why the last sync did not succeed, empty if it did."""
     seen = gitops.application(sandbox)
     return seen.message if seen.phase in ("Running", "Failed", "Error") and "Sometimes" in seen.message else ""
 
 
-def healthy_at(sandbox: Namespace, commit: str) -> bool:
+def healthy_at(sandbox: Sandbox, commit: str) -> bool:
     """Tell whether a commit is synced and its Job is over."""
     seen, found = gitops.application(sandbox), evaluation.job(sandbox)
     return (seen.sync, seen.health, seen.revision) == ("Synced", "Healthy", commit) and bool(found and found.finished)
 
 
-def test_five_pushes_during_a_run_still_end_in_a_score(sandbox: Namespace, quick: Endpoint) -> None:
+def test_five_pushes_during_a_run_still_end_in_a_score(sandbox: Sandbox, quick: Endpoint) -> None:
     # All items would take three minutes: none of the runs ends before it is killed.
     quick.plan(latency=15.0)
     quick.forget()
@@ -277,7 +275,7 @@ def test_five_pushes_during_a_run_still_end_in_a_score(sandbox: Namespace, quick
     )
 
 
-def test_the_job_changes_hands_with_one_run_each_way(sandbox: Namespace, alone: Endpoint) -> None:
+def test_the_job_changes_hands_with_one_run_each_way(sandbox: Sandbox, alone: Endpoint) -> None:
     models = [alone.settings()]
     with pytest.raises(CommandError) as refused:
         deploy(sandbox, models, owner="pulumi")
@@ -302,7 +300,7 @@ def test_the_job_changes_hands_with_one_run_each_way(sandbox: Namespace, alone: 
 
 
 def test_a_push_starts_the_job_as_soon_as_a_bare_application_would(
-    sandbox: Namespace, alone: Endpoint, bare: None
+    sandbox: Sandbox, alone: Endpoint, bare: None
 ) -> None:
     ours: list[float] = []
     theirs: list[float] = []
@@ -334,7 +332,7 @@ def marked(line: str, value: str) -> Callable[[str], str]:
     return lambda text: re.sub(line, f"{line.partition(':')[0]}: {value}", text, count=1)
 
 
-def seconds_to_start(sandbox: Namespace, application: str, job: str, change: dict[str, Callable[[str], str]]) -> float:
+def seconds_to_start(sandbox: Sandbox, application: str, job: str, change: dict[str, Callable[[str], str]]) -> float:
     """Push a change of an Application's Job, tell Argo CD as a webhook does, and return when the new Job was there."""
     gitops.prepare(sandbox, change)
     with gitops.watched(sandbox, job) as seen:
@@ -366,7 +364,7 @@ spec:
 
 
 @pytest.fixture
-def bare(sandbox: Namespace) -> Iterator[None]:
+def bare(sandbox: Sandbox) -> Iterator[None]:
     """A bare Application, without our patches and options, that syncs a bare Job of the same repository."""
     gitops.commit(sandbox, BARE_FILE, lambda _: BARE_JOB)
     application = {
@@ -390,7 +388,7 @@ def bare(sandbox: Namespace) -> Iterator[None]:
         kubectl(sandbox, "delete", "namespace", "bare", "--ignore-not-found")
 
 
-def test_a_destroy_in_the_middle_of_a_sync_ends_cleanly(sandbox: Namespace, alone: Endpoint) -> None:
+def test_a_destroy_in_the_middle_of_a_sync_ends_cleanly(sandbox: Sandbox, alone: Endpoint) -> None:
     alone.plan(latency=2.0)
     earlier = gitops.application(sandbox).started
     gitops.push_evaluation(sandbox, look=False)

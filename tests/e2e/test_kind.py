@@ -1,4 +1,4 @@
-"""`make test-e2e KIND=name`, with a sandbox's node in the part of kind's.
+"""`make test-e2e KIND=name`, where the node of a sandbox plays the node of kind.
 
 `docker` and `kind` are scripts here that know this one node; what the suite asks of them, and all that it does on a
 node that others started, is what it does on kind's. `make test-all` runs this.
@@ -21,12 +21,12 @@ import yaml
 from tests.e2e import kind
 from tests.support.ports import free_port
 from workbench.cluster.kubectl import kubectl
-from workbench.layout import REPOSITORY, Layout
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import steps
 from workbench.sandbox.addresses import NODE_ADDRESS
 from workbench.sandbox.cluster import apply
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import SandboxError, wait_for
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import WorkbenchError, wait_for
 
 NAME: Final = "pretended"
 SUITE: Final = ("tests/e2e/test_main_job.py", "tests/e2e/test_zz_down.py")
@@ -73,7 +73,7 @@ cat %s
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[str]:
     """A PATH with `docker` and `kind`, whose only node is a running one that others started."""
-    started = Namespace(Layout.of_this_clone("node"))
+    started = Sandbox(Paths.of_this_clone("node"))
     try:
         steps.start_cluster(started)
         steps.provide_images(started)
@@ -88,18 +88,18 @@ def path(tmp_path: Path) -> Iterator[str]:
         yield f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     finally:
         # The suite's own, which ends it too, unless it was killed.
-        Namespace(Layout.of_this_clone("kind")).stop()
+        Sandbox(Paths.of_this_clone("kind")).stop()
         started.stop()
 
 
-def _leave_to_others(node: Namespace) -> None:
+def _leave_to_others(node: Sandbox) -> None:
     """Take from a sandbox what kind has not, and give it what kind has."""
     for name in ("registry", "buildkitd"):
-        pid = (node.layout.state / f"{name}.pid").read_text().split()[0]
+        pid = (node.paths.state / f"{name}.pid").read_text().split()[0]
         node.run(["kill", pid])
         wait_for(f"the end of {name}", lambda name=name: not node.alive(name), seconds=20)  # type: ignore[misc]
-    owner = node.layout.cache / "images/owner"
-    if owner.read_text() == node.layout.name:  # else another sandbox has the image cache, and keeps it
+    owner = node.paths.cache / "images/owner"
+    if owner.read_text() == node.paths.name:  # else another sandbox has the image cache, and keeps it
         owner.unlink()
     kubectl(node, "delete", "persistentvolumes", "--all")
     metadata = {"name": "coredns", "namespace": "kube-system"}
@@ -113,9 +113,9 @@ def _leave_to_others(node: Namespace) -> None:
     ])  # fmt: skip
 
 
-def _kubeconfig(node: Namespace, file: Path) -> Path:
+def _kubeconfig(node: Sandbox, file: Path) -> Path:
     """Write a node's kubeconfig as kind prints it, with an address and names that hold outside of the node."""
-    config = yaml.safe_load(node.layout.kubeconfig.read_text())
+    config = yaml.safe_load(node.paths.kubeconfig.read_text())
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:39999"
     config["contexts"][0]["name"] = config["current-context"] = f"kind-{NAME}"
     file.write_text(yaml.safe_dump(config))
@@ -129,15 +129,15 @@ def test_the_suite_passes_on_a_node_that_others_started(path: str, monkeypatch: 
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "1 skipped" in done.stdout, "the end of a sandbox is no business of kind's"
-    assert not Layout.of_this_clone("kind").state.exists()
-    node = Namespace(Layout.of_this_clone("node"))
+    assert not Paths.of_this_clone("kind").state.exists()
+    node = Sandbox(Paths.of_this_clone("node"))
     assert node.alive("kubelet"), "the suite ended what it had not started"
     hosts = node.run(["cat", f"{kind.MIRRORED}/hosts.toml"])
     assert "10.244.0.1:5000" in hosts
     stored = json.loads(kubectl(node, "-n", "kube-system", "get", "configmap", "coredns", "-o", "json"))
     assert stored["data"]["Corefile"] == kind.with_git_server(COREFILE)
     monkeypatch.setenv("PATH", path)
-    with pytest.raises(SandboxError, match="has had its run"):
+    with pytest.raises(WorkbenchError, match="has had its run"):
         kind.refuse_unfit(node, NAME)
 
 
@@ -157,8 +157,8 @@ def test_an_unfit_cluster_is_refused_with_the_cure(
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(kind, "kubectl", lambda _, verb, what, *words: {"namespace": argocd, "nodes": pods}[what])
-    namespace = Namespace(Layout(cache=tmp_path, name="kind"))
-    with pytest.raises(SandboxError, match=fault) if fault else nullcontext() as error:
+    namespace = Sandbox(Paths(cache=tmp_path, name="kind"))
+    with pytest.raises(WorkbenchError, match=fault) if fault else nullcontext() as error:
         kind.refuse_unfit(namespace, "name")
     if error:
         assert "kind create cluster --name name --config .github/kind.yaml" in str(error.value)

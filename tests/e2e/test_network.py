@@ -13,7 +13,7 @@ from components import labels
 from tests.e2e import pods
 from tests.e2e.conftest import KIND
 from workbench.cluster.kubectl import kubectl
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 
 pytestmark = pytest.mark.e2e
 
@@ -55,7 +55,7 @@ while True:
 """
 
 
-def reached(sandbox: Namespace, wanted: dict[str, bool], namespace: str, chosen: dict[str, str]) -> dict[str, bool]:
+def reached(sandbox: Sandbox, wanted: dict[str, bool], namespace: str, chosen: dict[str, str]) -> dict[str, bool]:
     """Return which Services a pod reaches, once they are those wanted, or else after a minute."""
     # By address: without DNS, which is closed to some, a name is not so much refused as waited for.
     addresses = {address(sandbox, service): service for service in wanted}
@@ -64,7 +64,7 @@ def reached(sandbox: Namespace, wanted: dict[str, bool], namespace: str, chosen:
     return {addresses[each]: value for each, value in found.items()}
 
 
-def address(sandbox: Namespace, service: str) -> str:
+def address(sandbox: Sandbox, service: str) -> str:
     """Return the cluster's address and port of a Service."""
     namespace, _, name = service.partition("/")
     name, _, port = name.partition(":")
@@ -72,23 +72,23 @@ def address(sandbox: Namespace, service: str) -> str:
     return f"{kubectl(sandbox, '-n', namespace, 'get', 'service', name, '-o', path)}:{port}"
 
 
-def test_an_evaluation_reaches_models_and_gateway_alone(sandbox: Namespace) -> None:
+def test_an_evaluation_reaches_models_and_gateway_alone(sandbox: Sandbox) -> None:
     wanted = {MODEL: True, GATEWAY: True, **dict.fromkeys(OTHERS, False)}
     assert reached(sandbox, wanted, "vllm-eval", labels.selector(labels.EVALUATION)) == wanted
 
 
-def test_any_other_pod_of_the_namespace_reaches_nothing(sandbox: Namespace) -> None:
+def test_any_other_pod_of_the_namespace_reaches_nothing(sandbox: Sandbox) -> None:
     wanted = dict.fromkeys((MODEL, GATEWAY, *OTHERS), False)
     assert reached(sandbox, wanted, "vllm-eval", {"app": "stranger"}) == wanted
 
 
-def test_an_evaluation_may_ask_for_names(sandbox: Namespace) -> None:
+def test_an_evaluation_may_ask_for_names(sandbox: Sandbox) -> None:
     script = ASK.format(name="model.serving.svc.cluster.local")
     said = pods.python(sandbox, script, namespace="vllm-eval", labels=labels.selector(labels.EVALUATION))
     assert said.strip() == address(sandbox, MODEL).partition(":")[0]
 
 
-def test_the_gateway_is_closed_to_other_namespaces(sandbox: Namespace) -> None:
+def test_the_gateway_is_closed_to_other_namespaces(sandbox: Sandbox) -> None:
     # In the labels of an evaluation, too: its namespace counts.
     wanted = {MODEL: True, GATEWAY: False, **dict.fromkeys(OTHERS, True)}
     assert reached(sandbox, wanted, "serving", labels.selector(labels.EVALUATION)) == wanted

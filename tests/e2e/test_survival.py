@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.traces import snapshot
-from workbench.layout import REPOSITORY, Layout
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox.steps import STEPS
 from workbench.shell import run
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 SEED: Final = 20261124
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 UP_SECONDS: Final = 1200.0
-LAYOUT: Final = "from workbench.layout import Layout; print(Layout.of_this_clone().name)"
+LAYOUT: Final = "from workbench.paths import Paths; print(Paths.of_this_clone().name)"
 
 
 class Clone:
@@ -40,16 +40,15 @@ class Clone:
             if (REPOSITORY / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(REPOSITORY / name, folder / name)
-        self.layout = Layout(cache=Layout.of_this_clone().cache, name=self._python("-c", LAYOUT).strip())
+        self.paths = Paths(cache=Paths.of_this_clone().cache, name=self._python("-c", LAYOUT).strip())
 
     def start(self, log: Path) -> "subprocess.Popen[str]":
         """Start `make up` with few items, its output in a file."""
         with log.open("w") as output:
             return subprocess.Popen(
                 # Ctrl-C must reach it also where the tests run in the background, which ignores it.
-                ["env", "--default-signal=INT", sys.executable, "-m", "workbench.sandbox", "up"],
+                ["env", "--default-signal=INT", sys.executable, "-m", "workbench", "up", "--limit", "10"],
                 cwd=self.folder,
-                env={**os.environ, "LIMIT": "10"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -58,7 +57,7 @@ class Clone:
 
     def down(self) -> None:
         """Run `make down`."""
-        run(["python3", "-m", "workbench.sandbox.down", "down"], cwd=self.folder)
+        run(["python3", "-m", "workbench", "down"], cwd=self.folder)
 
     def _python(self, *words: str) -> str:
         return run([sys.executable, *words], cwd=self.folder)
@@ -72,8 +71,8 @@ def clones(tmp_path: Path) -> Iterator[tuple[Clone, Clone]]:
         yield made
     finally:
         for each in made:
-            if each.layout.logs.exists():  # pytest keeps the folder of a test that failed
-                shutil.copytree(each.layout.logs, tmp_path / f"{each.folder.name}-logs")
+            if each.paths.logs.exists():  # pytest keeps the folder of a test that failed
+                shutil.copytree(each.paths.logs, tmp_path / f"{each.folder.name}-logs")
             each.down()
 
 
@@ -84,17 +83,17 @@ def test_two_clones_at_once_print_a_table_each(clones: tuple[Clone, Clone], tmp_
     for code, log in zip(codes, logs, strict=True):
         assert code == 0, log.read_text()[-3000:]
         assert "gemma-3-270m" in table(log)
-    assert clones[0].layout.name != clones[1].layout.name
+    assert clones[0].paths.name != clones[1].paths.name
     clones[0].down()
-    assert not clones[0].layout.state.exists()
+    assert not clones[0].paths.state.exists()
     # The other one does not notice.
-    status = run([sys.executable, "-m", "workbench.sandbox", "status"], cwd=clones[1].folder)
+    status = run([sys.executable, "-m", "workbench", "status"], cwd=clones[1].folder)
     assert "gemma-3-270m" in status
 
 
 def test_up_goes_on_after_a_kill_at_every_stage(clones: tuple[Clone, Clone], tmp_path: Path) -> None:
     clone, log = clones[0], tmp_path / "up.log"
-    before = snapshot(clone.layout)
+    before = snapshot(clone.paths)
     choose = random.Random(SEED)  # noqa: S311 -- reproducible, not secret
     kills = [(title, choose.choice(SIGNALS), choose.random() < 0.5, choose.uniform(0, 3)) for title, _ in STEPS]
     # The update of the stack leaves the most behind: both ways at least.
@@ -113,7 +112,7 @@ def test_up_goes_on_after_a_kill_at_every_stage(clones: tuple[Clone, Clone], tmp
     assert process.wait(timeout=UP_SECONDS) == 0, log.read_text()[-3000:]
     assert "gemma-3-270m" in table(log)
     clone.down()
-    after = snapshot(clone.layout)
+    after = snapshot(clone.paths)
     assert after == before
 
 

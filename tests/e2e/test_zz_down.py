@@ -4,30 +4,31 @@ import dataclasses
 
 import pytest
 
-from tests.e2e.conftest import KIND
+from tests.e2e.conftest import KIND, LIMIT
 from tests.e2e.traces import snapshot
 from workbench.cluster import report
-from workbench.layout import Layout
+from workbench.cluster.requests import Request
+from workbench.paths import Paths
 from workbench.sandbox import stack, steps
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KIND is not None, reason="the cluster is kind's, which ends it")]
 
 
-def test_down_leaves_the_machine_as_it_was_and_up_works_again(sandbox: Namespace, layout: Layout) -> None:
+def test_down_leaves_the_machine_as_it_was_and_up_works_again(sandbox: Sandbox, paths: Paths) -> None:
     sandbox.stop()
-    before = snapshot(layout)
+    before = snapshot(paths)
     assert before.processes == frozenset()
-    assert not layout.state.exists()
+    assert not paths.state.exists()
 
-    steps.up(layout)
+    steps.up(paths, Request(limit=LIMIT))
     assert report.scores(sandbox, stack.NAME)
-    during = snapshot(layout)
+    during = snapshot(paths)
     assert during.processes, "the comparison would not see a sandbox's processes"
-    assert any(layout.name in group for group in during.cgroups), "nor its cgroups"
+    assert any(paths.name in group for group in during.cgroups), "nor its cgroups"
 
     sandbox.stop()
-    after = snapshot(layout)
+    after = snapshot(paths)
     for field in dataclasses.fields(before):
         left = getattr(after, field.name) - getattr(before, field.name)
         assert not left, f"{field.name} left behind: {sorted(left)}"

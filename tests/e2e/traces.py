@@ -4,10 +4,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.layout import Layout
+from workbench.paths import Paths
 from workbench.toolchain.tools import debian_root
 
-FOLDERS = ("/etc", "/run", "/usr/local/bin", "/var/lib", "/var/log")
+FOLDERS = (
+    *("/etc", "/opt", "/run", "/usr/local/bin", "/var/lib", "/var/log"),
+    *("/root", "/root/.cache", "/root/.config", "/root/.local/share"),
+)
 
 
 @dataclass(frozen=True)
@@ -22,39 +25,39 @@ class Traces:
     files: frozenset[str]
 
 
-def snapshot(layout: Layout) -> Traces:
+def snapshot(paths: Paths) -> Traces:
     """List the machine as it is now; of processes only those that name the sandbox, since others come and go."""
     return Traces(
-        processes=frozenset(_processes(layout)),
+        processes=frozenset(_processes(paths)),
         mounts=frozenset(line.split(" ", 2)[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
-        firewall=frozenset(_firewall(layout)),
-        cgroups=frozenset(_cgroups(layout)),
-        files=frozenset(str(path) for folder in FOLDERS for path in Path(folder).iterdir())
-        | ({str(layout.state)} if layout.state.exists() else set()),
+        firewall=frozenset(_firewall(paths)),
+        cgroups=frozenset(_cgroups(paths)),
+        files=frozenset(str(path) for folder in FOLDERS for path in Path(folder).glob("*"))
+        | ({str(paths.state)} if paths.state.exists() else set()),
     )
 
 
-def _cgroups(layout: Layout) -> list[str]:
+def _cgroups(paths: Paths) -> list[str]:
     # Sandboxes of other clones come and go beside this one.
     found = (path for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir())
-    return [str(path) for path in found if layout.name in path.parts or "/vllm-eval-" not in str(path)]
+    return [str(path) for path in found if paths.name in path.parts or "/vllm-eval-" not in str(path)]
 
 
-def _processes(layout: Layout) -> list[str]:
+def _processes(paths: Paths) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_text() + (process / "cgroup").read_text()
         except OSError:
             continue  # it has just ended
-        if layout.name in words:
+        if paths.name in words:
             found.append(words.replace("\0", " "))
     return found
 
 
-def _firewall(layout: Layout) -> list[str]:
-    root = debian_root(layout) / "usr"
+def _firewall(paths: Paths) -> list[str]:
+    root = debian_root(paths) / "usr"
     rules = []
     for program in ("iptables-save", "ip6tables-save"):
         done = subprocess.run(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.cluster import stack
-from workbench.layout import Layout
+from workbench.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def environment(folder: Path, kubeconfig: Path | None) -> dict[str, str]:
     # The provider leaves a copy of the kubeconfig behind for each Helm release.
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     ours = {
-        **stack.plugins(Layout.of_this_clone(), os.environ["PATH"]),
+        **stack.plugins(Paths.of_this_clone(), os.environ["PATH"]),
         "HOME": str(folder),
         "TMPDIR": str(folder / "tmp"),
         "PULUMI_HOME": str(folder / "home"),

@@ -39,17 +39,24 @@ def references(pod: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for each in pod.get("imagePullSecrets", []):
         yield "Secret", each["name"]
     for volume in pod.get("volumes", []):
-        if "persistentVolumeClaim" in volume:
-            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
-        if "configMap" in volume:
-            yield "ConfigMap", volume["configMap"]["name"]
-        if "secret" in volume and not volume["secret"].get("optional"):
-            yield "Secret", volume["secret"]["secretName"]
+        yield from _of_volume(volume)
     for container in pod["containers"]:
         for variable in container.get("env", []):
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
             if reference is not None:
                 yield "Secret", reference["name"]
+
+
+def _of_volume(volume: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "persistentVolumeClaim" in volume:
+        yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
+    if "configMap" in volume:
+        yield "ConfigMap", volume["configMap"]["name"]
+    for source in volume.get("projected", {}).get("sources", []):
+        if not source["secret"].get("optional"):
+            yield "Secret", source["secret"]["name"]
+    if "secret" in volume and not volume["secret"].get("optional"):
+        yield "Secret", volume["secret"]["secretName"]
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -60,7 +67,8 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 def assert_restricted(pod: dict[str, Any]) -> None:
     """Assert the restricted standard, and requests and limits in every container."""
     assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] > 0
+    # Without one, the cluster's policy (OpenShift's) chooses it.
+    assert pod["securityContext"].get("runAsUser", 1) > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
     assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
@@ -72,4 +80,4 @@ def assert_restricted(pod: dict[str, Any]) -> None:
         assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
         assert "memory" in container["resources"]["limits"]
     volumes = {kind for volume in pod.get("volumes", []) for kind in volume if kind != "name"}
-    assert volumes <= {"emptyDir", "persistentVolumeClaim", "secret", "downwardAPI", "configMap"}
+    assert volumes <= {"emptyDir", "persistentVolumeClaim", "secret", "downwardAPI", "configMap", "projected"}

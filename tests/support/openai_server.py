@@ -116,9 +116,13 @@ class OpenAIServer:
         self.concurrent = 0
         self.most_concurrent = 0
         self.answered = 0
-        # Bodies that are answered 400, and 500, whatever the plan.
-        self.reject: Callable[[Mapping[str, Any]], bool] | None = None
+        # Bodies that are answered 400 (with the text, if it gives one), and 500, whatever the plan.
+        self.reject: Callable[[Mapping[str, Any]], bool | str] | None = None
         self.fail: Callable[[Mapping[str, Any]], bool] | None = None
+        # Makes of a body and its right answer the response: its bytes, or values laid over the usual document.
+        self.reply: Callable[[Mapping[str, Any], str | None], bytes | Mapping[str, Any] | None] | None = None
+        # What /v1/models lists, where `plan.models` and `plan.root` are not enough.
+        self.entries: Sequence[Mapping[str, Any]] | None = None
         self.set_answers(answers)
         self._attempts: Counter[str] = Counter()
         self._fault_uses: Counter[int] = Counter()
@@ -217,6 +221,7 @@ class OpenAIServer:
             {"id": name, "object": "model", "created": int(time.time()), "root": root, "max_model_len": 4096}
             for name in self.plan.models
         ]
+        data = [dict(entry) for entry in self.entries] if self.entries is not None else data
         return web.json_response({"object": "list", "data": data})
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
@@ -238,8 +243,10 @@ class OpenAIServer:
         start = time.monotonic()
         if self.fail is not None and self.fail(body):
             return web.json_response({"error": {"message": "failed"}}, status=500)
-        if self.reject is not None and self.reject(body):
-            return web.json_response({"error": {"message": "rejected"}}, status=400)
+        rejected = self.reject(body) if self.reject is not None else False
+        if rejected:
+            message = rejected if isinstance(rejected, str) else "rejected"
+            return web.json_response({"error": {"message": message}}, status=400)
         number = len(self.requests)
         self.requests.append(body)
         self.headers_seen.append(dict(request.headers))
@@ -303,7 +310,10 @@ class OpenAIServer:
         document = {"id": "cmpl-1", "object": "text_completion", "model": model, "choices": [choice]}
         if kind == "wrong_shape":
             document = {"id": "cmpl-1", "result": text}
-        content = json.dumps(document).encode()
+        reply = self.reply(body, text) if self.reply is not None else None
+        if isinstance(reply, bytes):
+            return reply
+        content = json.dumps({**document, **(reply or {})}).encode()
         if kind == "wrong_json":
             return b"<html>busy</html>"
         if kind == "invalid_utf8":

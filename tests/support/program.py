@@ -183,22 +183,30 @@ def load(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, st
     texts |= secrets or {}
     full = {f"{PROJECT}:{key}": text for key, text in texts.items()}
     pulumi.runtime.set_all_config(full, [f"{PROJECT}:{key}" for key in secrets or {}])
-    return parse(stack, pulumi.Config(PROJECT), {key: key in (secrets or {}) for key in texts})
+    loop = _event_loop()
+    try:
+        return parse(stack, pulumi.Config(PROJECT), {key: key in (secrets or {}) for key in texts})
+    finally:
+        # The SDK wraps each secret in a task; one that is still pending would fail whichever test runs when it is
+        # collected.
+        loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop)))
 
 
-def _have_an_event_loop() -> None:
+def _event_loop() -> asyncio.AbstractEventLoop:
     # An asyncio.run in whatever test came before leaves none, and the SDK asks for the current one.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            asyncio.get_event_loop()
+            return asyncio.get_event_loop()
         except RuntimeError:
-            asyncio.set_event_loop(asyncio.new_event_loop())
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+            return loop
 
 
 def declare(settings: Settings) -> Stack:
     """Run the program for these settings."""
-    _have_an_event_loop()
+    _event_loop()
     monitor = _RecordingMonitor()
     pulumi.runtime.set_mocks(_Mocks(), project=PROJECT, stack=settings.stack, preview=False, monitor=monitor)
     root = get_root_resource()

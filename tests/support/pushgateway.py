@@ -1,5 +1,6 @@
 """A real Pushgateway for a test, and a strict stand-in that refuses on purpose."""
 
+import json
 import ssl
 import subprocess
 import time
@@ -42,6 +43,11 @@ class Pushgateway:
             if sample.name.startswith("vllm_eval_") and sample.labels.get("stack") == stack
         ]
 
+    def flags(self) -> dict[str, str]:
+        """Return what the program was started with, defaults included."""
+        with urllib.request.urlopen(f"{self.url}/api/v1/status", timeout=10) as response:  # noqa: S310 - loopback
+            return dict(json.load(response)["data"]["flags"])
+
     def values(self, stack: str, name: str) -> dict[str, float]:
         """Return one metric's values by task (by model for metrics without a task)."""
         found = [item for item in self.series(stack) if item.name == name]
@@ -52,7 +58,8 @@ class Pushgateway:
 def running_pushgateway() -> Iterator[Pushgateway]:
     """Start the real binary on a free loopback port and stop it at the end."""
     port = free_port()
-    command = ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"]
+    # Debian's build keeps its series in a file of the machine's own unless it is told of none.
+    command = ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}", "--persistence.file="]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"

@@ -29,10 +29,10 @@ def some(draw: st.DrawFn, /, **optional: st.SearchStrategy[Any]) -> Groups:
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Groups:
+def networks(draw: st.DrawFn, namespace: str, port: int) -> Groups:
     if draw(st.booleans()):
-        return {"cidr": draw(CIDR), "port": draw(PORT)}
-    pods: Groups = {"namespace": draw(WORD), "port": draw(PORT)}
+        return {"cidr": draw(CIDR), "port": port}
+    pods: Groups = {"namespace": namespace, "port": draw(PORT)}
     if draw(st.booleans()):
         pods["labels"] = {"app.kubernetes.io/name": draw(WORD)}
     return pods
@@ -42,11 +42,12 @@ def networks(draw: st.DrawFn) -> Groups:
 def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
     secrets: dict[str, str] = {}
     secure = draw(st.booleans())
+    namespace, port = draw(WORD), draw(PORT)
     model: Groups = {
         "name": f"{draw(ODD_TEXT)}-{index}",
         "tag": f"{draw(ODD_TEXT)}-{index}",
-        "endpoint": f"http{'s' if secure else ''}://{draw(WORD)}.{draw(WORD)}.svc:{draw(PORT)}/v1",
-        "network": draw(networks()),
+        "endpoint": f"http{'s' if secure else ''}://{draw(WORD)}.{namespace}.svc:{port}/v1",
+        "network": draw(networks(namespace, port)),
     }
     model |= draw(
         some(
@@ -56,7 +57,9 @@ def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
             baseline=st.builds(lambda run: {"run": run}, WORD),
         )
     )
-    if draw(st.booleans()):
+    if draw(st.integers(0, 2)) == 0:
+        model["api_key"] = {"secret": "of-others", "key": "token.txt"}
+    elif draw(st.booleans()):
         model["api_key"] = f"key-{index}"
         secrets[f"endpoint-key-{index}"] = "canary-key"
     if secure and draw(st.booleans()):
@@ -67,6 +70,28 @@ def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
 
 RESOURCES = st.sampled_from(
     [{"requests": {"cpu": "100m"}}, {"requests": {"memory": "64Mi"}}, {"limits": {"cpu": "2", "nvidia.com/gpu": "1"}}]
+)
+POD: Groups = {
+    "labels": {"team": "evaluations"},
+    "annotations": {"sidecar.istio.io/inject": "false"},
+    "nodeSelector": {"pool": "cpu"},
+    "tolerations": [{"key": "pool", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+    "priorityClassName": "low",
+    "runtimeClassName": "gvisor",
+    "imagePullSecrets": [{"name": "registry"}],
+    "env": [{"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+}
+OTHERS = {("ConfigMap", "ca"), ("Secret", "s"), ("Secret", "registry"), ("Secret", "of-others")}
+"""What a drawn pod refers to and the stack does not make."""
+PODS = st.sets(st.sampled_from(sorted(POD))).map(lambda keys: {key: POD[key] for key in keys})
+USERS = st.sampled_from(
+    [
+        {},
+        {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
+        {"securityContext": {"fsGroup": 7}},
+    ]
 )
 RESULTS = st.sampled_from(
     [{}, {"access_mode": "ReadWriteMany", "size": "5Gi", "storage_class": "nfs"}, {"url": "s3://bucket/folder"}]
@@ -87,9 +112,15 @@ def evaluations(draw: st.DrawFn) -> Groups:
         answer_max_age_seconds=st.integers(0, 100_000),
         resources=RESOURCES,
         egress=st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
+        pod=st.builds(lambda pod, users: {**pod, **users}, PODS, USERS),
+        queue=WORD,
+        huggingface_token=st.just({"secret": "of-others", "key": "token"}),
         account_annotations=st.just({"iam.example/role": "evaluations"}),
     )
-    return {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1, **draw(optional)}
+    drawn = draw(optional)
+    if "url" in results and not drawn.get("egress"):
+        drawn["egress"] = [{"cidr": "0.0.0.0/0", "port": 443}]
+    return {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1, **drawn}
 
 
 @st.composite
@@ -107,7 +138,17 @@ def argocds(draw: st.DrawFn) -> Groups:
             url=st.just("https://argocd.example.com"),
         )
     )
-    namespace = draw(some(namespace=st.sampled_from(["argocd", "gitops"])))
+    namespace = draw(
+        some(
+            namespace=st.sampled_from(["argocd", "gitops"]),
+            application=WORD,
+            project=WORD,
+            own_project=st.booleans(),
+            destination=st.just("https://k8s.example.com:6443"),
+        )
+    )
+    if not install and "destination" in namespace and draw(st.booleans()):
+        namespace["context"] = "hub"
     return {"install": install, **namespace, **(ours if install else {})}
 
 
@@ -117,6 +158,13 @@ def monitorings() -> st.SearchStrategy[Groups]:
         storage_class=st.just("ssd"),
         digest=st.just(f"sha256:{'d' * 64}"),
         resources=RESOURCES,
+        image=st.just("registry.example/prom/pushgateway:v1.5.1"),
+        pod=PODS,
+    )
+    inside = st.just({"namespace": "monitoring", "labels": {"app": "pushgateway"}, "port": 9091})
+    theirs = st.builds(
+        lambda network: {"url": "http://gateway.example.com/push", "network": network},
+        st.one_of(inside, st.just({"cidr": "10.0.0.0/24", "port": 9091})),
     )
     return some(
         enabled=st.booleans(),
@@ -125,11 +173,12 @@ def monitorings() -> st.SearchStrategy[Groups]:
         dashboard_labels=st.just({"grafana_dashboard": "yes"}),
         scrape_interval_seconds=st.integers(1, 120),
         day=st.sampled_from(["1h", "24h"]),
-        stale=st.sampled_from(["6h", "10d"]),
+        stale=st.sampled_from(["25h", "10d"]),
         folder=ODD_TEXT,
         dashboard_url=st.just("https://grafana.example.com/d/vllm-eval"),
         runbook_url=st.just("https://wiki.example.com/runbook"),
-        pushgateway=gateway,
+        pushgateway=st.one_of(gateway, gateway, theirs),
+        dashboard=st.booleans(),
         prometheus=some(namespace=WORD, labels=st.just({"app": "prometheus"})),
     )
 
@@ -158,15 +207,23 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
     pinned = some(server=st.just("https://k8s.example.com:6443"))
     outside = st.builds(lambda context, server: {"context": context, **server}, WORD, pinned)
     cluster = st.one_of(outside, st.just({"in_cluster": True}))
+    evaluation, monitoring = draw(evaluations()), draw(monitorings())
+    if "huggingface_token" in evaluation:
+        secrets.pop("huggingface-token", None)
+    if evaluation.get("schedule", "") is None:
+        monitoring["stale"] = "30d"
+    argocd, chosen = draw(argocds()), draw(cluster)
+    if "in_cluster" in chosen:
+        argocd.pop("context", None)
     groups: Groups = {
-        "cluster": {**draw(cluster), **draw(some(adopt=st.booleans()))},
+        "cluster": {**chosen, **draw(some(adopt=st.booleans()))},
         "git": {
             "repository": git,
             **draw(some(revision=st.sampled_from(["main", "v1.2", "release/x"]), username=WORD)),
         },
-        "argocd": draw(argocds()),
-        "evaluation": draw(evaluations()),
-        "monitoring": draw(monitorings()),
+        "argocd": argocd,
+        "evaluation": evaluation,
+        "monitoring": monitoring,
         "models": [model for model, _ in drawn],
     }
     return groups, secrets

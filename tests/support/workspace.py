@@ -89,7 +89,7 @@ class Workspace:
         """Start ``vllm-eval`` as a process."""
         return subprocess.Popen(
             [sys.executable, "-m", "vllm_eval", *(arguments or ["run"])],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "eval" / "evalchemy"), **self.environ, **environ},
+            env={**os.environ, **self.environ, **environ},
             cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from components import labels
+
 CONTAINER: Final = "evalchemy"
-COMMIT_PATH: Final = '.spec.template.metadata.annotations."git-commit"'
+COMMIT_PATH: Final = f'.spec.template.metadata.annotations."{labels.COMMIT_ANNOTATION}"'
 IMAGE_PATH: Final = ".spec.template.spec.containers[] | select(.name == strenv(CONTAINER)) | .image"
 
 
@@ -69,7 +71,7 @@ def read(text: str) -> Recorded:
     named = {str(_at(container, "name")): container for container in containers} if isinstance(containers, list) else {}
     if CONTAINER not in named:
         raise ManifestError(f"a container named {CONTAINER!r} is needed, the Job has: {', '.join(named) or 'none'}")
-    commit = _at(job, "spec", "template", "metadata", "annotations", "git-commit")
+    commit = _at(job, "spec", "template", "metadata", "annotations", labels.COMMIT_ANNOTATION)
     return Recorded(commit=str(commit or ""), image=str(_at(named[CONTAINER], "image") or ""))
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from components import labels
+
 APPLICATION_TYPE: Final = "kubernetes:argoproj.io/v1alpha1:Application"
-APPLICATION: Final = "vllm-evalchemy-job"
+APPLICATION: Final = labels.APPLICATION
 JOB_TYPE: Final = "kubernetes:batch/v1:Job"
-JOB: Final = "evalchemy"
+JOB: Final = labels.EVALUATION
 
 # A replacement is up to three steps of one object; the word that says most is kept.
 PRECEDENCE: Final = ("replace", "create-replacement", "delete-replaced", "delete", "create", "update", "import")

@@ -2,7 +2,6 @@
 
 import difflib
 import io
-import json
 import subprocess
 import tarfile
 import tempfile
@@ -12,12 +11,14 @@ from typing import Any, Final
 
 import yaml
 
+from components import reruns
+from vllm_eval.config import load_config
+from vllm_eval.errors import ConfigError
 from workbench.ci.preview_plan import JOB, Objects, Plan
 
 MANIFESTS: Final = "k8s"
 CONFIG: Final = "eval/evalchemy/configs/eval_config.json"
 BUILT: Final = ("eval/", "docker/")
-MODELS: Final = "vllm-eval/models"
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
 
 
@@ -133,7 +134,7 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
     if built and job.after is not None:
         effect += (
             f" After the merge CI builds a new image (`{built[0]}`{' and others' if len(built) > 1 else ''} changed)"
-            f" and writes it back: **that re-runs {_times(count_models(job.after), after.tasks)}**."
+            f" and writes it back: **that re-runs {reruns.everything(job.after).times(after.tasks)}**."
         )
     return Rendered(diff, effect)
 
@@ -175,37 +176,26 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
 
 def describe(job: Objects, tasks: int) -> str:
     """Say which evaluations a change of the Job starts."""
-    before, after = job.before, job.after
-    if before == after:
+    if job.before == job.after:
         return "This re-runs nothing."
-    if after is None:
+    if job.after is None:
         return "This removes the evaluation Job and re-runs nothing."
-    models = _models(after)
-    if before is None:
-        return f"**This runs {_times(count_models(after), tasks)}** for the first time."
-    if _without_models(before) == _without_models(after) and _models(before) != models:
-        fresh = sum(model not in _models(before) for model in models)
-        if not fresh:
-            return "This re-creates the Job, which has no new model to evaluate."
-        if fresh < len(models):
-            return f"**This re-runs {_times(fresh, tasks)}**: only what is new or changed of {len(models)} models."
-    return f"**This re-runs {_times(count_models(after), tasks)}**."
-
-
-def count_models(job: dict[str, Any]) -> int:
-    """Return how many models a Job evaluates; without a list it is the one of its environment."""
-    return len(_models(job)) or 1
+    rerun = reruns.of(job.before, job.after)
+    if job.before is None:
+        return f"**This runs {rerun.times(tasks)}** for the first time."
+    if not rerun.models:
+        return "This re-creates the Job, which has no new model to evaluate."
+    if rerun.models < rerun.listed:
+        return f"**This re-runs {rerun.times(tasks)}**: only what is new or changed of {rerun.listed} models."
+    return f"**This re-runs {rerun.times(tasks)}**."
 
 
 def count_tasks(path: Path) -> int:
-    """Return how many tasks are enabled; 0 when the file says nothing sensible, which the runner reports."""
+    """Return how many tasks are enabled; 0 when the file is not valid, which the runner reports."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return len(load_config(path))
+    except ConfigError:
         return 0
-    if not isinstance(entries, dict):
-        return 0
-    return sum(isinstance(entry, dict) and entry.get("enabled") is True for entry in entries.values())
 
 
 def _source(application: dict[str, Any]) -> dict[str, Any]:
@@ -225,26 +215,3 @@ def _job(text: str) -> dict[str, Any] | None:
 def _spec_only(job: dict[str, Any] | None) -> dict[str, Any] | None:
     # Pulumi changes a label in place; only another spec makes it replace the Job.
     return None if job is None else {"spec": job.get("spec")}
-
-
-def _annotations(job: dict[str, Any]) -> dict[str, Any]:
-    annotations = job["spec"]["template"].get("metadata", {}).get("annotations") or {}
-    return annotations if isinstance(annotations, dict) else {}
-
-
-def _models(job: dict[str, Any]) -> list[Any]:
-    listed = json.loads(_annotations(job).get(MODELS) or "[]")
-    return listed if isinstance(listed, list) else []
-
-
-def _without_models(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the Job without its list of models and what follows from the list's length."""
-    bare: dict[str, Any] = json.loads(json.dumps(job))
-    _annotations(bare).pop(MODELS, None)
-    for key in ("completions", "parallelism"):
-        bare["spec"].pop(key, None)
-    return bare
-
-
-def _times(models: int, tasks: int) -> str:
-    return f"{models} model{'' if models == 1 else 's'} x {tasks} task{'' if tasks == 1 else 's'}"

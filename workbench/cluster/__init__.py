@@ -1,1 +1,4 @@
-"""Brings the stack to a cluster, whichever it is, and follows its evaluation there. Knows nothing of the sandbox."""
+"""Deploys the stack to any cluster and follows the evaluation there: needs, selectors, state, scores.
+
+Knows nothing of the sandbox, which uses this package.
+"""

@@ -1,4 +1,4 @@
-"""A cluster of the caller's own, named by its context of the kubeconfig. Nothing of the sandbox runs there or here."""
+"""A cluster of the user's own, named by a context of the kubeconfig. No part of the sandbox is started for it."""
 
 import os
 import shutil
@@ -12,8 +12,9 @@ from typing import Any, Final
 import yaml
 
 from workbench.cluster import evaluation, needs, recorded, report, requests, stack
-from workbench.layout import REPOSITORY, Layout
-from workbench.shell import CommandError, SandboxError, run, say, stage
+from workbench.cluster.requests import Request
+from workbench.paths import REPOSITORY, Paths
+from workbench.shell import CommandError, WorkbenchError, run, say, stage
 from workbench.toolchain import tools
 
 PROVIDER: Final = "pulumi-resource-kubernetes"
@@ -28,17 +29,17 @@ class Context:
 
     name: str
     stack: str
-    layout: Layout
+    paths: Paths
 
     @property
     def logs(self) -> Path:
-        """Where pulumi's output is kept."""
-        return self.layout.cache / "contexts" / urllib.parse.quote(self.name, safe="")
+        """Folder with the output of each pulumi command."""
+        return self.paths.cache / "contexts" / urllib.parse.quote(self.name, safe="")
 
     def env(self) -> dict[str, str]:
         """Return the caller's own environment, Pulumi's backend and passphrase included; our tools come last."""
-        path = f"{os.environ['PATH']}{os.pathsep}{self.layout.bin}"
-        return {**os.environ, **stack.plugins(self.layout, path)}
+        path = f"{os.environ['PATH']}{os.pathsep}{self.paths.bin}"
+        return {**os.environ, **stack.plugins(self.paths, path)}
 
     def run(
         self,
@@ -62,48 +63,48 @@ class Context:
         return self.run(command, timeout=7200, log=self.logs / f"pulumi-{words[0]}.log")
 
 
-def of(environment: Mapping[str, str], layout: Layout) -> Context | None:
+def of(request: Request, paths: Paths) -> Context | None:
     """Return the cluster that CONTEXT names, None for the sandbox's own.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When STACK is given without it.
     """
-    name, chosen = environment.get("CONTEXT"), environment.get("STACK")
-    if name:
-        return Context(name, chosen or STACK, layout)
-    if chosen and chosen != stack.LOCAL:
-        raise SandboxError(
-            f"STACK is {chosen!r} without a CONTEXT: name the cluster, make up CONTEXT=name STACK={chosen}"
+    if request.context:
+        return Context(request.context, request.stack or STACK, paths)
+    if request.stack and request.stack != stack.LOCAL:
+        raise WorkbenchError(
+            f"STACK is {request.stack!r} without a CONTEXT: name the cluster,"
+            f" make up CONTEXT=name STACK={request.stack}"
         )
-    if environment.get("KUBECONFIG"):
+    if os.environ.get("KUBECONFIG"):
         say("KUBECONFIG is ignored: the sandbox makes a cluster of its own. For one of yours: make up CONTEXT=name")
     return None
 
 
-def check(context: Context, environment: Mapping[str, str]) -> needs.Found:
+def check(context: Context, request: Request) -> needs.Found:
     """Look at settings and cluster, change nothing, and raise one error that lists every fault."""
-    return _look(context, environment, *_judge(context, environment))
+    return _look(context, request, *_judge(context, request))
 
 
-def up(context: Context, environment: Mapping[str, str]) -> None:
+def up(context: Context, request: Request) -> None:
     """Update the stack on the cluster, wait for its evaluation and print the scores."""
     with stage("prerequisites"):
-        asked, faults = _judge(context, environment)
+        asked, faults = _judge(context, request)
         if not faults:  # or else the minutes of a build would come before the refusal
             _provide_programs(context)
-        found = _look(context, environment, asked, faults)
+        found = _look(context, request, asked, faults)
         _open_stack(context)
         resources = _recorded(context)
         recorded.check_context(resources, context.stack, context.name)
-        if model := environment.get("MODEL"):
+        if model := request.model:
             recorded.check_models(resources, context.stack, model)
     with stage("pulumi up"), tempfile.TemporaryDirectory() as folder:
         stack.say_plugins()
         # A copy: the caller's stack file stays as it is, whichever cluster it names.
         file = Path(folder) / f"Pulumi.{context.stack}.yaml"
-        file.write_text(yaml.safe_dump(stack.merged(context.stack, _changes(context, environment)), allow_unicode=True))
+        file.write_text(yaml.safe_dump(stack.merged(context.stack, _changes(context, request)), allow_unicode=True))
         context.pulumi("up", "--yes", "--skip-preview", "--config-file", file)
     if found.owner == "none":
         say("evaluation.owner is none: no evaluation runs")
@@ -124,7 +125,7 @@ def up(context: Context, environment: Mapping[str, str]) -> None:
 
 
 def pending(context: Context, found: needs.Found, job: evaluation.Job | None) -> str:
-    """Return what must happen before the Job in the cluster is the stack's own, empty when it is."""
+    """Return what must still happen before the Job in the cluster is this stack's; empty when nothing must."""
     if found.owner == "argocd":
         application = evaluation.application(context, found.argocd)
         if application is None or not _synced(application):
@@ -133,66 +134,66 @@ def pending(context: Context, found: needs.Found, job: evaluation.Job | None) ->
 
 
 def _synced(application: Mapping[str, Any]) -> bool:
-    """Tell whether Argo CD has synced the Application as it is; a status of before was compared with another source."""
+    """Tell whether Argo CD has synced the present Application. An older status was about another source."""
     status = application.get("status", {})
     sync, operation = status.get("sync", {}), status.get("operationState", {})
     current = bool(sync.get("comparedTo", {}).get("source") == application["spec"]["source"])
     return current and sync.get("status") == "Synced" and operation.get("phase") != "Running"
 
 
-def _changes(context: Context, environment: Mapping[str, str]) -> dict[str, Any]:
+def _changes(context: Context, request: Request) -> dict[str, Any]:
     """Return what this run lays over the stack file's groups."""
-    return {"cluster": {"context": context.name}, **requests.settings(environment)}
+    return {"cluster": {"context": context.name}, **requests.settings(request)}
 
 
-def _judge(context: Context, environment: Mapping[str, str]) -> tuple[dict[str, Any] | None, list[str]]:
+def _judge(context: Context, request: Request) -> tuple[dict[str, Any] | None, list[str]]:
     """Return what the stack asks of a cluster, None when its settings are wrong; and all that is wrong on this side."""
-    faults = [*_missing_plugins(environment)]
+    faults = [*_missing_plugins(request)]
     try:
         requests.check_evaluation()
-    except SandboxError as error:
+    except WorkbenchError as error:
         faults.append(str(error))
     try:
-        return stack.check(context.stack, _changes(context, environment)), faults
-    except SandboxError as error:
+        return stack.check(context.stack, _changes(context, request)), faults
+    except WorkbenchError as error:
         return None, [*faults, str(error)]
 
 
-def _look(
-    context: Context, environment: Mapping[str, str], asked: Mapping[str, Any] | None, faults: list[str]
-) -> needs.Found:
+def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, faults: list[str]) -> needs.Found:
     """Return what the cluster has for the stack, or raise one error that lists what it lacks after `faults`."""
     found: needs.Found | None = None
     if shutil.which("kubectl", path=context.env()["PATH"]) is None:
         faults.append("there is no `kubectl` to ask the cluster with: install it, or build ours by `make tools`")
     else:
-        refused = _refusal(context, environment, faults)
+        refused = _refusal(context, request, faults)
         faults += refused
         if asked is not None:
             found = needs.look(context, context.stack, asked, faults, reachable=not refused)
     if faults or found is None:
         lines = "\n".join(f"  - {each}" for each in faults)
-        raise SandboxError(f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}")
-    if endpoint := environment.get("MODEL_ENDPOINT"):
+        raise WorkbenchError(
+            f"the stack {context.stack} cannot go to the cluster of context {context.name!r}:\n{lines}"
+        )
+    if endpoint := request.endpoint:
         try:
             requests.ask(endpoint)
-        except SandboxError as error:  # no fault: pods of another network may reach what this machine does not
+        except WorkbenchError as error:  # no fault: pods of another network may reach what this machine does not
             say(f"  note: {error}")
     return found
 
 
-def _refusal(context: Context, environment: Mapping[str, str], told: Sequence[str]) -> list[str]:
+def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[str]:
     """Return what the program itself would refuse when it sees the cluster; no stack file at all was `told` before."""
     try:
-        stack.preflight(context.stack, _changes(context, environment), context.env())
-    except SandboxError as error:
+        stack.preflight(context.stack, _changes(context, request), context.env())
+    except WorkbenchError as error:
         return [] if str(error) in told else str(error).splitlines()
     return []
 
 
-def _missing_plugins(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence where an older provider than the program's SDK would be let on somebody's own cluster."""
-    if stack.official() is None and environment.get("STANDINS") != "1":
+def _missing_plugins(request: Request) -> Iterator[str]:
+    """Yield a sentence if only the sandbox's plugins are there: their provider is older than the program's SDK."""
+    if stack.official() is None and not request.standins:
         yield (
             "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH): install Pulumi"
             " from https://www.pulumi.com/docs/install, which brings and fetches them; or, for a cluster that you can"
@@ -205,20 +206,20 @@ def _provide_programs(context: Context) -> None:
     for program, tool in PROGRAMS.items():
         needed = program != PROVIDER or stack.official() is None
         if needed and shutil.which(program, path=context.env()["PATH"]) is None:
-            tools.build(tool, context.layout)
+            tools.build(tool, context.paths)
 
 
 def _open_stack(context: Context) -> None:
     try:
         context.pulumi("stack", "output", "--json")
     except CommandError as error:
-        raise SandboxError(
+        raise WorkbenchError(
             f"the stack {context.stack} cannot be opened: {error.last}\n"
             f"Log in to its backend (pulumi login), and if it is new: pulumi stack init {context.stack}"
         ) from error
 
 
 def _recorded(context: Context) -> recorded.Resources:
-    # Not through `Context.pulumi`: a log would keep the state.
+    # Not by `Context.pulumi`: its log would keep a copy of the state.
     command = ["pulumi", "--non-interactive", "--cwd", str(REPOSITORY), "stack", "export", "--stack", context.stack]
     return recorded.of(context.run(command))

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from components import labels
 from workbench.cluster.kubectl import PROMETHEUS, kubectl, query
-from workbench.shell import CommandError, Runner, SandboxError, say, wait_for
+from workbench.shell import CommandError, Runner, WorkbenchError, say, wait_for
 
 NAMESPACE: Final = "vllm-eval"
-JOB: Final = ("get", "job", "evalchemy", "--ignore-not-found", "-o", "json")
+JOB: Final = ("get", "job", labels.EVALUATION, "--ignore-not-found", "-o", "json")
 APPLICATION: Final = ("get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
 INTERVAL: Final = 2.0
-# A cluster on this machine that does not answer for longer has ended.
+# A cluster on this machine that is silent for longer than this has ended.
 OUTAGE: Final = 60.0
 
 
@@ -40,7 +41,7 @@ def job(runner: Runner, namespace: str = NAMESPACE) -> Job | None:
     end = conditions.get("Complete") or conditions.get("Failed")
     return Job(
         uid=seen["metadata"]["uid"],
-        git_commit=seen["spec"]["template"]["metadata"]["annotations"]["git-commit"],
+        git_commit=seen["spec"]["template"]["metadata"]["annotations"][labels.COMMIT_ANNOTATION],
         image=seen["spec"]["template"]["spec"]["containers"][0]["image"],
         finished=datetime.fromisoformat(end["lastTransitionTime"]).timestamp() if end else None,
         failed=conditions["Failed"].get("message", "") if "Failed" in conditions else None,
@@ -75,12 +76,12 @@ def follow(
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         With the pods' last lines, when the Job fails; with what was seen last, when it does not end.
     """
     found = _ended(runner, pending, namespace, seconds, outage)
     if found.failed is not None:
-        raise SandboxError(f"the evaluation failed: {found.failed}\n{logs(runner, namespace)}")
+        raise WorkbenchError(f"the evaluation failed: {found.failed}\n{logs(runner, namespace)}")
     if prometheus is not None:
         finished = found.finished or 0.0
         wait_for("the scores in Prometheus", lambda: scraped(runner, prometheus) > finished, seconds=180)
@@ -99,7 +100,7 @@ def _ended(runner: Runner, pending: Callable[[Job | None], str], namespace: str,
                 return found
             state = state or progress(runner, namespace)
             answered = time.monotonic()
-        except SandboxError as error:
+        except WorkbenchError as error:
             if time.monotonic() - answered > outage:
                 raise
             state = f"no answer: {error.last if isinstance(error, CommandError) else error}"
@@ -107,7 +108,7 @@ def _ended(runner: Runner, pending: Callable[[Job | None], str], namespace: str,
             say(f"  {state}")
             said = state
         time.sleep(INTERVAL)
-    raise SandboxError(f"the evaluation did not end within {seconds:.0f} s; last seen: {said}")
+    raise WorkbenchError(f"the evaluation did not end within {seconds:.0f} s; last seen: {said}")
 
 
 def application(runner: Runner, namespace: str = "argocd") -> dict[str, Any] | None:
@@ -130,7 +131,7 @@ def progress(runner: Runner, namespace: str = NAMESPACE) -> str:
     """Return the last line that the evaluation's pods wrote, or the state of the pods."""
     try:
         lines = kubectl(runner, "-n", namespace, "logs", "job/evalchemy", "--tail=1").strip()
-    except SandboxError:
+    except WorkbenchError:
         lines = ""
     return lines or "the evaluation's pod starts"
 
@@ -140,7 +141,7 @@ def logs(runner: Runner, namespace: str = NAMESPACE) -> str:
     selector = "--selector=batch.kubernetes.io/job-name=evalchemy"
     try:
         return kubectl(runner, "-n", namespace, "logs", selector, "--prefix", "--tail=20")
-    except SandboxError as error:
+    except WorkbenchError as error:
         return str(error)
 
 

@@ -1,4 +1,4 @@
-"""A cluster, asked through kubectl, and a Prometheus behind its API server."""
+"""Runs kubectl on a cluster, and asks a Prometheus through the API server."""
 
 import json
 import urllib.parse
@@ -20,7 +20,7 @@ def rollout(runner: Runner, workload: str, *, seconds: int = 180) -> None:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         After `seconds`, with kubectl's last word.
     """
     kubectl(runner, "rollout", "status", f"--timeout={seconds}s", *workload.split(), timeout=seconds + 30)

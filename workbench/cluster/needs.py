@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from workbench.cluster import selection
 from workbench.cluster.kubectl import kubectl
-from workbench.shell import CommandError, Runner, SandboxError
+from workbench.shell import CommandError, Runner, WorkbenchError
 
 OPERATOR: Final = "/apis/monitoring.coreos.com/v1"
 DEFAULT_CLASS: Final = (
@@ -47,13 +47,13 @@ def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]
     try:
         faults += _missing_classes(runner, stack, asked)
         prometheus = _reader(runner, stack, asked, faults)
-    except SandboxError as error:
+    except WorkbenchError as error:
         faults += [str(error)] if reachable else []
     return Found(asked["namespace"], asked["owner"], asked["argocd"], asked["seconds"], prometheus)
 
 
 def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each claim that would wait for ever, since nothing provides its volume."""
+    """Yield a sentence for each claim that would stay pending because no StorageClass provides its volume."""
     if not asked["storage_classes"]:
         return
     items = (_get(runner, "/apis/storage.k8s.io/v1/storageclasses") or {"items": []})["items"]
@@ -95,7 +95,7 @@ def _get(runner: Runner, path: str) -> Any:  # noqa: ANN401 (JSON)
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When the cluster cannot be reached, or does not let us look.
     """
     try:
@@ -103,4 +103,4 @@ def _get(runner: Runner, path: str) -> Any:  # noqa: ANN401 (JSON)
     except CommandError as error:
         if "(NotFound)" in error.output:
             return None
-        raise SandboxError(f"the cluster does not answer {path}: {error.last}") from error
+        raise WorkbenchError(f"the cluster does not answer {path}: {error.last}") from error

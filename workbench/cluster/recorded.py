@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from workbench.shell import SandboxError
+from components.labels import MODELS_ANNOTATION
+from workbench.shell import WorkbenchError
 
 Resources = Sequence[Mapping[str, Any]]
 
 PROVIDER: Final = "pulumi:providers:kubernetes"
-MODELS_ANNOTATION: Final = "vllm-eval/models"
 
 
 def of(export: str) -> Resources:
@@ -22,13 +22,13 @@ def check_context(resources: Resources, stack: str, context: str) -> None:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
     """
     for each in resources:
         old = each.get("inputs", {}).get("context")
         if each["type"] == PROVIDER and old != context:
             before = f"of context {old!r}" if old else "of the pod that it ran in"
-            raise SandboxError(
+            raise WorkbenchError(
                 f"the stack {stack} is deployed to the cluster {before}, not to that of CONTEXT {context!r}, where"
                 f" Pulumi would create nothing: name another STACK, or first run `pulumi destroy --stack {stack}` for"
                 f" the old one (if it is the same cluster: `pulumi up` once with vllm-eval:cluster.context {context})"
@@ -40,10 +40,10 @@ def check_models(resources: Resources, stack: str, model: str) -> None:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
     """
     if others := sorted(set(models(resources)) - {model}):
-        raise SandboxError(
+        raise WorkbenchError(
             f"the stack {stack} evaluates {', '.join(others)}: with MODEL {model!r} in their place, their scores would"
             f" go from the gateway and their alerts with them; write the model into Pulumi.{stack}.yaml, or name a"
             " STACK of its own on another cluster"

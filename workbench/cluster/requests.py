@@ -1,4 +1,4 @@
-"""What the caller of `make up` asks for: variables, and the evaluation's own files; checked before anything changes."""
+"""What the caller of `make up` asks for, and the evaluation's own files: checked before anything changes."""
 
 import contextlib
 import ipaddress
@@ -8,43 +8,70 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from workbench.layout import REPOSITORY
-from workbench.shell import CommandError, SandboxError, run
+from workbench.paths import REPOSITORY
+from workbench.shell import CommandError, WorkbenchError, run
 
 SECONDS: Final = 10
 
 
-def check(environment: Mapping[str, str]) -> None:
-    """Refuse wrong variables, an endpoint that does not answer, and evaluation files that the runner would refuse."""
-    settings(environment)
-    if endpoint := environment.get("MODEL_ENDPOINT"):
-        ask(endpoint)
+@dataclass(frozen=True)
+class Request:
+    """The options of one command; an empty one was not given. Messages name them as they are typed after `make`.
+
+    Attributes
+    ----------
+    context
+        CONTEXT: a cluster of the caller's kubeconfig instead of the sandbox.
+    stack
+        STACK: the stack that is deployed there.
+    endpoint, model, tag
+        MODEL_ENDPOINT, MODEL, MODEL_TAG: the one model to evaluate instead of the stack's.
+    limit
+        LIMIT: at most so many items a task.
+    standins
+        STANDINS=1: take the sandbox's Pulumi plugins also for that cluster.
+    """
+
+    context: str = ""
+    stack: str = ""
+    endpoint: str = ""
+    model: str = ""
+    tag: str = ""
+    limit: str = ""
+    standins: bool = False
+
+
+def check(request: Request) -> None:
+    """Refuse wrong options, an endpoint that does not answer, and evaluation files that the runner would refuse."""
+    settings(request)
+    if request.endpoint:
+        ask(request.endpoint)
     check_evaluation()
 
 
-def settings(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the groups of settings that the variables MODEL_ENDPOINT, MODEL, MODEL_TAG and LIMIT stand for.
+def settings(request: Request) -> dict[str, Any]:
+    """Return the groups of settings that MODEL_ENDPOINT, MODEL, MODEL_TAG and LIMIT stand for.
 
     Raises
     ------
-    SandboxError
-        Names the variable, its value and the cure.
+    WorkbenchError
+        Names the option, its value and the cure.
     """
     changes: dict[str, Any] = {}
-    endpoint, model = environment.get("MODEL_ENDPOINT"), environment.get("MODEL")
+    endpoint, model = request.endpoint, request.model
     if bool(endpoint) != bool(model):
-        raise SandboxError(
+        raise WorkbenchError(
             "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
         )
-    if limit := environment.get("LIMIT"):
+    if limit := request.limit:
         if not limit.isdigit() or int(limit) < 1:
-            raise SandboxError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
+            raise WorkbenchError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
         changes["evaluation"] = {"limit": int(limit)}
     if endpoint and model:
-        tag = environment.get("MODEL_TAG", "v1")
+        tag = request.tag or "v1"
         changes["models"] = [{"name": model, "tag": tag, "endpoint": endpoint, "network": _network(endpoint)}]
     return changes
 
@@ -54,14 +81,13 @@ def check_evaluation() -> None:
     with tempfile.TemporaryDirectory() as caches:
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("VLLM_EVAL_", "HF_"))},
-            "PYTHONPATH": str(REPOSITORY / "eval/evalchemy"),
             "HF_HOME": caches,
         }
         config = REPOSITORY / "eval/evalchemy/configs/eval_config.json"
         try:
             run([sys.executable, "-m", "vllm_eval", "validate", "--config", config], env=env)
         except CommandError as error:
-            raise SandboxError(f"the evaluation of this working tree would be refused:\n{error.output}") from error
+            raise WorkbenchError(f"the evaluation of this working tree would be refused:\n{error.output}") from error
 
 
 def _network(endpoint: str) -> dict[str, Any]:
@@ -75,9 +101,9 @@ def _network(endpoint: str) -> dict[str, Any]:
     except ValueError:  # a port that is no number
         host, port = "", 0
     if url.scheme not in ("http", "https") or not host:
-        raise SandboxError(f"MODEL_ENDPOINT is {endpoint!r}: write an address such as http://host:8000/v1")
+        raise WorkbenchError(f"MODEL_ENDPOINT is {endpoint!r}: write an address such as http://host:8000/v1")
     if host == "localhost" or host.startswith("127.") or host == "::1":
-        raise SandboxError(
+        raise WorkbenchError(
             f"MODEL_ENDPOINT is {endpoint!r}, and the pods have a loopback of their own: "
             "let vLLM listen on an address of this machine (--host) and name that one"
         )
@@ -98,7 +124,7 @@ def ask(endpoint: str) -> None:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When it does not answer.
     """
     if _is_service(urllib.parse.urlsplit(endpoint).hostname or ""):
@@ -111,7 +137,7 @@ def ask(endpoint: str) -> None:
         ):
             pass
     except OSError as error:
-        raise SandboxError(
+        raise WorkbenchError(
             f"MODEL_ENDPOINT is {endpoint!r}, and it does not answer: {getattr(error, 'reason', error)}. "
             "Is the server up, and can this machine reach it?"
         ) from error

@@ -1,4 +1,4 @@
-"""Whether a Prometheus of the cluster reads the stack's rule and monitor: the commonest reason for silent alerts.
+"""Whether a Prometheus of the cluster reads the stack's rule and monitor: the most common reason for missing alerts.
 
 A selector that is not set selects nothing, an empty one everything; a namespace
 selector that is not set means the Prometheus' own namespace.
@@ -41,7 +41,7 @@ class Prometheus:
 
     @property
     def service(self) -> str:
-        """The Service that the operator makes for it, as `cluster.service_proxy` takes it."""
+        """The Service that the operator makes for it, as `kubectl.service_proxy` takes it."""
         scheme = "https:" if self.spec.get("web", {}).get("tlsConfig") else ""
         name, port = self.spec.get("serviceName") or "prometheus-operated", self.spec.get("portName") or "web"
         return f"{self.namespace}/{scheme}{name}:{port}{self.spec.get('routePrefix', '').rstrip('/')}"
@@ -66,7 +66,7 @@ def _holds(expression: Mapping[str, Any], labels: Labels) -> bool:
 
 
 def faults(prometheus: Prometheus, wanted: Wanted) -> list[str]:
-    """Return a clause for each selector of a Prometheus that leaves out what the stack wants to be read."""
+    """Return a clause for each selector of a Prometheus that does not select the stack's objects."""
     found = []
     for kind, labels in wanted.monitored.items():
         field = f"{FIELDS[kind]}Selector"
@@ -86,7 +86,7 @@ def faults(prometheus: Prometheus, wanted: Wanted) -> list[str]:
 
 
 def cure(prometheus: Prometheus, wanted: Wanted) -> str:
-    """Return the setting that lets a Prometheus read what it leaves out: ours if one can, else its own."""
+    """Return the setting that lets a Prometheus read what it leaves out: of ours, else of the Prometheus itself."""
     for release in _releases(prometheus):
         if not faults(prometheus, wanted.released(release)):
             return f"pulumi config set --stack {wanted.stack} --path 'vllm-eval:monitoring.release' {release}"

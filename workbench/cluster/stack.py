@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import yaml
 
-from workbench.layout import REPOSITORY, Layout
-from workbench.shell import CommandError, SandboxError, run, say
+from workbench.paths import REPOSITORY, Paths
+from workbench.shell import CommandError, WorkbenchError, run, say
 
 PROJECT: Final = "vllm-eval"
 LOCAL: Final = "local"
@@ -20,15 +20,15 @@ LOCAL: Final = "local"
 LANGUAGE: Final = REPOSITORY / "workbench/cluster/language"
 
 
-def plugins(layout: Layout, path: str) -> dict[str, str]:
+def plugins(paths: Paths, path: str) -> dict[str, str]:
     """Return what lets pulumi find its plugins: an official Pulumi's where it is, else ours, before `path`."""
     if theirs := official():
         return {"PATH": f"{theirs}:{path}"}
     return {
-        "PATH": f"{LANGUAGE}:{layout.plugins}:{path}",
+        "PATH": f"{LANGUAGE}:{paths.plugins}:{path}",
         "VLLM_EVAL_PYTHON": sys.executable,
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        # What the program's `enable_patch_force` is to later versions of the provider.
+        # The same as the program's `enable_patch_force`, which only later versions of the provider know.
         "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
     }
 
@@ -51,7 +51,7 @@ def merged(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When there is no such file, or it is no stack file at all.
     """
     file = REPOSITORY / f"Pulumi.{name}.yaml"
@@ -60,11 +60,11 @@ def merged(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         config: dict[str, Any] = dict(settings["config"])
     except FileNotFoundError as error:
         known = ", ".join(sorted(each.name.split(".")[1] for each in REPOSITORY.glob("Pulumi.*.yaml")))
-        raise SandboxError(
+        raise WorkbenchError(
             f"STACK is {name!r}, but there is no {file.name}: write it, or name one of {known}"
         ) from error
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise SandboxError(f"{file.name} is no stack file (YAML with the key `config`): {error}") from error
+        raise WorkbenchError(f"{file.name} is no stack file (YAML with the key `config`): {error}") from error
     return {**settings, "config": laid_over(config, changes)}
 
 
@@ -83,7 +83,7 @@ def check(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         With every problem that the program finds.
     """
     return dict(json.loads(_judged("components.settings", name, changes, os.environ)))
@@ -94,7 +94,7 @@ def preflight(name: str, changes: Mapping[str, Any], environment: Mapping[str, s
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         With a line for everything that the program would refuse.
     """
     _judged("components.preflight", name, changes, environment)
@@ -102,10 +102,9 @@ def preflight(name: str, changes: Mapping[str, Any], environment: Mapping[str, s
 
 def _judged(module: str, name: str, changes: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Run a module of the program on the stack file of a stack with `changes`, and return what it prints."""
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "eval/evalchemy")])
     settings = yaml.safe_dump(merged(name, changes))
     try:
         command = [sys.executable, "-m", module, name]
-        return run(command, cwd=REPOSITORY, env={**environment, "PYTHONPATH": path}, stdin=settings)
+        return run(command, cwd=REPOSITORY, env=environment, stdin=settings)
     except CommandError as error:
-        raise SandboxError(error.output) from error
+        raise WorkbenchError(error.output) from error

@@ -4,51 +4,51 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 from workbench.sandbox import git, images
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import run, say
 
 IMAGE: Final = "vllm-eval/vllm-eval-evalchemy"
 REGISTRY_OF_IMAGE: Final = "ghcr.io"
 
 
-def build_image(namespace: Namespace, sources: Path = REPOSITORY) -> None:
+def build_image(sandbox: Sandbox, sources: Path = REPOSITORY) -> None:
     """Build, push and write back the image of the commit on `main`, unless the recorded one is of the same sources.
 
     Parameters
     ----------
-    namespace
+    sandbox
         A sandbox with registry, builder and git server.
     sources
         A working tree of that commit.
     """
-    if git.image_is_current(namespace) and images.holds(namespace, git.recorded(namespace, git.IMAGE_PATH)):
+    if git.image_is_current(sandbox) and images.holds(sandbox, git.recorded(sandbox, git.IMAGE_PATH)):
         return
-    commit = git.tip(namespace)
+    commit = git.tip(sandbox)
     dockerfile = sources / "docker/evalchemy.Dockerfile"
-    digest = images.build(namespace, f"{IMAGE}:latest", context=sources, dockerfile=dockerfile, target="runner")
-    write_back(namespace, commit, digest)
+    digest = images.build(sandbox, f"{IMAGE}:latest", context=sources, dockerfile=dockerfile, target="runner")
+    write_back(sandbox, commit, digest)
 
 
-def write_back(namespace: Namespace, commit: str, digest: str, *, validate: bool = False) -> None:
+def write_back(sandbox: Sandbox, commit: str, digest: str, *, validate: bool = False) -> None:
     """Record commit and digest in the Job's manifest by the very script that the workflow runs.
 
     Parameters
     ----------
-    namespace
+    sandbox
         A sandbox with git server.
     commit, digest
         What the image was built from, and what the push of it returned.
     validate
         Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
     """
-    checkout = namespace.layout.state / "checkout"
-    bare = git.repository(namespace)
-    git.clone(namespace, checkout)
+    checkout = sandbox.paths.state / "checkout"
+    bare = git.repository(sandbox)
+    git.clone(sandbox, checkout)
     script: list[str | Path] = [sys.executable, "-m", "workbench.ci.write_back", "--repository", checkout]
     script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
     if validate:
         script += ["--validate", f"{sys.executable} {REPOSITORY / 'workbench/ci/server_dry_run.py'}"]
-    said = run(script, env=namespace.env(), cwd=REPOSITORY)
+    said = run(script, env=sandbox.env(), cwd=REPOSITORY)
     say(f"  {said.strip()}")

@@ -1,4 +1,4 @@
-"""The cluster: etcd, the control plane and one node, all of them host processes in the namespace."""
+"""The cluster: etcd, the control plane and one node, all of them host processes in the sandbox."""
 
 import json
 import secrets
@@ -8,20 +8,21 @@ from typing import Final
 
 from workbench.cluster.kubectl import kubectl
 from workbench.sandbox.addresses import NODE_ADDRESS, POD_SUBNET, REGISTRY, SERVICE_SUBNET, UPLINK_DNS
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import Runner, SandboxError, say, wait_for
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import Runner, WorkbenchError, say, wait_for
 
 CONFIG: Final = Path(__file__).parent / "config"
 MANIFESTS: Final = Path(__file__).parent / "manifests"
+SCRIPTS: Final = Path(__file__).parent / "scripts"
 ETCD: Final = "http://127.0.0.1:2379"
 
-# Claims are bound to these; each `up` after a `destroy` uses fresh ones.
+# Claims are bound to these volumes. Each `up` after a `destroy` uses new ones.
 VOLUMES: Final = 24
 
 
-def write_config(namespace: Namespace, images: Path) -> None:
+def write_config(sandbox: Sandbox, images: Path) -> None:
     """Write every process' configuration below the sandbox's state."""
-    state = namespace.layout.state
+    state = sandbox.paths.state
     token_file = state / "token"
     if not token_file.exists():
         token_file.write_text(secrets.token_hex(16))
@@ -30,7 +31,7 @@ def write_config(namespace: Namespace, images: Path) -> None:
     values = {
         "state": state,
         "images": images,
-        "kubeconfig": namespace.layout.kubeconfig,
+        "kubeconfig": sandbox.paths.kubeconfig,
         "token": token,
         "node": NODE_ADDRESS,
         "pods": POD_SUBNET,
@@ -40,33 +41,25 @@ def write_config(namespace: Namespace, images: Path) -> None:
     (state / "config").mkdir(exist_ok=True)
     for template in CONFIG.iterdir():
         (state / "config" / template.name).write_text(Template(template.read_text()).substitute(values))
-    namespace.layout.kubeconfig.write_text((state / "config/kubeconfig.yaml").read_text())
-    namespace.layout.kubeconfig.chmod(0o600)
+    sandbox.paths.kubeconfig.write_text((state / "config/kubeconfig.yaml").read_text())
+    sandbox.paths.kubeconfig.chmod(0o600)
     (state / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     (state / "tokens.csv").chmod(0o600)
-    script = f"""
-        mkdir -p {state}/pki {state}/tmp /etc/cni/net.d /etc/containerd/certs.d/_default
-        key={state}/pki/service-account.key
-        [ -e $key ] || {{ openssl genrsa -out $key.new 2048 2>/dev/null; mv $key.new $key; }}
-        cp {state}/config/cni.json /etc/cni/net.d/10-pods.conflist
-        cp {state}/config/hosts.toml /etc/containerd/certs.d/_default/hosts.toml
-        ip addr replace {NODE_ADDRESS}/32 dev lo
-    """
-    namespace.run(["sh", "-ec", script])
+    sandbox.run([SCRIPTS / "node.sh", state, NODE_ADDRESS])
 
 
-def start_control_plane(namespace: Namespace) -> None:
+def start_control_plane(sandbox: Sandbox) -> None:
     """Start etcd and the API server, wait for its readiness, then start controllers and scheduler."""
-    state = namespace.layout.state
+    state = sandbox.paths.state
     account_key = state / "pki/service-account.key"
-    namespace.daemon(
+    sandbox.daemon(
         "etcd",
-        # The cluster may be lost with the machine: not waiting for the disk makes it several times as fast.
+        # The cluster need not survive a power failure, so etcd does not wait for the disk: several times as fast.
         ["etcd", "--unsafe-no-fsync", f"--data-dir={state}/etcd", f"--listen-client-urls={ETCD}",
          f"--advertise-client-urls={ETCD}",
          "--listen-peer-urls=http://127.0.0.1:2380", "--log-level=warn"],
     )  # fmt: skip
-    namespace.daemon(
+    sandbox.daemon(
         "kube-apiserver",
         ["kube-apiserver", f"--etcd-servers={ETCD}", f"--cert-dir={state}/pki", "--bind-address=0.0.0.0",
          "--secure-port=6443",
@@ -76,60 +69,58 @@ def start_control_plane(namespace: Namespace) -> None:
          "--kubelet-preferred-address-types=InternalIP", "--service-account-issuer=https://kubernetes.default.svc",
          f"--service-account-key-file={account_key}", f"--service-account-signing-key-file={account_key}"],
     )  # fmt: skip
-    wait_for("the API server", lambda: kubectl(namespace, "get", "--raw=/readyz") == "ok", seconds=90)
-    client = [f"--kubeconfig={namespace.layout.kubeconfig}", "--leader-elect=false"]
-    namespace.daemon(
+    wait_for("the API server", lambda: kubectl(sandbox, "get", "--raw=/readyz") == "ok", seconds=90)
+    client = [f"--kubeconfig={sandbox.paths.kubeconfig}", "--leader-elect=false"]
+    sandbox.daemon(
         "kube-controller-manager",
         ["kube-controller-manager", *client, f"--root-ca-file={state}/pki/apiserver.crt",
          f"--service-account-private-key-file={account_key}"],
     )  # fmt: skip
-    namespace.daemon("kube-scheduler", ["kube-scheduler", *client])
+    sandbox.daemon("kube-scheduler", ["kube-scheduler", *client])
 
 
-def start_node(namespace: Namespace) -> None:
+def start_node(sandbox: Sandbox) -> None:
     """Start the container runtime, kubelet, kube-proxy and the cluster's DNS, and wait for a Ready node."""
-    state = namespace.layout.state
-    namespace.daemon("containerd", ["containerd", "--config", state / "config/containerd.toml"])
-    wait_for(
-        "containerd", lambda: namespace.run(["ctr", "-a", "/run/containerd/containerd.sock", "version"]), seconds=30
-    )
-    namespace.daemon(
+    state = sandbox.paths.state
+    sandbox.daemon("containerd", ["containerd", "--config", state / "config/containerd.toml"])
+    wait_for("containerd", lambda: sandbox.run(["ctr", "-a", "/run/containerd/containerd.sock", "version"]), seconds=30)
+    sandbox.daemon(
         "kubelet",
-        ["kubelet", f"--kubeconfig={namespace.layout.kubeconfig}", f"--config={state}/config/kubelet.yaml",
+        ["kubelet", f"--kubeconfig={sandbox.paths.kubeconfig}", f"--config={state}/config/kubelet.yaml",
          f"--root-dir={state}/kubelet", f"--node-ip={NODE_ADDRESS}", "--hostname-override=sandbox"],
     )  # fmt: skip
-    namespace.daemon("kube-proxy", ["kube-proxy", f"--config={state}/config/kube-proxy.yaml"])
-    namespace.daemon("coredns", ["coredns", "-conf", state / "config/Corefile"])
-    wait_for("a Ready node", lambda: _ready(namespace), seconds=90)
+    sandbox.daemon("kube-proxy", ["kube-proxy", f"--config={state}/config/kube-proxy.yaml"])
+    sandbox.daemon("coredns", ["coredns", "-conf", state / "config/Corefile"])
+    wait_for("a Ready node", lambda: _ready(sandbox), seconds=90)
 
 
-def enforce_policies(namespace: Namespace) -> None:
-    """Start what enforces NetworkPolicies, on a kernel that can, and say so on one that cannot."""
-    kubeconfig, services = f"--kubeconfig={namespace.layout.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
+def enforce_policies(sandbox: Sandbox) -> None:
+    """Start the controller that enforces NetworkPolicies, or say that this kernel cannot."""
+    kubeconfig, services = f"--kubeconfig={sandbox.paths.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
     rules = ["iptables-save", "--table=filter"]
     try:
-        namespace.run(["ipset", "list", "-name"])
-        namespace.daemon("kube-router", ["kube-router", kubeconfig, "--node=sandbox", services])
-        # Until its first rules every pod reaches everything.
-        wait_for("rules", lambda: "KUBE-ROUTER-FORWARD" in namespace.run(rules), seconds=30, interval=0.1)
-    except SandboxError as error:
-        log = namespace.layout.logs / "kube-router.log"
+        sandbox.run(["ipset", "list", "-name"])
+        sandbox.daemon("kube-router", ["kube-router", kubeconfig, "--node=sandbox", services])
+        # Before its first rules exist, every pod can reach everything.
+        wait_for("rules", lambda: "KUBE-ROUTER-FORWARD" in sandbox.run(rules), seconds=30, interval=0.1)
+    except WorkbenchError as error:
+        log = sandbox.paths.logs / "kube-router.log"
         say(f"  NetworkPolicies are not enforced here: {str(error).splitlines()[-1]} ({log})")
 
 
-def provide_storage_class(namespace: Namespace) -> None:
+def provide_storage_class(sandbox: Sandbox) -> None:
     """Create the default storage class."""
-    kubectl(namespace, "apply", "-f", str(MANIFESTS / "storage.yaml"))
+    kubectl(sandbox, "apply", "-f", str(MANIFESTS / "storage.yaml"))
 
 
-def provide_volumes(namespace: Namespace) -> None:
+def provide_volumes(sandbox: Sandbox) -> None:
     """Create volumes of the default storage class that claims of any access mode can take."""
     names = [f"volume-{number:02}" for number in range(VOLUMES)]
     for name in names:
-        folder = namespace.layout.state / "volumes" / name
+        folder = sandbox.paths.state / "volumes" / name
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)  # hostPath volumes do not honour fsGroup
-    apply(namespace, [_volume(name, namespace.layout.state / "volumes" / name) for name in names])
+    apply(sandbox, [_volume(name, sandbox.paths.state / "volumes" / name) for name in names])
 
 
 def apply(runner: Runner, objects: list[dict[str, object]]) -> None:
@@ -138,9 +129,9 @@ def apply(runner: Runner, objects: list[dict[str, object]]) -> None:
     kubectl(runner, "apply", "--server-side", "--force-conflicts", "--field-manager=sandbox", "-f", "-", stdin=listed)
 
 
-def _ready(namespace: Namespace) -> bool:
+def _ready(sandbox: Sandbox) -> bool:
     path = '{.items[0].status.conditions[?(@.type=="Ready")].status}'
-    return kubectl(namespace, "get", "nodes", "-o", f"jsonpath={path}") == "True"
+    return kubectl(sandbox, "get", "nodes", "-o", f"jsonpath={path}") == "True"
 
 
 def _volume(name: str, path: Path) -> dict[str, object]:

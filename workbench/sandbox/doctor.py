@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from workbench.cluster import requests, stack
-from workbench.layout import Layout
-from workbench.sandbox.namespace import CGROUPS
-from workbench.shell import SandboxError
+from workbench.cluster.requests import Request
+from workbench.paths import Paths
+from workbench.sandbox.namespaces import CGROUPS
+from workbench.shell import WorkbenchError
 from workbench.toolchain import tools
 
 PROGRAMS: Final = {
@@ -26,7 +27,7 @@ PROGRAMS: Final = {
     "setpriv": "apt-get install util-linux",
     "unshare": "apt-get install util-linux",
 }
-# What the first `make up` writes into each folder, some of it to spare, what images take of it, and what any other may.
+# Bytes that the first `make up` needs in each folder, with a margin; the part for images; what each later one needs.
 FIRST_BYTES: Final = {"VLLM_EVAL_CACHE": 8 * 10**9, "GOCACHE": 17 * 10**9, "GOMODCACHE": 8 * 10**9}
 IMAGES_BYTES: Final = {"VLLM_EVAL_CACHE": 6 * 10**9}
 LATER_BYTES: Final = {"VLLM_EVAL_CACHE": 2 * 10**9}
@@ -36,7 +37,7 @@ OLDEST_GO: Final = (1, 21)  # the first that fetches the newer one that a module
 CONTROLLERS: Final = {"cpu", "cpuset", "memory", "pids"}
 
 
-def problems(layout: Layout) -> list[str]:
+def problems(paths: Paths) -> list[str]:
     """Return one sentence with its cure for every prerequisite that this machine lacks."""
     found = []
     if os.geteuid() != 0:
@@ -52,32 +53,32 @@ def problems(layout: Layout) -> list[str]:
     if not Path("/dev/net/tun").exists():
         found.append("there is no /dev/net/tun: `modprobe tun`, or give this container the device")
     found += _missing_cgroups()
-    found += _full_disks(layout, go)
-    if layout.cache.resolve().is_relative_to("/etc") or str(layout.cache.resolve()).startswith(
+    found += _full_disks(paths, go)
+    if paths.cache.resolve().is_relative_to("/etc") or str(paths.cache.resolve()).startswith(
         ("/var/", "/run/", "/usr/")
     ):
-        found.append(f"the cache {layout.cache} lies under a folder that the sandbox overlays: set VLLM_EVAL_CACHE")
+        found.append(f"the cache {paths.cache} lies under a folder that the sandbox overlays: set VLLM_EVAL_CACHE")
     return found
 
 
-def check(layout: Layout, environment: Mapping[str, str]) -> None:
+def check(paths: Paths, request: Request) -> None:
     """Raise one error that lists every missing prerequisite, and everything in the request that cannot be met."""
-    found = problems(layout)
+    found = problems(paths)
     try:
-        requests.check(environment)
-        stack.check(stack.LOCAL, requests.settings(environment))
-    except SandboxError as error:
+        requests.check(request)
+        stack.check(stack.LOCAL, requests.settings(request))
+    except WorkbenchError as error:
         found.append(str(error))
     if found:
-        raise SandboxError("the sandbox cannot run here:\n" + "\n".join(f"  - {each}" for each in found))
+        raise WorkbenchError("the sandbox cannot run here:\n" + "\n".join(f"  - {each}" for each in found))
 
 
-def _full_disks(layout: Layout, go: Mapping[str, str]) -> Iterator[str]:
+def _full_disks(paths: Paths, go: Mapping[str, str]) -> Iterator[str]:
     folders = {name: _existing(Path(go[name])) for name in GO_CACHES if name in go}
-    folders["VLLM_EVAL_CACHE"] = _existing(layout.cache)
+    folders["VLLM_EVAL_CACHE"] = _existing(paths.cache)
     needed = FIRST_BYTES
-    if tools.complete(layout):
-        needed = LATER_BYTES if (layout.cache / "images/registry").exists() else IMAGES_BYTES
+    if tools.complete(paths):
+        needed = LATER_BYTES if (paths.cache / "images/registry").exists() else IMAGES_BYTES
     disks: dict[int, list[str]] = {}
     for name in [each for each in needed if each in folders]:
         disks.setdefault(folders[name].stat().st_dev, []).append(name)

@@ -1,60 +1,51 @@
-"""The end of a sandbox, and of its caches. It needs no package: the virtual environment may be half made, or gone."""
+"""Ends a sandbox and removes its caches. Needs no package: the virtual environment may be incomplete or missing."""
 
 import contextlib
 import fcntl
 import os
 import shutil
 import signal
-import sys
 from typing import IO, Final
 
-from workbench.layout import Layout
-from workbench.sandbox.namespace import LOCK, Namespace
-from workbench.shell import SandboxError, fail, say, wait_for
+from workbench.paths import Paths
+from workbench.sandbox.namespaces import LOCK, Sandbox
+from workbench.shell import WorkbenchError, say, wait_for
 
 # An interrupted `make up` ends within this time, or is killed.
 PATIENCE: Final = 20.0
 
 
-def down(layout: Layout) -> int:
-    """End the sandbox, first a `make up` that is at work on it."""
-    _end_up(layout)
-    Namespace(layout).stop()
+def down(paths: Paths) -> None:
+    """End the sandbox. A `make up` that is still running on it is ended first."""
+    _end_up(paths)
+    Sandbox(paths).stop()
     say("the sandbox is gone; tools, packages and images stay in the cache (`make clean` removes them)")
-    return 0
 
 
-def clean(layout: Layout) -> int:
+def clean(paths: Paths) -> None:
     """Remove the caches; the sandbox must be down."""
-    others = [path.name for path in (layout.cache / "sandboxes").glob("*") if path != layout.state]
+    others = [path.name for path in (paths.cache / "sandboxes").glob("*") if path != paths.state]
     if others:
-        raise SandboxError(f"sandboxes of other clones use the cache: {', '.join(others)}; `make down` them first")
-    shutil.rmtree(layout.cache, ignore_errors=True)
+        raise WorkbenchError(f"sandboxes of other clones use the cache: {', '.join(others)}; `make down` them first")
+    shutil.rmtree(paths.cache, ignore_errors=True)
     say("the cache is gone; Go's own are yours: `go clean -cache -modcache` removes them")
-    return 0
 
 
-def refuse_context(command: str) -> None:
-    """Refuse what is the sandbox's alone beside a CONTEXT."""
-    if os.environ.get("CONTEXT"):
-        raise SandboxError(f"`make {command}` is the sandbox's alone: CONTEXT goes with `make up` and `make doctor`")
-
-
-def _end_up(layout: Layout) -> None:
-    if not (layout.state / LOCK).exists():
+def _end_up(paths: Paths) -> None:
+    if not (paths.state / LOCK).exists():
         return
-    with (layout.state / LOCK).open() as file:
+    with (paths.state / LOCK).open() as file:
         if _free(file):
             return
-        pid = int(wait_for("its number", (layout.state / LOCK).read_text, seconds=5))
+        pid = int(wait_for("its number", (paths.state / LOCK).read_text, seconds=5))
         for kind in (signal.SIGINT, signal.SIGKILL):
             say(f"ending the `make up` at work, process {pid}")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, kind)
-            with contextlib.suppress(SandboxError):
+            with contextlib.suppress(WorkbenchError):
                 wait_for("its end", lambda: _free(file), seconds=PATIENCE, interval=0.1)
                 return
-    raise SandboxError(f"process {pid}, a `make up`, does not end: end it, then `make down` again")
+    raise WorkbenchError(f"process {pid}, a `make up`, does not end: end it, then `make down` again")
 
 
 def _free(lock: IO[str]) -> bool:
@@ -65,17 +56,4 @@ def _free(lock: IO[str]) -> bool:
     return True
 
 
-def main() -> int:
-    """Run `down`, or with `clean` as argument that."""
-    command = {"down": down, "clean": clean}[sys.argv[1]]
-    try:
-        refuse_context(sys.argv[1])
-        return command(Layout.of_this_clone())
-    except SandboxError as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return fail(SandboxError(f"interrupted; run `make {sys.argv[1]}` again to go on"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+COMMANDS: Final = {"down": down, "clean": clean}

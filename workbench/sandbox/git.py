@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from workbench.layout import REPOSITORY
+from components import labels
+from workbench.paths import REPOSITORY
 from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import run
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import CommandError, run
 
 NAME: Final = "vllm-eval.git"
 JOB: Final = "k8s/evalchemy-job.yaml"
-COMMIT_PATH: Final = '.spec.template.metadata.annotations."git-commit"'
+COMMIT_PATH: Final = f'.spec.template.metadata.annotations."{labels.COMMIT_ANNOTATION}"'
 IMAGE_PATH: Final = '(.spec.template.spec.containers[] | select(.name == "evalchemy") | .image)'
 UNKNOWN: Final = "unknown"  # what the manifest says before the first write-back
 IDENTITY: Final = {
@@ -26,29 +27,34 @@ IDENTITY: Final = {
 BACKEND: Final = "/usr/lib/git-core/git-http-backend"
 
 
-def start(namespace: Namespace) -> None:
+def start(sandbox: Sandbox) -> None:
     """Serve the repositories below the sandbox's state by smart HTTP, the only kind that Argo CD reads."""
-    bare = repository(namespace)
-    # Git leaves its locks when it is killed. An `init` makes good one that was.
-    for lock in (*bare.rglob("*.lock"), _index(namespace).with_suffix(".lock")):
+    bare = repository(sandbox)
+    # A killed git leaves its locks. `git init` repairs a repository whose first `init` was killed.
+    for lock in (*bare.rglob("*.lock"), _index(sandbox).with_suffix(".lock")):
         lock.unlink(missing_ok=True)
-    run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare])
-    environment = {"PYTHONPATH": str(REPOSITORY)}
-    namespace.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent], env=environment)
+    git(sandbox, "init", "--quiet", "--bare", "--initial-branch=main", bare)
+    sandbox.daemon("git", [sys.executable, "-m", "workbench.sandbox.git", bare.parent])
 
 
-def repository(namespace: Namespace) -> Path:
+def repository(sandbox: Sandbox) -> Path:
     """Return the bare repository that is served."""
-    return namespace.layout.state / "git" / NAME
+    return sandbox.paths.state / "git" / NAME
 
 
-def clone(namespace: Namespace, folder: Path) -> None:
-    """Make a clone anew: one that was there may be half of one, or locked by a git that was killed."""
+def clone(sandbox: Sandbox, folder: Path) -> None:
+    """Make a new clone. An old one may be incomplete, or locked by a git that was killed."""
     shutil.rmtree(folder, ignore_errors=True)
-    run(["git", "clone", "--quiet", repository(namespace), folder])
+    git(sandbox, "clone", "--quiet", repository(sandbox), folder)
 
 
-def publish(namespace: Namespace) -> str:
+def git(sandbox: Sandbox, *words: str | Path, stdin: str | None = None, **variables: str) -> str:
+    """Run git outside of the sandbox, without the caller's settings and hooks, and return what it printed."""
+    env = {**sandbox.env(), **IDENTITY, **variables, "PATH": os.environ["PATH"]}
+    return run(["git", *words], env=env, cwd=REPOSITORY, stdin=stdin).strip()
+
+
+def publish(sandbox: Sandbox) -> str:
     """Commit the working tree, uncommitted changes included, to the served branch `main` unless it is there.
 
     The image that the last write-back recorded in the Job's manifest is kept,
@@ -59,52 +65,58 @@ def publish(namespace: Namespace) -> str:
     str
         The commit at the branch's tip.
     """
-    bare = repository(namespace)
-    head = tip(namespace)
-    # An index of its own leaves the user's, and what is staged in it, untouched.
-    env = {**os.environ, **IDENTITY, "GIT_INDEX_FILE": str(_index(namespace))}
-    git = ["git", f"--git-dir={bare}", f"--work-tree={REPOSITORY}"]
-    run([*git, "add", "--all"], env=env, cwd=REPOSITORY)
-    if head and (commit := recorded(namespace, COMMIT_PATH)) != UNKNOWN:
+    bare = repository(sandbox)
+    head = tip(sandbox)
+    # A separate index leaves the user's index, and what is staged in it, unchanged.
+    index = {"GIT_INDEX_FILE": str(_index(sandbox))}
+    ours = (f"--git-dir={bare}", f"--work-tree={REPOSITORY}")
+    git(sandbox, *ours, "add", "--all", **index)
+    if head and (commit := recorded(sandbox, COMMIT_PATH)) != UNKNOWN:
         update = f"{COMMIT_PATH} = strenv(COMMIT) | {IMAGE_PATH} = strenv(IMAGE)"
-        ours = (REPOSITORY / JOB).read_text()
-        yq_env = {**env, "COMMIT": commit, "IMAGE": recorded(namespace, IMAGE_PATH)}
-        kept = run([namespace.layout.bin / "yq", update], stdin=ours, env=yq_env)
-        blob = run([*git, "hash-object", "-w", "--stdin"], stdin=kept).strip()
-        run([*git, "update-index", "--cacheinfo", f"100644,{blob},{JOB}"], env=env)
-    tree = run([*git, "write-tree"], env=env).strip()
-    if head and run([*git, "rev-parse", f"{head}^{{tree}}"]).strip() == tree:
+        strings = {**os.environ, "COMMIT": commit, "IMAGE": recorded(sandbox, IMAGE_PATH)}
+        kept = run([sandbox.paths.bin / "yq", update], stdin=(REPOSITORY / JOB).read_text(), env=strings)
+        blob = git(sandbox, *ours, "hash-object", "-w", "--stdin", stdin=kept)
+        git(sandbox, *ours, "update-index", "--cacheinfo", f"100644,{blob},{JOB}", **index)
+    tree = git(sandbox, *ours, "write-tree", **index)
+    if head and git(sandbox, *ours, "rev-parse", f"{head}^{{tree}}") == tree:
         return head
     parents = ["-p", head] if head else []
-    commit = run([*git, "commit-tree", tree, *parents, "-m", "Working tree of the clone"], env=env).strip()
-    run([*git, "update-ref", "refs/heads/main", commit])
+    commit = git(sandbox, *ours, "commit-tree", tree, *parents, "-m", "Working tree of the clone")
+    git(sandbox, *ours, "update-ref", "refs/heads/main", commit)
     return commit
 
 
-def recorded(namespace: Namespace, path: str) -> str:
+def recorded(sandbox: Sandbox, path: str) -> str:
     """Return what the Job's manifest on `main` names: the commit of its image, or `UNKNOWN`, and the image."""
-    manifest = run(["git", f"--git-dir={repository(namespace)}", "show", f"main:{JOB}"])
-    return run([namespace.layout.bin / "yq", path], stdin=manifest).strip()
+    manifest = git(sandbox, f"--git-dir={repository(sandbox)}", "show", f"main:{JOB}")
+    return run([sandbox.paths.bin / "yq", path], stdin=manifest).strip()
 
 
-def image_is_current(namespace: Namespace) -> bool:
+def image_is_current(sandbox: Sandbox) -> bool:
     """Tell whether what the image is built from is unchanged since the recorded commit."""
-    commit = recorded(namespace, COMMIT_PATH)
-    command = ["git", f"--git-dir={repository(namespace)}", "diff", "--quiet", commit, "main", "--", "eval", "docker"]
-    return commit != UNKNOWN and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    commit = recorded(sandbox, COMMIT_PATH)
+    if commit == UNKNOWN:
+        return False
+    try:
+        git(sandbox, f"--git-dir={repository(sandbox)}", "diff", "--quiet", commit, "main", "--", "eval", "docker")
+    except CommandError:
+        return False
+    return True
 
 
-def tip(namespace: Namespace) -> str:
+def tip(sandbox: Sandbox) -> str:
     """Return the commit at the tip of `main`, empty before the first."""
-    command = ["git", f"--git-dir={repository(namespace)}", "rev-parse", "--verify", "--quiet", "main"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        return git(sandbox, f"--git-dir={repository(sandbox)}", "rev-parse", "--verify", "--quiet", "main")
+    except CommandError:
+        return ""
 
 
-def _index(namespace: Namespace) -> Path:
-    return namespace.layout.state / "git-index"
+def _index(sandbox: Sandbox) -> Path:
+    return sandbox.paths.state / "git-index"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class GitHandler(http.server.BaseHTTPRequestHandler):
     """Hands each request to git's own CGI program."""
 
     protocol_version = "HTTP/1.1"
@@ -112,14 +124,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # the name is http.server's
         """Answer a fetch's discovery."""
-        self._backend(b"")
+        self.backend(b"")
 
     def do_POST(self) -> None:  # the name is http.server's
         """Answer a fetch or a push."""
         if self.headers.get("Transfer-Encoding") == "chunked":
-            self._backend(self._chunks())
+            self.backend(self._chunks())
         else:
-            self._backend(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            self.backend(self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
     def _chunks(self) -> bytes:
         body = b""
@@ -129,7 +141,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def _backend(self, body: bytes) -> None:
+    def backend(self, body: bytes) -> None:
+        """Answer with what git's program makes of the request."""
         path, _, query = self.path.partition("?")
         environment = {
             "GIT_PROJECT_ROOT": str(self.root),
@@ -156,8 +169,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve the folder given as argument until killed."""
-    _Handler.root = Path(sys.argv[1])
-    http.server.ThreadingHTTPServer((NODE_ADDRESS, GIT_PORT), _Handler).serve_forever()
+    GitHandler.root = Path(sys.argv[1])
+    http.server.ThreadingHTTPServer((NODE_ADDRESS, GIT_PORT), GitHandler).serve_forever()
 
 
 if __name__ == "__main__":

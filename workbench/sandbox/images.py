@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from workbench.layout import Layout
+from workbench.paths import Paths
 from workbench.sandbox.addresses import REGISTRY
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import CommandError, run, say, wait_for
 from workbench.toolchain.tools import module_source
 
@@ -41,31 +41,31 @@ SERVICES: Final = {
 # Programs of `toolchain/modules/` that the service image carries beside Debian's.
 PROGRAMS: Final = ("argocd", "helm", "kustomize", "operator", "prometheus", "prometheus-config-reloader")
 MODEL: Final = "vllm-eval/sandbox-model:latest"
-# Every evaluation image ever built stays in the registry; past this it is begun anew, which costs some two minutes.
+# The registry keeps every evaluation image. Above this size it starts empty again, which costs some two minutes.
 REGISTRY_BYTES: Final = 10 * 10**9
 SMALL: Final = 2**20
 
 
-def store(layout: Layout) -> Path:
+def store(paths: Paths) -> Path:
     """Return the folder for images: the cache's, or the sandbox's own while another sandbox has that one.
 
     Chosen and looked through whenever the registry does not run: a power failure, which is what damages images, leaves
     the choice of before.
     """
-    chosen = layout.state / "images.path"
-    if chosen.exists() and Namespace(layout).alive("registry"):
+    chosen = paths.state / "images.path"
+    if chosen.exists() and Sandbox(paths).alive("registry"):
         return Path(chosen.read_text())
-    folder = layout.cache / "images"
+    folder = paths.cache / "images"
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        holder = Path(owner.read_text()).name if owner.exists() else layout.name
-        if holder != layout.name and Namespace(replace(layout, name=holder)).pid() is not None:
+        holder = Path(owner.read_text()).name if owner.exists() else paths.name
+        if holder != paths.name and Sandbox(replace(paths, name=holder)).pid() is not None:
             say("  another sandbox uses the image cache: this one builds its images anew")
-            folder = layout.state / "images"
+            folder = paths.state / "images"
         else:
-            owner.write_text(layout.name)
+            owner.write_text(paths.name)
         drop_if_large(folder / "registry", REGISTRY_BYTES)
         drop_if_damaged(folder / "registry")
     chosen.write_text(str(folder))
@@ -81,82 +81,82 @@ def drop_if_large(folder: Path, limit: int) -> None:
 
 
 def drop_if_damaged(folder: Path) -> None:
-    """Remove a registry with a blob cut short, as a power failure leaves it; no process may use it."""
+    """Remove a registry with an incomplete blob, as a power failure leaves it. No process may use it."""
     if damaged := _cut_short(folder / "docker/registry/v2/blobs/sha256"):
         say(f"  {damaged} in the image cache is damaged: all images are removed and built anew")
         shutil.rmtree(folder)
 
 
-def start(namespace: Namespace) -> None:
+def start(sandbox: Sandbox) -> None:
     """Start the registry and the builder."""
-    config = namespace.layout.state / "config"
-    namespace.daemon("registry", ["registry", "serve", config / "registry.yaml"])
-    namespace.daemon("buildkitd", ["buildkitd", "--config", config / "buildkitd.toml", "--oci-worker-binary=runc"])
-    wait_for("the registry", lambda: crane(namespace, "catalog", REGISTRY) or True, seconds=60)
-    wait_for("the builder", lambda: buildctl(namespace, "debug", "workers"), seconds=60)
+    config = sandbox.paths.state / "config"
+    sandbox.daemon("registry", ["registry", "serve", config / "registry.yaml"])
+    sandbox.daemon("buildkitd", ["buildkitd", "--config", config / "buildkitd.toml", "--oci-worker-binary=runc"])
+    wait_for("the registry", lambda: crane(sandbox, "catalog", REGISTRY) or True, seconds=60)
+    wait_for("the builder", lambda: buildctl(sandbox, "debug", "workers"), seconds=60)
 
 
-def provide_pause(namespace: Namespace) -> None:
-    """Push the pods' pause image: the sandbox's own `pause`, alone."""
-    if not exists(namespace, "pause:sandbox"):
-        with _staging(namespace) as folder:
-            shutil.copy(namespace.layout.bin / "pause", folder / "pause")
-            _push_rootfs(namespace, folder, "pause:sandbox", "--entrypoint=/pause", "--user=65535")
+def provide_pause(sandbox: Sandbox) -> None:
+    """Push the pods' pause image, which holds nothing but the sandbox's own `pause`."""
+    if not exists(sandbox, "pause:sandbox"):
+        with _staging(sandbox) as folder:
+            shutil.copy(sandbox.paths.bin / "pause", folder / "pause")
+            _push_rootfs(sandbox, folder, "pause:sandbox", "--entrypoint=/pause", "--user=65535")
 
 
-def provide_base(namespace: Namespace) -> None:
+def provide_base(sandbox: Sandbox) -> None:
     """Push the Python base image: a minimal Debian from its package registry, with this machine's CA bundle."""
-    if exists(namespace, f"library/{BASE}"):
+    if exists(sandbox, f"library/{BASE}"):
         return
-    with _staging(namespace) as folder:
+    with _staging(sandbox) as folder:
         suite, mirror = _debian_release()
         packages = "ca-certificates,python3,python3-venv,python-is-python3"
-        namespace.run(
+        sandbox.run(
             ["debootstrap", "--variant=minbase", f"--include={packages}", suite, folder, mirror],
             timeout=900,
-            log=namespace.layout.logs / "debootstrap.log",
+            log=sandbox.paths.logs / "debootstrap.log",
         )
         shutil.rmtree(folder / "var/cache/apt/archives", ignore_errors=True)
         # Behind a proxy that signs with its own authority, pip and apt in builds need that authority too.
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/ssl/certs/ca-certificates.crt")
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        _push_rootfs(namespace, folder, f"library/{BASE}", f"--env={path}", "--cmd=python3")
+        _push_rootfs(sandbox, folder, f"library/{BASE}", f"--env={path}", "--cmd=python3")
 
 
-def provide_services(namespace: Namespace) -> None:
+def provide_services(sandbox: Sandbox) -> None:
     """Build the one image of all services and push it under each name of `SERVICES`."""
-    programs = [namespace.layout.bin / name for name in PROGRAMS]
+    programs = [sandbox.paths.bin / name for name in PROGRAMS]
     # Argo CD verifies every commit through these two scripts of its own module.
     wrappers = [module_source("argocd") / "hack" / name for name in ("gpg-wrapper.sh", "git-verify-wrapper.sh")]
     key = _key([HERE / "services/Dockerfile", *programs])
     built = f"sandbox/services:{key}"
-    if not exists(namespace, built):
-        with _staging(namespace) as folder:
+    if not exists(sandbox, built):
+        with _staging(sandbox) as folder:
             (folder / "bin").mkdir()
             for program in [*programs, *wrappers]:
                 shutil.copy(program, folder / "bin" / program.name)
-            build(namespace, built, context=folder, dockerfile=HERE / "services/Dockerfile")
+            build(sandbox, built, context=folder, dockerfile=HERE / "services/Dockerfile")
     for name, (user, *entrypoint) in SERVICES.items():
         config = [f"--user={user}", f"--entrypoint={','.join(entrypoint)}"]
-        crane(namespace, "mutate", f"{REGISTRY}/{built}", *config, "--tag", f"{REGISTRY}/{name}")
+        crane(sandbox, "mutate", f"{REGISTRY}/{built}", *config, "--tag", f"{REGISTRY}/{name}")
 
 
-def provide_model(namespace: Namespace) -> None:
+def provide_model(sandbox: Sandbox) -> None:
     """Build the served model's image unless the registry has it."""
     key = _key(sorted((HERE / "model").iterdir()))
-    if not exists(namespace, MODEL.replace("latest", key)):
-        build(namespace, MODEL.replace("latest", key), context=HERE / "model", dockerfile=HERE / "model/Dockerfile")
-    crane(namespace, "tag", f"{REGISTRY}/{MODEL.replace('latest', key)}", "latest")
+    if not exists(sandbox, MODEL.replace("latest", key)):
+        build(sandbox, MODEL.replace("latest", key), context=HERE / "model", dockerfile=HERE / "model/Dockerfile")
+    crane(sandbox, "tag", f"{REGISTRY}/{MODEL.replace('latest', key)}", "latest")
 
 
-def build(namespace: Namespace, name: str, *, context: Path, dockerfile: Path, target: str = "") -> str:
+def build(sandbox: Sandbox, name: str, *, context: Path, dockerfile: Path, target: str = "") -> str:
     """Build an image, push it to the registry as `name`, and return its digest."""
     options = [f"--opt=build-arg:BASE=docker.io/library/{BASE}", f"--opt=filename={dockerfile.name}"]
     if target:
         options.append(f"--opt=target={target}")
     say(f"  building the image {name.partition(':')[0]} …")
     buildctl(
-        namespace,
+        sandbox,
         "build",
         "--progress=plain",
         "--frontend=dockerfile.v0",
@@ -164,56 +164,56 @@ def build(namespace: Namespace, name: str, *, context: Path, dockerfile: Path, t
         f"--local=dockerfile={dockerfile.parent}",
         *options,
         f"--output=type=image,name={REGISTRY}/{name},push=true,registry.insecure=true,compression=uncompressed",
-        log=namespace.layout.logs / f"image-{name.replace('/', '-').partition(':')[0]}.log",
+        log=sandbox.paths.logs / f"image-{name.replace('/', '-').partition(':')[0]}.log",
     )
-    return digest(namespace, name)
+    return digest(sandbox, name)
 
 
-def digest(namespace: Namespace, name: str) -> str:
+def digest(sandbox: Sandbox, name: str) -> str:
     """Return the digest that the registry has for a name."""
-    return crane(namespace, "digest", f"{REGISTRY}/{name}").strip()
+    return crane(sandbox, "digest", f"{REGISTRY}/{name}").strip()
 
 
-def exists(namespace: Namespace, name: str) -> bool:
+def exists(sandbox: Sandbox, name: str) -> bool:
     """Tell whether the registry has the image."""
     repository, _, tag = name.partition(":")
-    catalog = crane(namespace, "catalog", REGISTRY).split()
-    return repository in catalog and tag in crane(namespace, "ls", f"{REGISTRY}/{repository}").split()
+    catalog = crane(sandbox, "catalog", REGISTRY).split()
+    return repository in catalog and tag in crane(sandbox, "ls", f"{REGISTRY}/{repository}").split()
 
 
-def holds(namespace: Namespace, reference: str) -> bool:
+def holds(sandbox: Sandbox, reference: str) -> bool:
     """Tell whether the registry has the image of a reference with a digest, whichever registry it begins with."""
     try:
-        return bool(crane(namespace, "digest", f"{REGISTRY}/{reference.partition('/')[2]}"))
+        return bool(crane(sandbox, "digest", f"{REGISTRY}/{reference.partition('/')[2]}"))
     except CommandError:
         return False
 
 
-def crane(namespace: Namespace, command: str, *words: str) -> str:
+def crane(sandbox: Sandbox, command: str, *words: str) -> str:
     """Run crane against the sandbox's plain-HTTP registry."""
-    return namespace.run(["crane", command, "--insecure", *words])
+    return sandbox.run(["crane", command, "--insecure", *words])
 
 
-def buildctl(namespace: Namespace, *words: str, log: Path | None = None) -> str:
+def buildctl(sandbox: Sandbox, *words: str, log: Path | None = None) -> str:
     """Run the builder's client."""
-    return namespace.run(["buildctl", f"--addr={BUILDKIT}", *words], log=log, timeout=1800)
+    return sandbox.run(["buildctl", f"--addr={BUILDKIT}", *words], log=log, timeout=1800)
 
 
-def _push_rootfs(namespace: Namespace, folder: Path, name: str, *config: str) -> None:
+def _push_rootfs(sandbox: Sandbox, folder: Path, name: str, *config: str) -> None:
     layer = folder.with_suffix(".tar")
     with tarfile.open(layer, "w") as archive:
         archive.add(folder, arcname=".", filter=_without_devices)
-    # Its own name comes last: an image that has it is whole.
+    # The real name is pushed last, so an image with that name is complete.
     unfinished, finished = f"{REGISTRY}/sandbox/unfinished", f"{REGISTRY}/{name}"
     try:
-        crane(namespace, "append", f"--new_layer={layer}", f"--new_tag={unfinished}")
-        crane(namespace, "mutate", unfinished, "--set-platform=linux/amd64", *config, "--tag", finished)
+        crane(sandbox, "append", f"--new_layer={layer}", f"--new_tag={unfinished}")
+        crane(sandbox, "mutate", unfinished, "--set-platform=linux/amd64", *config, "--tag", finished)
     finally:
         layer.unlink()
 
 
 def _without_devices(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    # Devices belong to the runtime; a device node in a layer needs privileges to unpack.
+    # Leave out device nodes: the runtime makes them, and unpacking one needs privileges.
     return None if member.isdev() else member
 
 
@@ -234,8 +234,8 @@ def _key(files: list[Path]) -> str:
 
 
 @contextmanager
-def _staging(namespace: Namespace) -> Iterator[Path]:
-    folder = namespace.layout.state / "staging"
+def _staging(sandbox: Sandbox) -> Iterator[Path]:
+    folder = sandbox.paths.state / "staging"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -245,7 +245,7 @@ def _staging(namespace: Namespace) -> Iterator[Path]:
 
 
 def _cut_short(blobs: Path) -> Path | None:
-    """Return a blob that has not the content or the size that its name, or a manifest that lists it, says.
+    """Return a blob whose content or size differs from what its name, or a manifest that lists it, says.
 
     Large blobs are not read, which would take a minute: a manifest knows how large they are.
     """
@@ -259,7 +259,7 @@ def _cut_short(blobs: Path) -> Path | None:
             manifest: dict[str, Any] = json.loads(content)
         except ValueError:
             continue  # a small layer
-        # An image's own configuration has a `config` too, which is of another kind.
+        # An image's configuration also has a key `config`, with another meaning.
         listed = [manifest.get("config", {}), *manifest.get("layers", []), *manifest.get("manifests", [])]
         for part in [each for each in listed if "digest" in each]:
             name = str(part["digest"]).removeprefix("sha256:")

@@ -4,25 +4,25 @@ from typing import Final
 
 from workbench.cluster.kubectl import kubectl, query, rollout, service_proxy
 from workbench.sandbox.cluster import MANIFESTS
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import wait_for
 from workbench.toolchain.tools import module_source
 
 ALERTMANAGER: Final = "monitoring/alertmanager-operated:9093"
 
 
-def install(namespace: Namespace) -> None:
+def install(sandbox: Sandbox) -> None:
     """Install the operator's own bundle, then one Prometheus and one Alertmanager."""
     bundle = module_source("prometheus-operator") / "bundle.yaml"
-    kubectl(namespace, "apply", "--server-side", "--force-conflicts", "-f", str(bundle))
+    kubectl(sandbox, "apply", "--server-side", "--force-conflicts", "-f", str(bundle))
     for kind in ("prometheuses", "alertmanagers"):
         # Not `kubectl wait`, which fails at once on a definition so new that it has no conditions.
-        wait_for(f"the kind {kind}", lambda kind=kind: kubectl(namespace, "get", kind, "-A") or True, seconds=60)  # type: ignore[misc]
-    kubectl(namespace, "apply", "-f", str(MANIFESTS / "monitoring.yaml"))
+        wait_for(f"the kind {kind}", lambda kind=kind: kubectl(sandbox, "get", kind, "-A") or True, seconds=60)  # type: ignore[misc]
+    kubectl(sandbox, "apply", "-f", str(MANIFESTS / "monitoring.yaml"))
 
 
-def wait(namespace: Namespace) -> None:
+def wait(sandbox: Sandbox) -> None:
     """Wait until Prometheus answers queries and Alertmanager runs."""
-    rollout(namespace, "-n default deployment/prometheus-operator")
-    wait_for("Prometheus", lambda: query(namespace, "vector(1)"), seconds=60)
-    wait_for("Alertmanager", lambda: service_proxy(namespace, ALERTMANAGER, "/-/ready"), seconds=120)
+    rollout(sandbox, "-n default deployment/prometheus-operator")
+    wait_for("Prometheus", lambda: query(sandbox, "vector(1)"), seconds=60)
+    wait_for("Alertmanager", lambda: service_proxy(sandbox, ALERTMANAGER, "/-/ready"), seconds=120)

@@ -8,83 +8,84 @@ from typing import Final
 
 from workbench.cluster import evaluation
 from workbench.cluster.kubectl import kubectl, rollout
-from workbench.layout import Layout
+from workbench.cluster.requests import Request
+from workbench.paths import Paths
 from workbench.sandbox import chart, ci, cluster, doctor, failure, git, images, monitoring, stack
 from workbench.sandbox.cluster import MANIFESTS
-from workbench.sandbox.namespace import LOCK, Namespace
-from workbench.shell import SandboxError, stage
+from workbench.sandbox.namespaces import LOCK, Sandbox
+from workbench.shell import WorkbenchError, stage
 from workbench.toolchain import tools
 
 PATIENCE: Final = 1800.0
-Step = Callable[[Namespace], None]
+Step = Callable[[Sandbox], None]
 
 
-def check(namespace: Namespace) -> None:
-    """Refuse a machine that lacks something and a request that cannot be met, before anything is changed."""
-    doctor.check(namespace.layout, os.environ)
+def check(sandbox: Sandbox) -> None:
+    """Refuse, before anything is changed, a machine that lacks something or a request that cannot be met."""
+    doctor.check(sandbox.paths, sandbox.request)
 
 
-def build_tools(namespace: Namespace) -> None:
-    """Build or find the pinned tools."""
-    tools.build_all(namespace.layout)
+def build_tools(sandbox: Sandbox) -> None:
+    """Build or find the tools that a sandbox is made of."""
+    tools.build_for_up(sandbox.paths)
 
 
-def start_cluster(namespace: Namespace) -> None:
+def start_cluster(sandbox: Sandbox) -> None:
     """Bring up the namespaces and a node that is Ready."""
-    namespace.start()
-    namespace.connect()
-    cluster.write_config(namespace, images.store(namespace.layout))
-    cluster.start_control_plane(namespace)
-    images.start(namespace)
-    images.provide_pause(namespace)
-    cluster.start_node(namespace)
-    cluster.enforce_policies(namespace)
-    cluster.provide_storage_class(namespace)
-    cluster.provide_volumes(namespace)
+    sandbox.start()
+    sandbox.connect()
+    cluster.write_config(sandbox, images.store(sandbox.paths))
+    cluster.start_control_plane(sandbox)
+    images.start(sandbox)
+    images.provide_pause(sandbox)
+    cluster.start_node(sandbox)
+    cluster.enforce_policies(sandbox)
+    cluster.provide_storage_class(sandbox)
+    cluster.provide_volumes(sandbox)
 
 
-def provide_images(namespace: Namespace) -> None:
+def provide_images(sandbox: Sandbox) -> None:
     """Build the images that are not in the cache."""
-    images.provide_base(namespace)
-    images.provide_services(namespace)
-    images.provide_model(namespace)
+    images.provide_base(sandbox)
+    images.provide_services(sandbox)
+    images.provide_model(sandbox)
 
 
-def start_services(namespace: Namespace) -> None:
+def start_services(sandbox: Sandbox) -> None:
     """Start what a production cluster has beside the stack: Prometheus, a served model."""
-    monitoring.install(namespace)
-    kubectl(namespace, "apply", "-f", str(MANIFESTS / "model.yaml"))
+    monitoring.install(sandbox)
+    kubectl(sandbox, "apply", "-f", str(MANIFESTS / "model.yaml"))
 
 
-def publish(namespace: Namespace) -> None:
+def publish(sandbox: Sandbox) -> None:
     """Push the working tree and, if its evaluation code changed, the image and its digest, as CI would."""
-    git.start(namespace)
-    git.publish(namespace)
-    ci.build_image(namespace)
+    git.start(sandbox)
+    git.publish(sandbox)
+    ci.build_image(sandbox)
 
 
-def wait_for_services(namespace: Namespace) -> None:
+def wait_for_services(sandbox: Sandbox) -> None:
     """Wait for Prometheus and the model, which started while the image was built."""
-    monitoring.wait(namespace)
-    rollout(namespace, "-n serving deployment/model")
+    monitoring.wait(sandbox)
+    rollout(sandbox, "-n serving deployment/model")
 
 
-def deploy(namespace: Namespace) -> None:
+def deploy(sandbox: Sandbox) -> None:
     """Run `pulumi up` of the stack `local`."""
-    chart.write(namespace.layout.state)
-    stack.up(namespace)
+    chart.write(sandbox.paths.state)
+    stack.up(sandbox)
 
 
-def evaluate(namespace: Namespace) -> None:
+def evaluate(sandbox: Sandbox) -> None:
     """Wait until the evaluation that Argo CD started is over and its scores are in Prometheus."""
-    recorded = git.recorded(namespace, git.COMMIT_PATH)
+    recorded = git.recorded(sandbox, git.COMMIT_PATH)
 
     def pending(found: evaluation.Job | None) -> str:
         if found and found.git_commit == recorded:
             return ""
-        return evaluation.sync_state(evaluation.application(namespace))
+        return evaluation.sync_state(evaluation.application(sandbox))
 
-    evaluation.follow(namespace, pending, seconds=PATIENCE)
+    evaluation.follow(sandbox, pending, seconds=PATIENCE)
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (
@@ -100,36 +101,36 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
 )
 
 
-def up(layout: Layout) -> Namespace:
-    """Run every step.
+def up(paths: Paths, request: Request | None = None) -> Sandbox:
+    """Run every step, for what the caller asks for.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         Names the step that failed, its likely cause and the folder with all logs.
     """
-    namespace = Namespace(layout)
+    sandbox = Sandbox(paths, request=request)
     with ExitStack() as held:
         for number, (title, step) in enumerate(STEPS):
             if number == 1:  # the first step changes nothing, not even by a lock
-                held.enter_context(_alone(layout))
+                held.enter_context(_alone(paths))
             try:
                 with stage(title):
-                    step(namespace)
-            except SandboxError as error:
-                raise failure.explained(namespace, title, error) from error
-    return namespace
+                    step(sandbox)
+            except WorkbenchError as error:
+                raise failure.explained(sandbox, title, error) from error
+    return sandbox
 
 
 @contextmanager
-def _alone(layout: Layout) -> Iterator[None]:
+def _alone(paths: Paths) -> Iterator[None]:
     """Refuse to work beside another `make up` of the same clone; the file tells `make down` whom to interrupt."""
-    layout.state.mkdir(parents=True, exist_ok=True)
-    with (layout.state / LOCK).open("a") as file:
+    paths.state.mkdir(parents=True, exist_ok=True)
+    with (paths.state / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SandboxError(
+            raise WorkbenchError(
                 "another `make up` of this clone is at work: wait for it, or end everything by `make down`"
             ) from error
         file.truncate(0)

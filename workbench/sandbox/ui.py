@@ -11,15 +11,14 @@ import ctypes
 import json
 import os
 import socket
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from workbench.cluster.kubectl import kubectl
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import SandboxError, say
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import WorkbenchError, say
 
 LOOPBACK: Final = "127.0.0.1"
 PASSWORD: Final = "kubectl -n argocd get secret argocd-initial-admin-secret -o jsonpath='{.data.password}' | base64 -d"  # noqa: S105 (a command)
@@ -49,40 +48,41 @@ PAGES: Final = (
 )
 
 
-def chosen(environment: Mapping[str, str]) -> tuple[Page, ...]:
+def chosen(given: str) -> tuple[Page, ...]:
     """Return the pages, on the ports that UI_PORTS names.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When it does not name a port for each.
     """
-    given = environment.get("UI_PORTS")
     if not given:
         return PAGES
     ports = {int(each) for each in given.split(",") if each.isdigit() and 0 < int(each) < 65536}
     if len(ports) != len(PAGES) or len(given.split(",")) != len(PAGES):
         titles = ", ".join(page.title for page in PAGES)
-        raise SandboxError(f"UI_PORTS is {given!r}: name a port each for {titles}, such as UI_PORTS=18080,19090,19093")
+        raise WorkbenchError(
+            f"UI_PORTS is {given!r}: name a port each for {titles}, such as UI_PORTS=18080,19090,19093"
+        )
     return tuple(replace(page, port=int(port)) for page, port in zip(PAGES, given.split(","), strict=True))
 
 
-def serve(namespace: Namespace, pages: tuple[Page, ...]) -> None:
+def serve(sandbox: Sandbox, pages: tuple[Page, ...]) -> None:
     """Forward every page until Ctrl-C.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When there is no sandbox, or one of the ports is taken: then nothing is forwarded.
     """
-    namespace.command([])  # says so when there is no sandbox
+    sandbox.command([])  # says so when there is no sandbox
     with contextlib.ExitStack() as stack:
         listeners = _listen(pages, stack)
         for page in pages:
             say(f"{page.title:<14}{page.url}")
         say(f'user admin of Argo CD; its password:\n  make -s shell <<< "{PASSWORD}"\nCtrl-C ends this')
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_forward(namespace, dict(zip(pages, listeners, strict=True))))
+            asyncio.run(_forward(sandbox, dict(zip(pages, listeners, strict=True))))
 
 
 def _listen(pages: tuple[Page, ...], stack: contextlib.ExitStack) -> list[socket.socket]:
@@ -97,7 +97,7 @@ def _listen(pages: tuple[Page, ...], stack: contextlib.ExitStack) -> list[socket
             taken.append(f"  port {page.port} for {page.title}: {error.strerror}")
         listeners.append(listener)
     if taken:
-        raise SandboxError(
+        raise WorkbenchError(
             "nothing is forwarded, since other programs have these ports of 127.0.0.1:\n"
             + "\n".join(taken)
             + "\nEnd those (`ss -ltnp` shows them), or choose: make ui UI_PORTS=18080,19090,19093"
@@ -105,10 +105,10 @@ def _listen(pages: tuple[Page, ...], stack: contextlib.ExitStack) -> list[socket
     return listeners
 
 
-async def _forward(namespace: Namespace, pages: dict[Page, socket.socket]) -> None:
+async def _forward(sandbox: Sandbox, pages: dict[Page, socket.socket]) -> None:
     with contextlib.ExitStack() as stack:
         for page, listener in pages.items():
-            server = await asyncio.start_server(Relay(namespace, page).serve, sock=listener)
+            server = await asyncio.start_server(Relay(sandbox, page).serve, sock=listener)
             stack.callback(server.close)  # not awaited: open connections end with the loop
         await asyncio.Event().wait()
 
@@ -116,8 +116,8 @@ async def _forward(namespace: Namespace, pages: dict[Page, socket.socket]) -> No
 class Relay:
     """Carries the connections of one page."""
 
-    def __init__(self, namespace: Namespace, page: Page) -> None:
-        self._namespace, self._page = namespace, page
+    def __init__(self, sandbox: Sandbox, page: Page) -> None:
+        self._sandbox, self._page = sandbox, page
         self._address: tuple[str, int] | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -125,7 +125,7 @@ class Relay:
         with contextlib.closing(writer):
             try:
                 inside = await asyncio.get_running_loop().run_in_executor(None, self._connect)
-            except (OSError, SandboxError) as error:
+            except (OSError, WorkbenchError) as error:
                 self._address = None  # a new pod has another address: ask again
                 say(f"{self._page.title} cannot be reached: {error}")
                 return
@@ -134,17 +134,17 @@ class Relay:
                 await _both(reader, writer, there, back)
 
     def _connect(self) -> socket.socket:
-        self._namespace.command([])  # says so when the sandbox has ended meanwhile
-        self._address = self._address or endpoint(self._namespace, self._page)
-        # A thread of its own for each: one that stayed in the sandbox's network would keep it alive.
+        self._sandbox.command([])  # says so when the sandbox has ended meanwhile
+        self._address = self._address or endpoint(self._sandbox, self._page)
+        # Each connection gets a new thread: a thread that stays in the sandbox's network would keep it alive.
         with ThreadPoolExecutor(1) as inside:
-            return inside.submit(_connect_inside, self._namespace.pid(), self._address).result()
+            return inside.submit(_connect_inside, self._sandbox.pid(), self._address).result()
 
 
 async def _both(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamReader, back: asyncio.StreamWriter
 ) -> None:
-    """Copy either way until both have ended, or one has failed: then nobody is left to end the other."""
+    """Copy in both directions until both have ended, or one has failed and so cannot end the other."""
     try:
         async with asyncio.TaskGroup() as ways:
             ways.create_task(_copy(reader, back))
@@ -160,22 +160,22 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.write_eof()
 
 
-def endpoint(namespace: Namespace, page: Page) -> tuple[str, int]:
+def endpoint(sandbox: Sandbox, page: Page) -> tuple[str, int]:
     """Return address and port of a pod behind a page's Service; a headless Service has no address of its own.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         When no pod is ready.
     """
     words = ["-n", page.namespace, "get", "endpointslices", "-o", "json"]
-    listed = json.loads(kubectl(namespace, *words, f"--selector=kubernetes.io/service-name={page.service}"))
+    listed = json.loads(kubectl(sandbox, *words, f"--selector=kubernetes.io/service-name={page.service}"))
     for piece in listed["items"]:
         ports = [port["port"] for port in piece["ports"] if port["name"] == page.port_name]
         for each in piece["endpoints"] or []:
             if ports and each.get("conditions", {}).get("ready", True):
                 return each["addresses"][0], ports[0]
-    raise SandboxError(f"no pod of {page.namespace}/{page.service} is ready")
+    raise WorkbenchError(f"no pod of {page.namespace}/{page.service} is ready")
 
 
 def _connect_inside(pid: int | None, address: tuple[str, int]) -> socket.socket:

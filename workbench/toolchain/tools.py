@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import tempfile
 import threading
 import time
@@ -23,24 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from workbench.layout import REPOSITORY, Layout
-from workbench.shell import SandboxError, run, say
+from workbench.paths import REPOSITORY, Paths
+from workbench.shell import WorkbenchError, run, say
+from workbench.toolchain import whole
+from workbench.toolchain.progress import SHARES, Progress
 
 TOOLS: Final = REPOSITORY / "workbench/toolchain/modules"
-
-# The two that take longest first, so that the short ones fill the gaps.
-LONGEST_FIRST: Final = (
-    "kubernetes",
-    "argocd",
-    "pulumi-resource-kubernetes",
-    "pulumi",
-    "prometheus",
-    "buildkit",
-    "prometheus-operator",
-    "helm",
-    "coredns",
-    "kube-router",
-)
 
 # Programs and the libraries that a minimal Debian lacks for them. They are
 # unpacked, not installed: their packages would start services on this machine.
@@ -79,54 +66,80 @@ ALTERNATIVES: Final = {
     for suffix in ("", "-save", "-restore")
 }
 
-# What tests and people call by name; the rest of Debian's programs run only inside the namespace.
+# What tests and people call by name. The rest of Debian's programs run only inside the sandbox.
 LINKED: Final = ("etcd", "prometheus-pushgateway", "prometheus-alertmanager", "amtool")
 
 
-def build_all(layout: Layout) -> None:
-    """Make every tool and Debian program available in `layout.bin`.
+# What `make check` needs: each builds in seconds, on macOS too. The first check of a clone makes these alone.
+SMALL: Final = ("actionlint", "crane", "dashboard-schema", "kustomize", "yq")
+# What linters and tests alone need.
+NOT_OF_UP: Final = ("actionlint", "dashboard-schema")
+
+
+def build_all(paths: Paths, names: Iterable[str] | None = None) -> None:
+    """Make tools available in `paths.bin`: those of the names, or every one and Debian's programs.
 
     Raises
     ------
-    SandboxError
+    WorkbenchError
         Names the tool whose build or download failed and the log.
     """
-    names = sorted(path.parent.name for path in TOOLS.glob("*/go.mod"))
-    names.sort(key=lambda name: (*LONGEST_FIRST, name).index(name))
+    _build(paths, every() if names is None else names, debian=names is None)
+
+
+def build_for_up(paths: Paths) -> None:
+    """Make available what `make up` needs, Debian's programs included; see `build_all`."""
+    _build(paths, of_up(), debian=True)
+
+
+def every() -> set[str]:
+    """Return the names of all tools."""
+    return {path.parent.name for path in TOOLS.glob("*/go.mod")}
+
+
+def of_up() -> set[str]:
+    """Return the names of the tools that `make up` needs."""
+    return every() - set(NOT_OF_UP)
+
+
+def _build(paths: Paths, names: Iterable[str], *, debian: bool) -> None:
+    wanted = sorted(names, key=lambda name: (-SHARES.get(name, 1), name))
+    progress = Progress([name for name in wanted if not _folder(name, paths).exists()])
     # Two at once: compiling fills both cores, but each link keeps one idle.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        debian = pool.submit(unpack_debian, layout)
-        builds = [pool.submit(build, name, layout) for name in names]
+        jobs = [pool.submit(unpack_debian, paths)] if debian else []
+        jobs += [pool.submit(build, name, paths, progress) for name in wanted]
         try:
-            for future in (debian, *builds):
+            for future in jobs:
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def build(name: str, layout: Layout) -> Path:
+def build(name: str, paths: Paths, progress: Progress | None = None) -> Path:
     """Build one tool unless the cache has it; return its folder."""
     source = TOOLS / name
     options = _options(source)
-    folder = _folder(name, layout)
-    _drop_if_damaged(folder, folder.glob("*"))
+    folder = _folder(name, paths)
+    _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say(f"  building {name} …")
         with _scratch(folder) as scratch:
-            _go_build(name, source, options, scratch, layout)
-        say(f"  built {name} in {time.monotonic() - started:.0f} s")
+            _go_build(name, source, options, scratch, paths)
+        left = progress.built(name) if progress else ""
+        say(f"  built {name} in {time.monotonic() - started:.0f} s{left}")
     for binary in folder.iterdir():
-        _link((layout.plugins if options.get("plugin") else layout.bin) / binary.name, binary)
+        _link((paths.plugins if options.get("plugin") else paths.bin) / binary.name, binary)
         for alias in options.get("links", []):
-            _link(layout.bin / alias, binary)
+            _link(paths.bin / alias, binary)
     return folder
 
 
-def complete(layout: Layout) -> bool:
-    """Tell whether the cache has every tool."""
-    return all(_folder(module.parent.name, layout).exists() for module in TOOLS.glob("*/go.mod"))
+def complete(paths: Paths) -> bool:
+    """Tell whether the cache has every tool of `make up`."""
+    return all(_folder(name, paths).exists() for name in of_up())
 
 
 def module_source(name: str) -> Path:
@@ -136,52 +149,37 @@ def module_source(name: str) -> Path:
     return Path(json.loads(listed)["Dir"])
 
 
-def debian_root(layout: Layout) -> Path:
+def debian_root(paths: Paths) -> Path:
     """Return the folder that Debian's packages are unpacked in, laid out like `/`."""
     key = hashlib.sha256(" ".join(DEBIAN_PACKAGES).encode()).hexdigest()[:12]
-    return layout.cache / "tools" / f"debian-{key}"
+    return paths.cache / "tools" / f"debian-{key}"
 
 
-def unpack_debian(layout: Layout) -> Path:
+def unpack_debian(paths: Paths) -> Path:
     """Download and unpack the Debian packages unless the cache has them."""
-    folder = debian_root(layout)
-    _drop_if_damaged(
-        folder, [each for part in ("*bin", "lib/cni", "lib/*-gnu") for each in folder.glob(f"usr/{part}/*")]
-    )
+    folder = debian_root(paths)
+    _drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say("  fetching Debian's programs …")
         with _scratch(folder) as scratch:
-            _fetch_packages(scratch, layout)
+            _fetch_packages(scratch, paths)
         say(f"  fetched Debian's programs in {time.monotonic() - started:.0f} s")
     for name in LINKED:
-        _link(layout.bin / name, folder / "usr/bin" / name)
+        _link(paths.bin / name, folder / "usr/bin" / name)
     return folder
 
 
-def _drop_if_damaged(folder: Path, programs: Iterable[Path]) -> None:
-    """Remove a folder of the cache with a program cut short, as a power failure leaves it: it is made anew."""
-    if damaged := next((each for each in programs if not each.is_symlink() and not _is_whole(each)), None):
+def _drop_if_damaged(folder: Path) -> None:
+    """Remove a folder of the cache that is not as it was made, as a power failure leaves it: it is made anew."""
+    if folder.exists() and (damaged := whole.damaged(folder, _sums(folder))):
         say(f"  {damaged} in the cache is damaged: {folder.name} is removed and made anew")
         shutil.rmtree(folder)
+        _sums(folder).unlink()
 
 
-def _is_whole(program: Path) -> bool:
-    """Tell whether a file has all that its ELF header promises; a script has something, and a folder is one."""
-    if program.is_dir():
-        return True
-    with program.open("rb") as file:
-        head = file.read(64)
-        if head[:4] != b"\x7fELF":
-            return bool(head.strip(b"\0"))
-        if len(head) < 64:
-            return False
-        start, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
-        file.seek(start)
-        table = file.read(size * count)
-    segments = [struct.unpack_from("<QQQQ", table, size * each + 8) for each in range(len(table) // size)]
-    ends = [offset + length for offset, _, _, length in segments]
-    return len(ends) == count and max(ends, default=64) <= program.stat().st_size
+def _sums(folder: Path) -> Path:
+    return folder.parents[1] / "sums" / f"{folder.name}.json"
 
 
 def _as_named_here(packages: Iterable[str]) -> list[str]:
@@ -190,19 +188,19 @@ def _as_named_here(packages: Iterable[str]) -> list[str]:
     return [f"{each}t64" if f"{each}t64" in known else each for each in packages]
 
 
-def _fetch_packages(scratch: Path, layout: Layout) -> None:
+def _fetch_packages(scratch: Path, paths: Paths) -> None:
     downloads = scratch / "downloads"
     downloads.mkdir()
     # The sandbox user of apt may not enter this folder; without the option it warns for each file.
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
-    updated, downloaded = layout.logs / "debian-update.log", layout.logs / "debian-download.log"
+    updated, downloaded = paths.logs / "debian-update.log", paths.logs / "debian-download.log"
     try:
         run([*apt, "update"], log=updated)
         run([*apt, "download", *_as_named_here(DEBIAN_PACKAGES)], cwd=downloads, log=downloaded)
-    except SandboxError as error:
+    except WorkbenchError as error:
         # A refused list is only a warning of the update, and a package not found of the download.
         text = f"{error}\n{updated.read_text() if updated.exists() else ''}"
-        raise SandboxError(_told("Debian's programs could not be fetched", text, _APT_CURE)) from error
+        raise WorkbenchError(_told("Debian's programs could not be fetched", text, _APT_CURE)) from error
     for package in sorted(downloads.iterdir()):
         run(["dpkg", "-x", package, scratch])
     shutil.rmtree(downloads)
@@ -210,17 +208,17 @@ def _fetch_packages(scratch: Path, layout: Layout) -> None:
         (scratch / link).symlink_to(target)
 
 
-def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, layout: Layout) -> None:
+def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, paths: Paths) -> None:
     ours = (source / "main.go").exists()
     ldflags = f"-s -w {options.get('ldflags', '')}".strip()
     flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
-    # Whoever is killed hands nothing on: without setpriv the build would go on.
+    # A killed `make tools` cannot stop its child. setpriv lets the kernel do it.
     command = ["setpriv", "--pdeathsig=KILL", "go", "build", *flags, "-o", f"{scratch}/"]
-    log = layout.logs / f"build-{name}.log"
+    log = paths.logs / f"build-{name}.log"
     try:
         run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
-    except SandboxError as error:
-        raise SandboxError(_told(f"tools/{name} could not be built", str(error), _GO_CURE)) from error
+    except WorkbenchError as error:
+        raise WorkbenchError(_told(f"the tool {name} could not be built", str(error), _GO_CURE)) from error
 
 
 _GO_CURE: Final = (
@@ -242,12 +240,20 @@ def _told(what: str, text: str, cure: str) -> str:
 
 
 def _go_env() -> dict[str, str]:
-    # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
-    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": ""}
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
+        "GOTOOLCHAIN": "auto",
+        "GOFLAGS": "",
+        # The compiler spends a quarter of its time on collecting what it frees anyway when it ends.
+        "GOGC": "400",
+        "GOMEMLIMIT": "3GiB",
+    }
 
 
-def _folder(name: str, layout: Layout) -> Path:
-    return layout.cache / "tools" / f"{name}-{_key(TOOLS / name)}"
+def _folder(name: str, paths: Paths) -> Path:
+    return paths.cache / "tools" / f"{name}-{_key(TOOLS / name)}"
 
 
 def _options(source: Path) -> dict[str, Any]:
@@ -271,6 +277,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
     scratch.chmod(0o755)
     try:
         yield scratch
+        whole.record(scratch, _sums(folder))
         os.sync()  # or a power failure after the rename leaves a tool without its content
         scratch.rename(folder)
     except OSError:

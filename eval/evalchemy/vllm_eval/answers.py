@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from vllm_eval.errors import StorageError
 from vllm_eval.requests import Answer, Request
 from vllm_eval.storage import Storage
+from vllm_eval.strict import whole_text
 
 log = logging.getLogger(__name__)
 
@@ -130,9 +131,14 @@ def _parse(content: bytes) -> Iterable[tuple[str, Taken]]:
             continue
         try:
             row: Any = json.loads(line)
-            answer = Answer(text=row["x"], finish_reason=row["f"], served=row["m"])
-            yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
-        except (ValueError, KeyError, TypeError):
+            text, finish_reason, served = row["x"], row["f"], row["m"]
+            answer = Answer(
+                None if text is None else whole_text(text), finish_reason, None if served is None else str(served)
+            )
+            # Versions before this one recorded what the server had not finished, too: it is asked again.
+            if answer.finished:
+                yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             # A line torn by a crash; its request is simply asked again.
             continue
 

@@ -72,6 +72,7 @@ class Attempt:
         self._closed = closed
         self._access = Access(None, None)
         self._answers: AnswerStore | None = None
+        self._served: Served | None = None
         self.stats = PoolStats()
         self.taken_over = 0
 
@@ -87,7 +88,7 @@ class Attempt:
             return AttemptResult()
         self._access = read_access(self._model, self._settings.secrets, self._redactor, self._fallback_key)
         engines = choose_engines(tasks, self._model)
-        served = self._preflight([engine for engine, _ in engines])
+        served = self._served = self._preflight([engine for engine, _ in engines])
         self._answers = AnswerStore(
             self._storage,
             scope_of(run.stack, run.model, served.root),
@@ -160,7 +161,8 @@ class Attempt:
         """Answer from the recorded answers, and the rest from the endpoint."""
         answers: dict[str, Answer | Failure] = {}
         missing = []
-        for request in requests:
+        # Items with the same question are asked once, and have one answer.
+        for request in {request.key: request for request in requests}.values():
             taken = self._opened.taken.get(request.key)
             if taken is None:
                 missing.append(request)
@@ -173,6 +175,8 @@ class Attempt:
             "%d requests, %d at a time%s", len(missing), self._model.concurrency,
             f"; {len(answers)} answers are taken over from an unfinished run" if answers else "",
         )  # fmt: skip
+        missing, hopeless = self._without_hopeless(missing)
+        answers.update(hopeless)
         if missing:
             progress = Progress(len(missing), self.stats)
             try:
@@ -180,6 +184,22 @@ class Attempt:
             finally:
                 progress.close()
         return answers
+
+    def _without_hopeless(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, Failure]]:
+        """Split off the tasks whose token limit alone is as long as the model's context: none would be answered."""
+        context = self._served.max_model_len if self._served is not None else None
+        limits = {request.task: int(request.payload.get("max_tokens") or 0) for request in requests}
+        failures = {
+            task: Failure(
+                f"the token limit {limit} leaves no room for a prompt in the model's context of {context} tokens; "
+                "lower the task's token limit, or serve the model with a longer context (--max-model-len)",
+                cause="input",
+            )
+            for task, limit in limits.items()
+            if context is not None and limit >= context
+        }
+        hopeless = {request.key: failures[request.task] for request in requests if request.task in failures}
+        return [request for request in requests if request.key not in hopeless], hopeless
 
     @property
     def _opened(self) -> AnswerStore:
@@ -239,11 +259,14 @@ class Attempt:
             now = served
         if not now.same_model(served):
             return f"the served model changed during the run: {served.root or served.id} -> {now.root or now.id}"
-        others = self.stats.served & served.others
+        # A name that served these weights at the start and at the end is this model's own.
+        aliases = served.aliases & now.aliases
+        others = self.stats.served & (served.others | now.others | (served.aliases ^ now.aliases))
         if others:
             return f"answers came from {', '.join(sorted(others))}, not from {served.id}"
-        if len(self.stats.served) > 1:
-            return f"answers came from more than one model: {', '.join(sorted(self.stats.served))}"
+        names = {served.id if name in aliases else name for name in self.stats.served}
+        if len(names) > 1:
+            return f"answers came from more than one model: {', '.join(sorted(names))}"
         return None
 
 

@@ -73,7 +73,7 @@ def _run_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     model.add_argument("--tag", help="label `model_tag` (MODEL_TAG)")
     model.add_argument("--served-name", help="model id that the endpoint serves, if it is not the name")
     model.add_argument("--api", choices=("completions", "chat"), help="which API to ask (default: completions)")
-    model.add_argument("--concurrency", type=int, help="requests in flight (default: 8)")
+    model.add_argument("--concurrency", type=_positive, help="requests in flight (default: 8)")
     _config_options(run)
     _store_options(run)
     run.add_argument("--pushgateway", help="URL of the Pushgateway (VLLM_EVAL_PUSHGATEWAY)")
@@ -140,10 +140,9 @@ def _store_options(command: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 (got {text!r})")
+    return int(text)
 
 
 def _set_up_logging(redactor: Redactor, *, verbose: bool) -> None:

@@ -53,6 +53,7 @@ from itertools import islice
 from math import ceil, floor, isclose
 from typing import Final, Literal
 
+from vllm_eval.metrics import PRACTICAL_DROP
 from vllm_eval.stats import Exact, exchange, significance_level, two_proportions
 
 Verdict = Literal["better", "same", "worse", "inconclusive", "no_baseline"]
@@ -61,8 +62,7 @@ Method = Literal["paired", "two_proportions"]
 # A verdict that holds until the next of these, or until a baseline is accepted.
 DECISIVE: Final[frozenset[Verdict]] = frozenset({"better", "same", "worse"})
 BASELINE_RUNS: Final = 10
-# "worse" needs an observed drop of more than this share of the baseline.
-PRACTICAL_DROP: Final = Fraction(1, 10)
+DROP_TEXT: Final = f"{100 * float(PRACTICAL_DROP):g} %"
 # A run that is lower at this level is not called "same", so that one lucky run
 # does not end a regression that is there.
 DOUBT_LEVEL: Final = 0.05
@@ -223,15 +223,15 @@ def _judge(
 ) -> tuple[Verdict, str]:
     dropped = score < (1 - PRACTICAL_DROP) * reference
     if dropped and test.worse <= level:
-        return "worse", "more than 10 % below the baseline, and not by chance"
+        return "worse", f"more than {DROP_TEXT} below the baseline, and not by chance"
     if test.better <= level:
         return "better", "above the baseline, and not by chance"
     if collapse() > level:
         return "inconclusive", "the baseline has too few right answers for any drop to be told from chance"
     if dropped:
-        return "inconclusive", "more than 10 % below the baseline, but it may be chance; more items would tell"
+        return "inconclusive", f"more than {DROP_TEXT} below the baseline, but it may be chance; more items would tell"
     if test.worse <= DOUBT_LEVEL:
-        return "inconclusive", "below the baseline, but not by more than 10 %"
+        return "inconclusive", f"below the baseline, but not by more than {DROP_TEXT}"
     return "same", "no sign of a drop"
 
 

@@ -1,27 +1,45 @@
 """One request to an OpenAI-compatible endpoint: sent once, and its response judged."""
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
 from vllm_eval.endpoint import describe, excerpt
 from vllm_eval.requests import Answer
 from vllm_eval.secrets import Redactor
+from vllm_eval.strict import shown
+from vllm_eval.thoughts import TAGS
 
 # Far above any answer that max_tokens allows; a server that sends more is broken.
 MAX_BODY_BYTES = 32 << 20
+MAX_MESSAGE_BYTES = 4096
 # 404: some ingresses answer it while a backend is replaced.
 RETRIED = frozenset({404, 408, 409, 425, 429, *range(500, 600)})
+# Parts of a message's content that are said to the user; thoughts, images and sound are not.
+TEXT_PARTS = {"text": "text", "output_text": "text", "refusal": "refusal"}
+# How vLLM, SGLang, llama.cpp, text-generation-inference and OpenAI say that a prompt does not fit.
+TOO_LONG = re.compile(
+    r"(maximum|model'?s|available) context (length|size)|context_length_exceeded|exceed_context_size|"
+    r"maximum (allowed length|model length|input length)|max_new_tokens.{1,3}must be|"
+    r"(prompt|input)\b.{0,40} (is|are) (too long|longer than)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
 class Retry:
-    """No answer this time. ``after`` is the server's own wish in seconds (Retry-After)."""
+    """No answer this time.
+
+    ``after`` is the server's own wish in seconds (Retry-After). ``stated``: the
+    server works, and its word about this request will hardly change.
+    """
 
     reason: str
     after: float | None = None
+    stated: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,7 @@ class Rejected:
 
     reason: str
     everywhere: bool = False
+    cause: Literal["endpoint", "input"] = "endpoint"
 
 
 Outcome = Answer | Retry | Rejected
@@ -67,6 +86,8 @@ async def _read_limited(response: aiohttp.ClientResponse) -> bytes | None:
 
 def _judge_status(response: aiohttp.ClientResponse, content: bytes, redactor: Redactor) -> Outcome:
     reason = f"HTTP {response.status}: {excerpt(content, redactor)}"
+    if response.status >= 400 and TOO_LONG.search(content[:MAX_MESSAGE_BYTES].decode("utf-8", "replace")):
+        return _too_long(reason)
     if response.status in RETRIED:
         return Retry(reason, retry_after(response.headers.get("Retry-After")))
     if response.status in {401, 403}:
@@ -93,23 +114,76 @@ def retry_after(value: str | None) -> float | None:
 def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
     """Read a completions or chat response.
 
-    Null or empty text is an answer (and counted as empty); a body that is not
-    the API's shape is none.
+    Null or empty text is an answer (and counted as empty) if the server says
+    that it finished. Without a known reason of the end (null or none at all
+    included, since OpenAI's schema gives null to unfinished answers only), or
+    with an error beside the text, the text may be a part: it is no answer.
     """
     try:
         body: Any = json.loads(content)
-        choice = body["choices"][0]
-        text = choice["message"]["content"] if "message" in choice else choice["text"]
-        finish_reason = choice.get("finish_reason")
-        served = body.get("model")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        choice = None if body.get("error") else _first(body["choices"])
+        error = body.get("error") if choice is None else choice.get("error")
+        if choice is None or error:
+            return _judge_error(error, redactor)
+        text = _text(choice["message"]) if "message" in choice else choice["text"]
+        finish_reason, served = choice.get("finish_reason"), body.get("model")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Retry(f"the response is not a completion: {excerpt(content, redactor)}")
     if text is not None and not isinstance(text, str):
         return Retry(f"the response's text is no text: {excerpt(content, redactor)}")
-    if finish_reason in {"abort", "error"}:
-        return Retry(f"the server gave up on the answer (finish_reason {finish_reason!r})")
-    return Answer(
-        text=None if text is None else redactor.text(text),
-        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
-        served=served if isinstance(served, str) else None,
+    return _if_finished(
+        Answer(
+            text=None if text is None else redactor.text(text),
+            finish_reason=redactor.text(finish_reason) if isinstance(finish_reason, str) else None,
+            served=redactor.text(served) if isinstance(served, str) else None,
+        )
+    )
+
+
+def _if_finished(answer: Answer) -> Outcome:
+    if answer.finished:
+        return answer
+    said = "no finish_reason" if answer.finish_reason is None else f"finish_reason {shown(answer.finish_reason)}"
+    if answer.refused:
+        reason = f"the server refuses the answer ({said}); look at the item, or evaluate without the filter"
+        return Retry(reason, stated=True)
+    return Retry(f"the server does not say that it finished the answer ({said})")
+
+
+def _first(choices: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return the choice with the lowest index: one answer is asked for, and some servers send more, in any order."""
+    return min(choices, key=lambda choice: choice.get("index") or 0)
+
+
+def _text(message: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return a chat message's text: that of its parts, or what it says in the place of an answer.
+
+    Thoughts that the server sends apart are no text. Where nothing else came,
+    they are put in as an unclosed thought: that tells why the text is empty.
+    """
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part if isinstance(part, str) else part.get(TEXT_PARTS.get(part["type"], "")) for part in content]
+        content = "".join(part for part in parts if part is not None) if any(parts) else None
+    if content is None:
+        content = message.get("refusal")
+    if not content:
+        thought = message.get("reasoning") or message.get("reasoning_content")
+        return f"{TAGS[0][0]}{thought}" if isinstance(thought, str) and thought.strip() else content
+    return content
+
+
+def _judge_error(error: Any, redactor: Redactor) -> Outcome:  # noqa: ANN401 - any JSON
+    """Judge an error that came with HTTP 200: some gateways have sent the status before they know of it."""
+    text = excerpt(json.dumps(error).encode(), redactor)
+    if TOO_LONG.search(text):
+        return _too_long(text)
+    return Retry(f"the server reports an error with HTTP 200: {text}")
+
+
+def _too_long(said: str) -> Rejected:
+    return Rejected(
+        f"the prompt and the token limit do not fit into the model's context: {said}; shorten the item or take fewer "
+        "few-shot examples, lower the token limit, or serve the model with a longer context (--max-model-len)",
+        cause="input",
     )

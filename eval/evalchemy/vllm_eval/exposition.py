@@ -1,7 +1,7 @@
 """The metric text of one model's group, a pure function of the model's runs."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vllm_eval import metrics
@@ -114,10 +114,3 @@ def _help(text: str) -> str:
 
 def _label(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-
-
-def series(group: Group) -> Iterable[tuple[Metric, dict[str, str], float]]:
-    """Iterate over all series, for reports and tests."""
-    for metric, rows in group.values.items():
-        for key, value in rows.items():
-            yield metric, dict(zip(metric.labels, key, strict=True)), value

@@ -5,12 +5,14 @@ import base64
 import logging
 import random
 import time
+from dataclasses import dataclass
 
 import aiohttp
 
-from vllm_eval.endpoint import describe
+from vllm_eval.endpoint import describe, unused_proxies
 from vllm_eval.errors import PublishError
 from vllm_eval.metrics import PUSH_JOB
+from vllm_eval.strict import without_credentials
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +35,14 @@ class Gateway:
     Parameters
     ----------
     url
-        Base URL without a trailing slash.
+        Base URL without a trailing slash; a user and password in it are sent as basic authentication.
     wait
         Seconds to go on trying while the gateway is down.
     """
 
     def __init__(self, url: str, *, wait: float) -> None:
-        self.url = url
+        self._url = url
+        self._shown = without_credentials(url)
         self._wait = wait
 
     def replace(self, stack: str, model: str, text: str) -> None:
@@ -59,28 +62,57 @@ class Gateway:
         while True:
             attempt += 1
             try:
-                status, content = await self._request(method, self.url + path, body)
+                reply = await self._request(method, self._url + path, body)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason, final = describe(error), False
+                reason, final = f"{without_credentials(describe(error))}{unused_proxies()}", False
             else:
-                if status in {200, 202}:
+                if reply.taken:
                     return
-                reason, final = f"HTTP {status}: {content}", status < 500 and status != 429
+                reason, final = without_credentials(reply.fault), reply.status < 500 and reply.status != 429
             pause = min(0.5 * 2 ** min(attempt - 1, 6), 10.0) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
             if final or time.monotonic() - start + pause > self._wait:
                 raise PublishError(
-                    f"the Pushgateway {self.url} did not take the {method}: {reason}; the results are kept, "
+                    f"the Pushgateway {self._shown} did not take the {method}: {reason}; the results are kept, "
                     "publish them with `vllm-eval publish` or by the next run"
                 )
             log.warning("the Pushgateway did not answer, trying again in %.1f s: %s", pause, reason)
             await asyncio.sleep(pause)
 
-    async def _request(self, method: str, url: str, body: bytes) -> tuple[int, str]:
+    async def _request(self, method: str, url: str, body: bytes) -> "Reply":
         timeout = aiohttp.ClientTimeout(total=30, sock_connect=10)
         headers = {"Content-Type": "text/plain; version=0.0.4"}
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(method, url, data=body or None, headers=headers) as response,
+            # A redirected PUT would become a GET of some page.
+            session.request(method, url, data=body or None, headers=headers, allow_redirects=False) as response,
         ):
-            content = await response.content.read(500)
-            return response.status, content.decode("utf-8", "replace").strip()
+            content = (await response.content.read(500)).decode("utf-8", "replace").strip()
+            return Reply(response.status, content, response.headers.get("Location"))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the HTTP status, the body's start, and where a redirect leads."""
+
+    status: int
+    content: str
+    location: str | None
+
+    @property
+    def taken(self) -> bool:
+        """Whether a gateway stored or deleted the group: it says so by 200 or 202, and by no word."""
+        return self.status in {200, 202} and not self.content
+
+    @property
+    def fault(self) -> str:
+        """Say what is wrong with it."""
+        if 300 <= self.status < 400:
+            return f"HTTP {self.status}, a redirect to {self.location}; set the gateway's URL to the gateway itself"
+        if self.status in {200, 202}:
+            return (
+                f"HTTP {self.status} with a text, which no Pushgateway sends (is it a proxy's page?): "
+                f"{' '.join(self.content.split())[:120]}"
+            )
+        if self.status in {401, 403}:
+            return f"HTTP {self.status}: the user or password in the gateway's URL is missing or wrong"
+        return f"HTTP {self.status}: {self.content}"

@@ -12,7 +12,7 @@ from vllm_eval.errors import (
     VerificationError,
     VllmEvalError,
 )
-from vllm_eval.results import Cause, Score, TaskResult
+from vllm_eval.results import Cause, Score, TaskResult, clusters_of
 from vllm_eval.stats import standard_error
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
@@ -93,8 +93,8 @@ def _stderr(outcome: TaskOutcome) -> float | None:
     """Return the standard error: by clusters if the items have any, else the engine's, else that of the items' mean."""
     samples = outcome.samples or ()
     values = [sample.value for sample in samples]
-    clusters = [sample.cluster for sample in samples if sample.cluster is not None]
-    if values and len(clusters) == len(values):
+    clusters = clusters_of(samples)
+    if clusters is not None:
         return standard_error(values, clusters)
     given = outcome.stderrs.get(outcome.primary) if outcome.primary else None
     return given if given is not None else standard_error(values)

@@ -5,7 +5,11 @@ the tests compare all three with this table.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
+
+# "Worse" is a drop of more than this share of the score that it is compared with: for verdicts and alerts alike.
+PRACTICAL_DROP: Final = Fraction(1, 10)
 
 RUN: Final = ("stack", "model", "model_tag")
 TASK: Final = ("stack", "task", "model", "model_tag")

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator
@@ -14,6 +14,10 @@ from vllm_eval.errors import ModelsError
 from vllm_eval.strict import Strict, parse_json, problems
 
 Api = Literal["completions", "chat"]
+# Requests in flight that one model may be given; the stack's settings refuse what the runner would.
+MOST_REQUESTS: Final = 4096
+# What the base manifest holds until CI writes a commit. Such runs cannot be told apart, so the next leaves nothing out.
+UNKNOWN_COMMITS: Final = frozenset({"", "unknown"})
 # A label value of any text would do for Prometheus; control characters and
 # overlong names are mistakes, and `name` becomes a folder name as well.
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=180)]
@@ -41,7 +45,7 @@ class Model(Strict):
     endpoint: str
     served_name: Name | None = None
     api: Api = "completions"
-    concurrency: Annotated[int, Field(ge=1, le=4096)] = 8
+    concurrency: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] = 8
     api_key: SecretKey | None = None
     ca: SecretKey | None = None
     baseline: Baseline | None = None
@@ -164,30 +168,31 @@ def select_model(models_file: Path, environ: Mapping[str, str], single: Mapping[
             f"JOB_COMPLETION_INDEX is {raw_index!r}, but {models_file} lists {len(models)} models; "
             "the Job's completions must be the number of models"
         )
-    canonical = json.dumps([model.model_dump(mode="json") for model in models], sort_keys=True, ensure_ascii=False)
     return Selection(
         model=models[int(raw_index)],
         listed=tuple(model.name for model in models),
-        list_hash=hashlib.sha256(canonical.encode()).hexdigest(),
+        list_hash=list_hash(models),
     )
 
 
+def list_hash(models: Sequence[Model]) -> str:
+    """Return the SHA-256 (hex) of a list of models: of all that it says, defaults too."""
+    canonical = json.dumps([model.model_dump(mode="json") for model in models], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# Field -> the option and the variable that set it for one model without a list.
+_SINGLE: Final[Mapping[str, tuple[str, str]]] = {
+    "endpoint": ("--endpoint", "MODEL_ENDPOINT"),
+    "name": ("--model", "MODEL_NAME"),
+    "tag": ("--tag", "MODEL_TAG"),
+}
+
+
 def _single(environ: Mapping[str, str], given: Mapping[str, object], source: str) -> Selection:
-    entry = {
-        key: environ[variable]
-        for key, variable in (("endpoint", "MODEL_ENDPOINT"), ("name", "MODEL_NAME"), ("tag", "MODEL_TAG"))
-        if environ.get(variable)
-    }
+    entry = {key: environ[variable] for key, (_, variable) in _SINGLE.items() if environ.get(variable)}
     merged: dict[str, object] = {**entry, **given}
-    missing = [
-        f"{option} ({variable})"
-        for key, option, variable in (
-            ("endpoint", "--endpoint", "MODEL_ENDPOINT"),
-            ("name", "--model", "MODEL_NAME"),
-            ("tag", "--tag", "MODEL_TAG"),
-        )
-        if key not in merged
-    ]
+    missing = [f"{option} ({variable})" for key, (option, variable) in _SINGLE.items() if key not in merged]
     if missing:
         raise ModelsError(
             "no model to evaluate: the list of models is empty and there is no default; "
@@ -196,5 +201,12 @@ def _single(environ: Mapping[str, str], given: Mapping[str, object], source: str
     try:
         model = Model.model_validate(merged)
     except ValidationError as error:
-        raise ModelsError.of(source, problems(error)) from None
+        raise ModelsError.of(source, [_by_source(problem, given) for problem in problems(error)]) from None
     return Selection(model=model, listed=None, list_hash="")
+
+
+def _by_source(problem: str, given: Mapping[str, object]) -> str:
+    """Name the option or the variable that was set, in the place of the field."""
+    key, _, rest = problem.partition(":")
+    option, variable = _SINGLE.get(key, (f"--{key.replace('_', '-')}", ""))
+    return f"{option if key in given else variable}:{rest}"

@@ -18,7 +18,7 @@ import aiohttp
 
 from vllm_eval.completions import Rejected, Retry, ask_once
 from vllm_eval.errors import DeadlineError, EndpointError
-from vllm_eval.requests import Answer, Failure, Request
+from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.secrets import Redactor
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class RequestPool:
         self.stats = stats
 
     async def answer_all(self, requests: Sequence[Request]) -> dict[str, Answer | Failure]:
-        """Ask all requests.
+        """Ask all requests; their keys must differ.
 
         When a request is given up, the rest of its task is not asked: the
         task cannot pass any more, and the endpoint's time is dear.
@@ -138,8 +138,12 @@ class RequestPool:
         DeadlineError
             The deadline passed; finished answers are recorded.
         """
-        # Long generations first: started last, they would be a tail that leaves the endpoint idle.
-        queue = deque(sorted(requests, key=lambda request: -_max_tokens(request)))
+        longest = {request.task: request for request in sorted(requests, key=_prompt_length)}
+        # First the longest prompt of each task: if one does not fit, its task ends with it. Then long generations:
+        # started last, they would be a tail that leaves the endpoint idle.
+        queue = deque(
+            sorted(requests, key=lambda request: (request is not longest[request.task], -_max_tokens(request)))
+        )
         results: dict[str, Answer | Failure] = {}
         workers = min(self._settings.concurrency, len(queue))
         try:
@@ -158,7 +162,7 @@ class RequestPool:
         while queue:
             request = queue.popleft()
             if request.task in self._failed_tasks:
-                results[request.key] = Failure("not asked, since another request of the task failed")
+                results[request.key] = Failure(f"{NOT_ASKED}, since another request of the task failed")
                 continue
             outcome = await self._try(request)
             if outcome is None:
@@ -167,7 +171,8 @@ class RequestPool:
                 continue
             if isinstance(outcome, Failure):
                 self._failed_tasks.add(request.task)
-                log.error("task %s, item %s: %s", request.task, request.doc_id, outcome.reason)
+                named = "" if outcome.reason.startswith("item ") else f"item {request.doc_id}: "
+                log.error("task %s, %s%s", request.task, named, outcome.reason)
             results[request.key] = outcome
 
     async def ask(self, request: Request) -> Answer | Failure:
@@ -196,14 +201,19 @@ class RequestPool:
             if isinstance(outcome, Rejected):
                 if outcome.everywhere:
                     raise EndpointError(f"{self._settings.url} refuses requests: {outcome.reason}")
-                return Failure(outcome.reason)
+                named = f"item {request.doc_id}: " if outcome.cause == "input" else ""
+                return Failure(f"{named}{outcome.reason}", cause=outcome.cause)
             tries.failed()
+            if outcome.stated and tries.attempts >= ATTEMPTS_IN_A_ROW:
+                reason = f"item {request.doc_id}: given up after {tries.attempts} attempts: {outcome.reason}"
+                return Failure(reason, cause="verification")
             others = sum(moment > tries.first_failure for moment in self._answered_begun)
             if min(tries.attempts, others) >= MAX_ATTEMPTS:
                 return Failure(
                     f"given up after {tries.attempts} attempts, while others were answered: {outcome.reason}"
                 )
-            silent = self._silence(tries, outcome)
+            # A server that says why it refuses this request answers; it is not silent.
+            silent = 0.0 if outcome.stated else self._silence(tries, outcome)
             await self._pause(attempt, silent, outcome)
         return None
 
@@ -217,7 +227,7 @@ class RequestPool:
     def _answered(self, request: Request, answer: Answer, begun: float) -> None:
         self._on_answer(request, answer)
         self._answered_begun.append(begun)
-        del self._tries[request.key]
+        self._tries.pop(request.key, None)
         self._failing_since = None
         self.stats.last_answer = time.monotonic()
         self.stats.answered += 1
@@ -254,6 +264,13 @@ class RequestPool:
         if self.stats.retries <= 3 or self.stats.retries % 100 == 0:
             log.warning("asking again in %.1f s (retry %d of this run): %s", pause, self.stats.retries, outcome.reason)
         await asyncio.sleep(pause)
+
+
+def _prompt_length(request: Request) -> int:
+    messages = request.payload.get("messages")
+    if isinstance(messages, list):
+        return sum(len(str(message.get("content") or "")) for message in messages)
+    return len(str(request.payload.get("prompt") or ""))
 
 
 def _max_tokens(request: Request) -> int:

@@ -23,6 +23,7 @@ from vllm_eval.errors import VllmEvalError
 from vllm_eval.pool import RequestPool
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.tasks import Task
+from vllm_eval.thoughts import without_thoughts
 
 log = logging.getLogger(__name__)
 
@@ -110,14 +111,15 @@ class Relay:
         try:
             payload = json.loads(await request.read())
             payload["messages"][0]["content"]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             return _problem(400, "not a chat request")
         if self.error is not None:
             return _problem(503, str(self.error))
         answer = await self._answer({**payload, "model": self._model})
         if isinstance(answer, Failure):
             return _problem(502, answer.reason)
-        message = {"role": "assistant", "content": answer.text}
+        # Each answer alone, since its client waits: a tag in the middle of the text is taken for a thought's end.
+        message = {"role": "assistant", "content": without_thoughts([answer.text])[0].text}
         choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
         return web.json_response({"object": "chat.completion", "model": self._model, "choices": [choice]})
 

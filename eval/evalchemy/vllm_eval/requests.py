@@ -5,7 +5,30 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
+
+# Why a server ended an answer, in small letters. A reason that stands in none of these
+# lists, or no reason, is not the server's word that the answer is finished.
+FINISHED = frozenset({
+    "stop",  # OpenAI, vLLM, SGLang, llama.cpp, TensorRT-LLM, Ollama, Gemini
+    "eos", "eos_token", "stop_sequence",  # text-generation-inference
+    "end_turn",  # Anthropic, Bedrock
+    "complete", "completed",  # Cohere; gateways
+    "end_id", "stop_words",  # TensorRT-LLM
+})  # fmt: skip
+CUT = frozenset({
+    "length", "max_tokens", "max_output_tokens", "max_new_tokens", "model_length",
+    "repetition",  # vLLM: the answer repeated itself until the server ended it
+})  # fmt: skip
+# The server refuses to answer this very request; asked again, it will most likely refuse again.
+REFUSED = frozenset({
+    "content_filter", "content_filtered", "guardrail_intervened", "refusal", "safety", "recitation", "blocklist",
+    "prohibited_content", "spii", "error_toxic", "tool_calls", "tool_use", "function_call",
+})  # fmt: skip
+
+
+# How the reason of a Failure begins whose request was never sent, because another of its task had failed.
+NOT_ASKED = "not asked"
 
 
 @dataclass(frozen=True)
@@ -24,14 +47,18 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """Name of the durable answer: SHA-256 of everything that may change it."""
+        """Name of the durable answer: SHA-256 of everything that may change it.
+
+        Two items of a task with the same body have the same key: they are
+        asked once. Two tasks never have the same key.
+        """
         text = json.dumps([self.task_hash, self.repeat, self.payload], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said.
+    """What the model said, as the server sent it: thoughts in the text are not taken out yet.
 
     ``text`` is None when the server sent null; ``served`` is the model id in
     the response, None when the server names none.
@@ -42,18 +69,33 @@ class Answer:
     served: str | None
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no text to judge."""
-        return self.text is None or not self.text.strip()
+    def finished(self) -> bool:
+        """Whether the server said that the answer is whole, or cut by the token limit."""
+        return _word(self.finish_reason) in FINISHED or self.truncated
 
     @property
     def truncated(self) -> bool:
         """Whether the token limit cut the answer."""
-        return self.finish_reason == "length"
+        return _word(self.finish_reason) in CUT
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refused to give the answer."""
+        return _word(self.finish_reason) in REFUSED
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that got no answer; ``reason`` is for people and holds no secret."""
+    """A request that got no answer.
+
+    ``reason`` is for people and holds no secret. ``cause`` says whose fault it
+    is: the endpoint's (a retry may help), the input's, or that the server
+    answered and its answer supports no score (verification).
+    """
 
     reason: str
+    cause: Literal["endpoint", "input", "verification"] = "endpoint"
+
+
+def _word(finish_reason: str | None) -> str:
+    return (finish_reason or "").lower()

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from numbers import Real
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vllm_eval.errors import StorageError
 from vllm_eval.storage import Storage
+from vllm_eval.strict import whole_text
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Cause = Literal["verification", "endpoint", "input", "deadline"]
@@ -134,6 +136,14 @@ class ItemValues(Record):
     clusters: tuple[str, ...] | None = None
 
 
+def clusters_of(samples: Sequence[Sample]) -> tuple[str, ...] | None:
+    """Return each item's cluster; an item that names none is one of its own. None if no item names one."""
+    if all(sample.cluster is None for sample in samples):
+        return None
+    # The bar keeps an item's own cluster apart from a passage of that name.
+    return tuple(f"|{sample.item}" if sample.cluster is None else sample.cluster for sample in samples)
+
+
 class ResultStore:
     """Runs of one storage.
 
@@ -157,11 +167,10 @@ class ResultStore:
         """Write one task's samples, and their values apart."""
         lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
         self.storage.write(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz", _compressed(lines))
-        clusters = [sample.cluster for sample in samples if sample.cluster is not None]
         values = ItemValues(
             items=tuple(sample.item for sample in samples),
             values=tuple(sample.value for sample in samples),
-            clusters=tuple(clusters) if clusters and len(clusters) == len(samples) else None,
+            clusters=clusters_of(samples),
         )
         self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed(values.model_dump_json()))
 
@@ -247,12 +256,14 @@ def rfc3339(seconds: float) -> str:
 
 
 def finite(value: Any) -> float | None:  # noqa: ANN401 - engines return anything
-    """Return ``value`` as a float if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """Return ``value`` as a float if it is a finite number or a bool (also of numpy), else None."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, Real):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def to_text(value: Any) -> str:  # noqa: ANN401 - targets and prompts may be of any JSON type
-    """Return text as it is and everything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Return text as it is and everything else as JSON; what no file can hold, is replaced (:func:`whole_text`)."""
+    return whole_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))

@@ -20,7 +20,7 @@ from vllm_eval.errors import (
 from vllm_eval.gateway import Gateway
 from vllm_eval.judge import error_of, failed
 from vllm_eval.lock import run_lock
-from vllm_eval.models import Selection
+from vllm_eval.models import UNKNOWN_COMMITS, Selection
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.retention import apply_retention
@@ -30,9 +30,6 @@ from vllm_eval.storage import open_storage
 from vllm_eval.tasks import Task, load_tasks
 
 log = logging.getLogger(__name__)
-
-# What the base manifest's annotation holds until CI writes a commit.
-UNKNOWN_COMMITS = frozenset({"", "unknown"})
 
 
 @dataclass(frozen=True)
@@ -215,7 +212,10 @@ class Runner:
                 self._publisher.retire()
         except PublishError as unpublished:
             # A failed verification is not to be retried, but its publication is: then the gateway's fault comes first.
-            return RunReport(run, error if error and not isinstance(error, VerificationError) else unpublished)
+            if error is None or isinstance(error, VerificationError):
+                return RunReport(run, unpublished)
+            log.error("%s", unpublished)  # noqa: TRY400 - said, though the other error decides the exit code
+            return RunReport(run, error)
         worse = [name for name, task in run.tasks.items() if task.comparison and task.comparison.verdict == "worse"]
         if error is None and worse and self._settings.gate:
             error = RegressionError(f"worse than the baseline: {', '.join(worse)}")

@@ -10,6 +10,7 @@ import ssl
 from pathlib import Path
 
 from vllm_eval.errors import SecretError
+from vllm_eval.strict import whole_text
 
 REDACTED = "[redacted]"
 # A shorter key would be found inside ordinary words, and every answer with
@@ -30,7 +31,11 @@ class Redactor(logging.Filter):
             self._secrets.append(secret)
 
     def text(self, text: str) -> str:
-        """Return ``text`` with every known secret replaced."""
+        """Return ``text`` with every known secret replaced, and each half of a surrogate pair by U+FFFD.
+
+        Such a half is no character: UTF-8 cannot encode it, and no file could hold the text.
+        """
+        text = whole_text(text)
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, REDACTED)
@@ -67,6 +72,27 @@ def read_secret(folder: Path, key: str, *, model: str, field: str) -> str:
     if not value:
         raise SecretError(f"model {model!r}: {field} is {key!r}, but {path} is empty")
     return value
+
+
+def header_key(key: str, source: str) -> str:
+    """Return a key without the white space around it, such as the newline at the end of a file.
+
+    Raises
+    ------
+    SecretError
+        No header can hold the key. ``source`` names where it comes from; the key is not shown.
+    """
+    key = key.strip()
+    bad = next((char for char in key if not "!" <= char <= "~"), None)
+    if bad is None:
+        return key
+    if bad.isspace():
+        what = "a blank or a line break"
+    elif bad.isascii():
+        what = "a control character"
+    else:
+        what = "a character outside of ASCII"
+    raise SecretError(f"{source} holds {what}, which no key has; give the key alone, without quotation or `Bearer`")
 
 
 def tls_context(ca_pem: str | None) -> ssl.SSLContext:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from vllm_eval.errors import SettingsError
+from vllm_eval.strict import shown
 
 # The Job that Argo CD or Pulumi owns. Only a run of this Job may leave out
 # models that did not change; the nightly's Jobs and those that people create
@@ -80,9 +81,18 @@ def _flag(text: str) -> bool:
 
 def _gateway(text: str) -> str:
     url = urlsplit(text)
+    _ = url.port  # a port that is no number is an error only when it is read
     if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
         raise ValueError("must be an http or https URL like http://vllm-eval-pushgateway:9091")
+    if not url.username and "@" in text:
+        raise ValueError("write a user's or password's special characters in percent encoding (/ is %2F, @ is %40)")
     return text.rstrip("/")
+
+
+def _results(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must be a folder or an fsspec URL like s3://bucket/path")
+    return text
 
 
 def _label(text: str) -> str:
@@ -96,7 +106,7 @@ def _label(text: str) -> str:
 VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "VLLM_EVAL_CONFIG": ("config", Path),
     "VLLM_EVAL_TASKS": ("tasks", Path),
-    "VLLM_EVAL_RESULTS": ("results", str),
+    "VLLM_EVAL_RESULTS": ("results", _results),
     "VLLM_EVAL_PUSHGATEWAY": ("pushgateway", _gateway),
     "VLLM_EVAL_STACK": ("stack", _label),
     "VLLM_EVAL_RUN_ID": ("run_id", _label),
@@ -135,25 +145,35 @@ def load_settings(environ: Mapping[str, str], options: Mapping[str, object]) -> 
     """
     values: dict[str, object] = {}
     found: list[str] = []
-    for variable, text in environ.items():
-        if not variable.startswith("VLLM_EVAL_") or variable in IGNORED or SERVICE_LINK.fullmatch(variable):
-            continue
-        if variable not in VARIABLES:
+    given = [(name, text) for name, text in environ.items() if name.startswith("VLLM_EVAL_") and text]
+    for variable, text in given:
+        if variable in VARIABLES:
+            _take(values, found, variable, VARIABLES[variable], text)
+        elif variable not in IGNORED and not SERVICE_LINK.fullmatch(variable):
             found.append(f"{variable}: unknown variable; known are {', '.join(sorted(VARIABLES))}")
-            continue
-        name, parse = VARIABLES[variable]
-        if not text:
-            continue
-        try:
-            values[name] = parse(text)
-        except ValueError as error:
-            found.append(f"{variable}: {error} (got {text!r})")
+    parsers = dict(VARIABLES.values())
+    for name, value in options.items():
+        if isinstance(value, str) and name in parsers:
+            _take(values, found, OPTIONS.get(name, f"--{name}"), (name, parsers[name]), value)
+        elif value is not None and name in parsers:
+            values[name] = value
     if found:
-        raise SettingsError.of("environment", found)
-    known = {item.name for item in fields(RunSettings)}
-    values.update({name: value for name, value in options.items() if value is not None and name in known})
+        raise SettingsError.of("settings", found)
     return RunSettings(**values)  # type: ignore[arg-type]  # each parser returns its field's type
 
+
+def _take(
+    values: dict[str, object], found: list[str], source: str, field: tuple[str, Callable[[str], object]], text: str
+) -> None:
+    name, parse = field
+    try:
+        values[name] = parse(text)
+    except ValueError as error:
+        found.append(f"{source}: {error} (got {shown(text)})")
+
+
+# Options whose names differ from their fields'.
+OPTIONS: Mapping[str, str] = {"results": "--out"}
 
 # Kubernetes gives a pod such variables for every Service of its namespace, and
 # the Pushgateway's Service is named vllm-eval-pushgateway.

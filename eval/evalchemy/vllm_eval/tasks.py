@@ -1,8 +1,7 @@
-"""Find a task's YAML and data, and give the task a hash that changes with what it asks.
+"""Resolve a task: its YAML, data and settings, with a hash that changes with what it asks.
 
-``data_files`` in a task's YAML are relative to the YAML's own folder, so that a
-task works from any working directory (lm_eval resolves them against the
-process's): :func:`load_tasks` makes them absolute before the engine sees them.
+Paths in a task's YAML are relative to the YAML's own folder, so that a task
+works from any working directory (lm_eval resolves them against the process's).
 """
 
 import hashlib
@@ -10,19 +9,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Final
 
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
+from vllm_eval.generation import LIMITS
+from vllm_eval.items import Items
+from vllm_eval.readers import read_items
+from vllm_eval.sources import LocalData, TaskYaml, find_data, function_hashes, read_yaml
 
-# The tasks' own loader, beside their YAML files: one item a line. What another
-# loader makes of a file, only the engine can know.
-LINE_LOADER = "!function utils.load_items"
-# lm_eval's names of the one limit of an answer's tokens.
-TOKEN_LIMITS = frozenset({"max_gen_toks", "max_tokens", "max_new_tokens", "max_completion_tokens"})
-LOCAL_FORMATS = ("json", "csv", "parquet", "text", "arrow")
+# A part of every hash, to be raised when the runner itself makes other prompts
+# or other scores of the same files: scores of before and after are then not
+# compared. 2: items as their files have them, thoughts cut, all stops sent.
+RULES: Final = 2
+# A YAML's keys that may hold just the name of a field.
+_FIELD_KEYS: Final = ("doc_to_text", "doc_to_target", "doc_to_choice")
+_SPLIT_KEYS: Final = ("test_split", "validation_split", "training_split", "fewshot_split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class Task:
 
     ``config`` is the YAML with its includes merged and ``!function`` tags as
     text; None for a task that the engine brings itself. ``data_files`` maps a
-    split to absolute files. ``expected`` is the number of items that the run
+    split to absolute files, ``splits`` to their items, as far as the runner
+    reads them itself. ``expected`` is the number of items that the run
     must score, None when only the engine can know. ``hash`` (SHA-256, hex)
     covers the YAML, the functions it names, the data, the limit and the API.
     """
@@ -41,20 +44,16 @@ class Task:
     config: Mapping[str, Any] | None
     yaml_path: Path | None
     data_files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    splits: Mapping[str, Items] = field(default_factory=dict, repr=False, compare=False)
     limit: int | None
     expected: int | None
     hash: str
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML as lm_eval reads it, with ``!function`` left as text."""
-
-
-def _function_as_text(_: yaml.SafeLoader, node: yaml.Node) -> str:
-    return f"!function {node.value}"
-
-
-_Loader.add_constructor("!function", _function_as_text)
+    @property
+    def items(self) -> Items | None:
+        """The items that are scored, None where only the engine knows them (``process_docs``, a hub's data)."""
+        config = self.config or {}
+        return None if config.get("process_docs") else self.splits.get(_eval_split(config))
 
 
 def load_tasks(enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int | None, api: str) -> list[Task]:
@@ -66,7 +65,7 @@ def load_tasks(enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int 
     ------
     TaskError
         With all problems of all tasks at once: unreadable YAML, two tasks of
-        one name, a missing or empty data file, a line that is not JSON.
+        one name, a missing, empty or unreadable data file.
     """
     index, found = index_folder(folder)
     tasks = []
@@ -80,48 +79,30 @@ def load_tasks(enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int 
     return tasks
 
 
-def index_folder(folder: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]], list[str]]:
+def index_folder(folder: Path) -> tuple[dict[str, tuple[Path, TaskYaml]], list[str]]:
     """Read every task YAML under ``folder``.
 
     Returns
     -------
     tuple
-        Task name to (path, merged content); and the problems found.
+        Task name to (path, content); and the problems found.
     """
-    index: dict[str, tuple[Path, dict[str, Any]]] = {}
+    index: dict[str, tuple[Path, TaskYaml]] = {}
     found: list[str] = []
     for path in sorted(folder.rglob("*.yaml")) if folder.is_dir() else []:
         try:
-            config = read_yaml(path)
+            content = read_yaml(path)
         except TaskError as error:
             found.append(str(error))
             continue
-        name = config.get("task")
+        name = content.config.get("task")
         if not isinstance(name, str):
             continue
         if name in index:
             found.append(f"{path}: the task {name!r} is already defined in {index[name][0]}; rename one")
         else:
-            index[name] = (path, config)
+            index[name] = (path, content)
     return index, found
-
-
-def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read one YAML with its ``include`` files merged under it, as lm_eval does."""
-    path = path.resolve()
-    if path in seen:
-        raise TaskError(f"{path}: includes itself")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TaskError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise TaskError(f"{path}: must be a mapping, is {type(content).__name__}")
-    includes = content.pop("include", [])
-    merged: dict[str, Any] = {}
-    for include in includes if isinstance(includes, list) else [includes]:
-        merged.update(read_yaml(path.parent / str(include), (*seen, path)))
-    return {**merged, **content}
 
 
 def lay_over(config: Mapping[str, Any], settings: TaskSettings) -> dict[str, Any]:
@@ -134,42 +115,45 @@ def lay_over(config: Mapping[str, Any], settings: TaskSettings) -> dict[str, Any
         merged["num_fewshot"] = settings.num_fewshot
     if settings.generation:
         given = config.get("generation_kwargs") or {}
-        replaced = TOKEN_LIMITS if TOKEN_LIMITS & settings.generation.keys() else frozenset()
-        kept = {key: value for key, value in given.items() if key not in replaced}
+        limited = any(name in settings.generation for name in LIMITS)
+        kept = {key: value for key, value in given.items() if not (limited and key in LIMITS)}
         merged["generation_kwargs"] = {**kept, **settings.generation}
     return merged
 
 
 def _load(
-    name: str, settings: TaskSettings, entry: tuple[Path, dict[str, Any]] | None, *, limit: int | None, api: str
+    name: str, settings: TaskSettings, entry: tuple[Path, TaskYaml] | None, *, limit: int | None, api: str
 ) -> Task:
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
         over = lay_over({}, settings)
-        told = {"task": name, "engine": settings.engine, "limit": least, "api": api, **({"over": over} if over else {})}
-        digest = _digest({**told, **_chosen(settings)})
+        told = {"task": name, "engine": settings.engine, "limit": least, "api": api, "rules": RULES}
+        digest = _digest({**told, **({"over": over} if over else {}), **_chosen(settings)})
         return Task(
             name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest
         )  # fmt: skip
-    path, config = entry
-    config = lay_over(config, settings)
-    data_files = _data_files(path, config)
-    counts = _count_items(path, config, data_files)
-    expected = counts if least is None or counts is None else min(counts, least)
+    path, content = entry
+    config = lay_over(content.config, settings)
+    data = find_data(path, config)
+    splits = {split: read_items(files, data.form) for split, files in data.files.items()} if data.form else {}
+    count = _count(path, config, data, splits)
+    _check_fields(path, config, settings, splits)
+    expected = count if least is None or count is None else min(count, least)
     digest = _digest(
         {
             "config": config,
-            "functions": _functions(path, config),
-            "data": {split: [_file_hash(file) for file in files] for split, files in data_files.items()},
+            "functions": function_hashes(content.functions),
+            "data": data.hashed,
             "engine": settings.engine,
             "items": expected if expected is not None else least,
             "api": api,
             **_chosen(settings),
+            "rules": RULES,
         }
     )
     return Task(
-        name=name, settings=settings, config=config, yaml_path=path, data_files=data_files, limit=least,
+        name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
         expected=expected, hash=digest,
     )  # fmt: skip
 
@@ -181,58 +165,50 @@ def _chosen(settings: TaskSettings) -> dict[str, str]:
     return {key: value for key, value in chosen.items() if value is not None and value != getattr(defaults, key)}
 
 
-def _data_files(path: Path, config: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:
-    if config.get("dataset_path") not in LOCAL_FORMATS:
-        return {}
-    given = (config.get("dataset_kwargs") or {}).get("data_files")
-    if given is None:
-        raise TaskError(f"{path}: dataset_path is {config['dataset_path']!r}, but dataset_kwargs.data_files is missing")
-    splits = given if isinstance(given, dict) else {"train": given}
-    result: dict[str, tuple[Path, ...]] = {}
-    for split, names in splits.items():
-        files = tuple((path.parent / str(name)).resolve() for name in (names if isinstance(names, list) else [names]))
-        for file in files:
-            if not file.is_file():
-                raise TaskError(f"{path}: data_files.{split}: {file} is not there (paths are relative to the YAML)")
-        result[str(split)] = files
-    return result
+def _eval_split(config: Mapping[str, Any]) -> str:
+    return str(config.get("test_split") or config.get("validation_split"))
 
 
-def _count_items(path: Path, config: Mapping[str, Any], data_files: Mapping[str, tuple[Path, ...]]) -> int | None:
+def _count(path: Path, config: Mapping[str, Any], data: LocalData, splits: Mapping[str, Items]) -> int | None:
     """Count the items independently of the engine, so that verification has a second source."""
-    split = str(config.get("test_split") or config.get("validation_split"))
-    if config.get("dataset_path") != "json" or config.get("process_docs") or split not in data_files:
+    if not splits:
         return None
-    if config.get("custom_dataset") not in {None, LINE_LOADER}:
-        return None
-    count = 0
-    for file in data_files[split]:
-        # Not splitlines: JSON strings may hold U+2028 and its like, which end no line of a JSONL file.
-        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                json.loads(line)
-            except ValueError as error:
-                raise TaskError(f"{path}: {file}, line {number}: not JSON: {error}") from None
-            count += 1
-    if not count:
-        raise TaskError(f"{path}: data_files.{split} holds no item")
-    return count
+    for key in _SPLIT_KEYS:
+        if config.get(key) is not None and config[key] not in splits:
+            raise TaskError(f"{path}: {key} is {config[key]!r}, but the data has {', '.join(splits)}; name one of them")
+    empty = next((split for split, items in splits.items() if not items), None)
+    if empty is not None:
+        files = ", ".join(str(file) for file in data.files[empty])
+        raise TaskError(f"{path}: data_files.{empty} holds no item ({files})")
+    items = splits.get(_eval_split(config))
+    return None if items is None or config.get("process_docs") else len(items)
 
 
-def _functions(path: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Hash the Python files beside the YAML that its ``!function`` tags name."""
-    names = {word for word in json.dumps(config, default=str).split('"') if word.startswith("!function ")}
-    modules = {name.removeprefix("!function ").rpartition(".")[0] for name in names}
-    files = {module: path.parent / f"{module.replace('.', '/')}.py" for module in modules}
-    return {module: _file_hash(file) for module, file in files.items() if file.is_file()}
-
-
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _check_fields(
+    path: Path, config: Mapping[str, Any], settings: TaskSettings, splits: Mapping[str, Items]
+) -> None:  # fmt: skip
+    """Refuse items that lack a field which the YAML or the configuration names."""
+    items = splits.get(_eval_split(config))
+    if items is None or config.get("process_docs"):
+        return
+    fields = items.features
+    for key in _FIELD_KEYS:
+        name = config.get(key)
+        if not isinstance(name, str) or not name.isidentifier() or config.get("process_results"):
+            continue
+        if name not in fields:
+            # lm_eval would take the name itself for the text of every item.
+            raise TaskError(f"{path}: {key} is {name!r}, but no item has that field; they have {', '.join(fields)}")
+        lacking = items.lacking(name)
+        if lacking is not None:
+            raise TaskError(f"{lacking}: the item has no {name!r}, which {key} of {path} names; add it to the item")
+    if settings.cluster is not None and settings.cluster not in fields:
+        raise TaskError(
+            f"{path}: no item has the field {settings.cluster!r} that the task's cluster names; "
+            f"the items have {', '.join(fields)}"
+        )
 
 
 def _digest(content: object) -> str:
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -68,6 +68,12 @@ def _samples(outcome: TaskOutcome) -> list[str]:
 
 def _shares(task: Task, outcome: TaskOutcome) -> list[str]:
     found = []
+    if outcome.only_thoughts and outcome.empty > task.settings.max_empty_share * outcome.answers:
+        found.append(
+            f"{outcome.only_thoughts} of {outcome.answers} answers are thoughts and nothing else; if these are in the "
+            "text (<think>), start the server with its --reasoning-parser; else take stops from `until` that a thought "
+            "has, too (such as a line break), raise the token limit, or turn thinking off (chat_template_kwargs)"
+        )
     for what, count, most, key in (
         ("without text", outcome.empty, task.settings.max_empty_share, "max_empty_share"),
         ("cut by the token limit", outcome.truncated, task.settings.max_truncated_share, "max_truncated_share"),

@@ -1,21 +1,5 @@
-"""Fixtures of the workflows' tests."""
+"""Fixtures of the workflows' tests that need more than small tools."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.integration.small.ci.conftest import world
 
-import pytest
-
-from tests.integration.ci.git_world import World
-from tests.integration.ci.github_server import github_server
-from tests.integration.ci.pull_request import PullRequest
-
-
-@pytest.fixture
-def pull_request(tmp_path: Path) -> Iterator[PullRequest]:
-    with github_server() as server:
-        yield PullRequest(World(tmp_path), server)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+__all__ = ["world"]

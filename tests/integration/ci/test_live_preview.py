@@ -15,9 +15,9 @@ from typing import Final
 import pytest
 import yaml
 
-from tests.integration.ci.git_world import REPOSITORY, World
-from tests.integration.ci.github_server import github_server
-from tests.integration.ci.pull_request import SCRIPTS, PullRequest
+from tests.support.ci.git_world import REPOSITORY, World
+from tests.support.ci.github_server import github_server
+from tests.support.ci.pull_request import SCRIPTS, PullRequest
 from tests.support.engine import environment
 from workbench.sandbox import chart
 

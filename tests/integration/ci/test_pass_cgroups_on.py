@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.ci.git_world import REPOSITORY
-from tests.integration.ci.pull_request import SCRIPTS
+from tests.support.ci.git_world import REPOSITORY
+from tests.support.ci.pull_request import SCRIPTS
 from tests.support.kernel import needs_namespaces
 
 SCRIPT = SCRIPTS / "pass_cgroups_on.sh"

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.ci.git_world import REPOSITORY
-from tests.integration.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
-from tests.integration.ci.github_server import TOKEN, GitHubServer, github_server
-from tests.integration.ci.pull_request import SCRIPTS
+from tests.support.ci.git_world import REPOSITORY
+from tests.support.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
+from tests.support.ci.github_server import TOKEN, GitHubServer, github_server
+from tests.support.ci.pull_request import SCRIPTS
 
 
 def start_workflow(server: GitHubServer, *words: str) -> subprocess.CompletedProcess[str]:

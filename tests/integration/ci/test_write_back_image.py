@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.ci.git_world import IMAGE, JOB, World, digest, expected
-from tests.integration.ci.oci_registry import Registry, running_registry
+from tests.support.ci.git_world import IMAGE, JOB, World, digest, expected
+from tests.support.ci.oci_registry import Registry, running_registry
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from tests.support.clusters import install_operator_kinds, namespace, prometheus
 from tests.support.ports import free_port, own_address
 from workbench.cluster import context, needs, requests, stack
 from workbench.cluster.context import Context
-from workbench.layout import REPOSITORY, Layout
-from workbench.shell import SandboxError
+from workbench.cluster.requests import Request
+from workbench.paths import REPOSITORY, Paths
+from workbench.shell import WorkbenchError
 from workbench.toolchain import tools
 
 
@@ -51,13 +52,15 @@ def evaluation_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "check_evaluation", lambda: None)
 
 
-def check(tmp_path: Path, name: str = CONTEXT, stack_name: str = "dev", **environment: str) -> needs.Found:
-    return context.check(Context(name, stack_name, Layout(tmp_path, "test")), {"STANDINS": "1", **environment})
+def check(
+    tmp_path: Path, name: str = CONTEXT, stack_name: str = "dev", *, standins: bool = True, **asked: str
+) -> needs.Found:
+    return context.check(Context(name, stack_name, Paths(tmp_path, "test")), Request(standins=standins, **asked))
 
 
-def refusal(tmp_path: Path, *words: str, **environment: str) -> str:
-    with pytest.raises(SandboxError) as error:
-        check(tmp_path, *words, **environment)
+def refusal(tmp_path: Path, *words: str, standins: bool = True, **asked: str) -> str:
+    with pytest.raises(WorkbenchError) as error:
+        check(tmp_path, *words, standins=standins, **asked)
     return str(error.value)
 
 
@@ -140,7 +143,7 @@ def test_a_claim_without_a_class_is_found(cluster: ApiServer, tmp_path: Path, mo
     with_settings(
         monkeypatch,
         tmp_path,
-        evaluation={"results": {"url": "s3://results"}},
+        evaluation={"results": {"url": "s3://results"}, "egress": [{"cidr": "0.0.0.0/0", "port": 443}]},
         monitoring={"pushgateway": {"storage_class": "fast"}},
     )
     text = refusal(tmp_path)
@@ -183,11 +186,11 @@ def test_a_wrong_stack_file_is_refused_before_tools_are_built(
     wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[str] = []
-    monkeypatch.setattr(tools, "build", lambda tool, layout: built.append(tool))
+    monkeypatch.setattr(tools, "build", lambda tool, paths: built.append(tool))
     with_settings(monkeypatch, tmp_path, evaluation={"limt": 3} if wrong else {})
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SandboxError) as refused:
-        context.up(Context(CONTEXT, "dev", Layout(tmp_path, "test")), {"STANDINS": "1"})
+    with pytest.raises(WorkbenchError) as refused:
+        context.up(Context(CONTEXT, "dev", Paths(tmp_path, "test")), Request(standins=True))
     assert ("vllm-eval:evaluation.limt = 3: unknown key" in str(refused.value)) == wrong
     assert built == ([] if wrong else list(context.PROGRAMS.values()))
 
@@ -242,9 +245,9 @@ def test_an_endpoint_that_this_machine_does_not_reach_is_a_note(
 ) -> None:
     cluster.apply(prometheus())
     endpoint = f"http://{own_address()}:{free_port(own_address())}/v1"
-    check(tmp_path, MODEL="m", MODEL_ENDPOINT=endpoint)
+    check(tmp_path, model="m", endpoint=endpoint)
     assert f"note: MODEL_ENDPOINT is '{endpoint}', and it does not answer" in capsys.readouterr().out
-    check(tmp_path, MODEL="m", MODEL_ENDPOINT="http://vllm.serving.svc:8000/v1")
+    check(tmp_path, model="m", endpoint="http://vllm.serving.svc:8000/v1")
     assert capsys.readouterr().out == ""
 
 
@@ -261,31 +264,34 @@ def test_an_unknown_stack_names_those_that_are_there(cluster: ApiServer, tmp_pat
     assert text.count("\n") == 1, "one fault, said once"
 
 
-def test_a_bare_kubeconfig_is_ignored_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert context.of({"KUBECONFIG": "/production"}, Layout(tmp_path, "test")) is None
+def test_a_bare_kubeconfig_is_ignored_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/production")
+    assert context.of(Request(), Paths(tmp_path, "test")) is None
     assert "KUBECONFIG is ignored" in capsys.readouterr().out
-    assert context.of({}, Layout(tmp_path, "test")) is None
+    monkeypatch.delenv("KUBECONFIG")
+    assert context.of(Request(), Paths(tmp_path, "test")) is None
     assert capsys.readouterr().out == ""
 
 
 def test_a_stack_without_a_cluster_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match=r"STACK is 'prod' without a CONTEXT"):
-        context.of({"STACK": "prod"}, Layout(tmp_path, "test"))
+    with pytest.raises(WorkbenchError, match=r"STACK is 'prod' without a CONTEXT"):
+        context.of(Request(stack="prod"), Paths(tmp_path, "test"))
 
 
 def test_the_sandboxs_plugins_are_nobodys_unless_asked_for(
     cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.apply(prometheus())
-    for value in ("", "0"):
-        text = refusal(tmp_path, STANDINS=value)
-        assert "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH)" in text
-        assert "STANDINS=1" in text
+    text = refusal(tmp_path, standins=False)
+    assert "the official Pulumi plugins are missing (there is no `pulumi-language-python` on PATH)" in text
+    assert "STANDINS=1" in text
     folder = tmp_path / "official"
     folder.mkdir()
     (folder / "pulumi-language-python").touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    check(tmp_path, STANDINS="")
+    check(tmp_path, standins=False)
 
 
 def make(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -293,12 +299,6 @@ def make(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
-
-
-def test_make_takes_context_and_stack_as_typed_and_not_from_the_environment(cluster: ApiServer) -> None:
-    show = ("--eval=show: ; @echo [$$CONTEXT] [$$STACK] [$$STANDINS]", "show")
-    assert make(*show, CONTEXT="prod", STACK="prod", STANDINS="1").stdout == "[] [] []\n"
-    assert make(*show, "CONTEXT=prod", "STACK=prod", "STANDINS=1").stdout == "[prod] [prod] [1]\n"
 
 
 def test_make_doctor_ends_well_on_a_good_cluster_and_make_down_does_not_take_one(cluster: ApiServer) -> None:

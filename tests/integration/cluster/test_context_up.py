@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from tests.support.project import Project
 from tests.support.pushgateway import running_pushgateway
 from workbench.cluster import context, evaluation, needs, requests, stack
 from workbench.cluster.context import Context
-from workbench.layout import Layout
+from workbench.cluster.requests import Request
+from workbench.paths import Paths
 from workbench.sandbox import chart
-from workbench.shell import SandboxError
+from workbench.shell import WorkbenchError
 
-STANDINS = {"STANDINS": "1"}
+STANDINS = Request(standins=True)
 PODS = "/api/v1/namespaces/vllm-eval/pods"
 LABELS = 'stack="dev",model="google/gemma-3-270m",model_tag="dev",task="custom_task_1"'
 SCORES = {
@@ -63,7 +65,7 @@ def project(cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def target(tmp_path: Path) -> Context:
-    return Context(CONTEXT, "dev", Layout(tmp_path / "cache", "test"))
+    return Context(CONTEXT, "dev", Paths(tmp_path / "cache", "test"))
 
 
 @contextmanager
@@ -131,17 +133,17 @@ def test_up_deploys_waits_and_prints_the_scores(
     before = project.file.read_text()
     assert f"context: {CONTEXT}" not in before
     with scraped_gateway(cluster, tmp_path) as gateway:
-        with runner(cluster, gateway, 2), pytest.raises(SandboxError, match="the evaluation failed: "):
-            context.up(target(tmp_path), {**STANDINS, "LIMIT": "40"})
+        with runner(cluster, gateway, 2), pytest.raises(WorkbenchError, match="the evaluation failed: "):
+            context.up(target(tmp_path), replace(STANDINS, limit="40"))
         with runner(cluster, gateway, 0):
-            context.up(target(tmp_path), {**STANDINS, "LIMIT": "50"})
+            context.up(target(tmp_path), replace(STANDINS, limit="50"))
         cluster.add_context("renamed")
         deployed = project.state()
-        with pytest.raises(SandboxError) as refused:
-            context.up(Context("renamed", "dev", Layout(tmp_path / "cache", "test")), STANDINS)
+        with pytest.raises(WorkbenchError) as refused:
+            context.up(Context("renamed", "dev", Paths(tmp_path / "cache", "test")), STANDINS)
         service = "http://vllm.serving.svc:8000/v1"
-        with pytest.raises(SandboxError, match="the stack dev evaluates google/gemma-3-270m: with MODEL 'm' in their"):
-            context.up(target(tmp_path), {**STANDINS, "MODEL": "m", "MODEL_ENDPOINT": service})
+        with pytest.raises(WorkbenchError, match="the stack dev evaluates google/gemma-3-270m: with MODEL 'm' in"):
+            context.up(target(tmp_path), replace(STANDINS, model="m", endpoint=service))
     text = str(refused.value)
     assert f"the stack dev is deployed to the cluster of context '{CONTEXT}', not to that of CONTEXT 'renamed'" in text
     assert "name another STACK, or first run `pulumi destroy --stack dev`" in text
@@ -205,6 +207,6 @@ def test_a_stack_that_is_not_there_is_named_before_anything_is_changed(
 ) -> None:
     before = cluster.snapshot()
     project.pulumi("stack", "rm", "--yes", "--force", "--preserve-config", "dev")
-    with pytest.raises(SandboxError, match=r"the stack dev cannot be opened: .*no stack[\s\S]*pulumi stack init dev"):
+    with pytest.raises(WorkbenchError, match=r"the stack dev cannot be opened: .*no stack[\s\S]*pulumi stack init dev"):
         context.up(target(tmp_path), STANDINS)
     assert cluster.snapshot() == before

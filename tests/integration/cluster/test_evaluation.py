@@ -11,8 +11,8 @@ import yaml
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from workbench.cluster import evaluation
 from workbench.cluster.context import Context
-from workbench.layout import Layout
-from workbench.shell import CommandError, SandboxError
+from workbench.paths import Paths
+from workbench.shell import CommandError, WorkbenchError
 
 TIME: Final = "2026-01-01T00:00:00Z"
 
@@ -51,7 +51,7 @@ def kubeconfig(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def follow(tmp_path: Path, seconds: float, outage: float) -> evaluation.Job:
-    runner = Context(CONTEXT, "dev", Layout(tmp_path, "test"))
+    runner = Context(CONTEXT, "dev", Paths(tmp_path, "test"))
     return evaluation.follow(runner, lambda job: "", prometheus=None, seconds=seconds, outage=outage)
 
 
@@ -65,14 +65,14 @@ def test_a_cluster_that_is_away_for_a_while_does_not_end_the_wait(
         kubeconfig.write_text(server.kubeconfig.read_text())
 
     monkeypatch.setattr(evaluation, "say", come_back)
-    with pytest.raises(SandboxError, match="the evaluation failed: told"):
+    with pytest.raises(WorkbenchError, match="the evaluation failed: told"):
         follow(tmp_path, 60, 60)
     (told,) = said
     assert told.startswith("  no answer: The connection to the server 127.0.0.1:1 was refused")
 
 
 def test_one_that_stays_away_is_reported_at_the_deadline(kubeconfig: Path, tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match=r"did not end within 1 s; last seen: no answer: .*refused"):
+    with pytest.raises(WorkbenchError, match=r"did not end within 1 s; last seen: no answer: .*refused"):
         follow(tmp_path, 1, 60)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.openai_server import OpenAIServer, Plan, running
 from tests.support.pushgateway import Pushgateway, refusing_gateway
-from tests.support.workspace import MODEL, ROOT, Workspace
+from tests.support.workspace import MODEL, Workspace
 
 
 def test_a_full_disk_ends_the_run_and_publishes_no_score(workspace: Workspace, pushgateway: Pushgateway) -> None:
@@ -20,7 +20,7 @@ def test_a_full_disk_ends_the_run_and_publishes_no_score(workspace: Workspace, p
         workspace.set_models(workspace.model(url))
         command = f"ulimit -f 16; exec {shlex.quote(sys.executable)} -m vllm_eval run"
         environ = {
-            **os.environ, **workspace.environ, "PYTHONPATH": str(ROOT / "eval" / "evalchemy"),
+            **os.environ, **workspace.environ,
             "VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": "full",
         }  # fmt: skip
         # bash: the unit of its ulimit -f is 1024 bytes.
@@ -68,13 +68,13 @@ def test_a_slow_gateway_is_awaited(
     workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway is down for the first tries: the rest of the run waits, not the score."""
-    from vllm_eval.gateway import Gateway
+    from vllm_eval.gateway import Gateway, Reply
 
     answers = iter([503, 503])
 
-    async def unavailable_first(self: Gateway, method: str, url: str, body: bytes) -> tuple[int, str]:
+    async def unavailable_first(self: Gateway, method: str, url: str, body: bytes) -> Reply:
         status = next(answers, None)
-        return (status, "starting") if status is not None else await real(self, method, url, body)
+        return Reply(status, "starting", None) if status is not None else await real(self, method, url, body)
 
     real = Gateway._request
     monkeypatch.setattr(Gateway, "_request", unavailable_first)

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.openai_server import OpenAIServer, Plan, running
 from tests.support.pushgateway import Pushgateway
-from tests.support.workspace import ROOT, Workspace
+from tests.support.workspace import Workspace
 
 OWN = [*own_mounts(), "bash", "-euc"]
 RUN = f"{shlex.quote(sys.executable)} -m vllm_eval run"
@@ -54,7 +54,7 @@ def on_a_disk(workspace: Workspace, options: str, script: str, **environ: str) -
     whole = f"{mounted}; code=0; ({script}) || code=$?; cp -r {results} {left}; exit $code"
     done = subprocess.run(
         [*OWN, whole],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "eval" / "evalchemy"), **workspace.environ, **environ},
+        env={**os.environ, **workspace.environ, **environ},
         cwd=workspace.root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return Done(done.returncode, done.stderr, left)

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
+from tests.integration.small.eval.test_takeover import ITEMS, prepare
 from tests.support.openai_server import OpenAIServer, running
 from tests.support.pushgateway import Pushgateway
 from tests.support.workspace import MODEL, Workspace
 from tests.unit.eval import test_exposition as written
-from tests.unit.eval.test_takeover import ITEMS, prepare
 from vllm_eval.exposition import build_group
 from vllm_eval.gateway import Gateway
 

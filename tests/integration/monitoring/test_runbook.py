@@ -18,9 +18,8 @@ from components.settings.model import Baseline
 from tests.support import program
 from tests.support.apiserver import ApiServer, running_apiserver
 from tests.support.monitoring.contract import Run
-from tests.support.monitoring.prometheus import start
-from tests.support.ports import free_port
 from tests.support.project import Project
+from tests.support.pushgateway import running_pushgateway
 from vllm_eval import metrics
 from workbench.toolchain.tools import module_source
 
@@ -61,10 +60,9 @@ def _bash(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    address = f"127.0.0.1:{free_port()}"
-    command = ["prometheus-pushgateway", f"--web.listen-address={address}"]
-    with start(command, tmp_path_factory.mktemp("pushgateway") / "log", ready=f"http://{address}/-/ready"):
+def gateway() -> Iterator[str]:
+    with running_pushgateway() as running:
+        address = running.url.removeprefix("http://")
         run = Run("google/gemma-3-270m", "v1", "custom_task_1", 0.8, 1.0)
         model = base64.urlsafe_b64encode(run.model.encode()).decode()
         text = "".join(f"{name} {value!r}\n" for name, value in run.series())

@@ -1,15 +1,22 @@
 """Real namespaces for the tests, without a cluster in them."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.kernel import NO_NAMESPACES, can_unshare
-from workbench.layout import Layout, cache_dir
-from workbench.sandbox.namespace import Namespace
+from workbench.paths import Paths, cache_dir
+from workbench.sandbox.namespaces import Sandbox
 
 Program = Callable[[str, str], None]
+
+
+@pytest.fixture(autouse=True)
+def roomy_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have room for a first `make up`, whatever this machine has: what is told of full disks is in test_refusals."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**13, 0, 10**13))
 
 
 @pytest.fixture
@@ -34,11 +41,11 @@ def program(empty_cache: Path) -> Program:
 
 
 @pytest.fixture
-def sandbox(empty_cache: Path) -> Iterator[Namespace]:
+def sandbox(empty_cache: Path) -> Iterator[Sandbox]:
     """Namespaces as `make up` makes them, where the kernel lets us."""
     if not can_unshare():
         pytest.skip(NO_NAMESPACES)
-    namespace = Namespace(Layout.of_this_clone())
+    namespace = Sandbox(Paths.of_this_clone())
     namespace.start()
     yield namespace
     namespace.stop()

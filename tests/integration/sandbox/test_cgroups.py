@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.kernel import needs_namespaces
-from workbench import layout
-from workbench.layout import REPOSITORY, Layout
-from workbench.sandbox import doctor, namespace
-from workbench.sandbox.namespace import CGROUPS, Namespace
+from workbench import paths
+from workbench.paths import REPOSITORY, Paths
+from workbench.sandbox import doctor, namespaces
+from workbench.sandbox.namespaces import CGROUPS, Sandbox
 from workbench.shell import wait_for
 
 NAME = f"vllm-eval-test-cgroups-{os.getpid()}"
@@ -24,14 +24,14 @@ NAME = f"vllm-eval-test-cgroups-{os.getpid()}"
 SCRIPT = f"""
 import json, sys
 from pathlib import Path
-from workbench.layout import Layout
-from workbench.sandbox.namespace import CGROUPS, Namespace
+from workbench.paths import Paths
+from workbench.sandbox.namespaces import CGROUPS, Sandbox
 
-sandbox = Namespace(Layout(Path(sys.argv[1]), {NAME!r}))
+sandbox = Sandbox(Paths(Path(sys.argv[1]), {NAME!r}))
 try:
     sandbox.start()
     sandbox.daemon("sleeper", ["sleep", "60"])
-    pid = (sandbox.layout.state / "sleeper.pid").read_text().split()[0]
+    pid = (sandbox.paths.state / "sleeper.pid").read_text().split()[0]
     read = lambda command: sandbox.run(["sh", "-ec", command]).split()
     seen = {{
         "first": read("cat /proc/1/cgroup"),
@@ -110,18 +110,18 @@ def test_version_1_joins_every_hierarchy_and_leaves_nothing(empty_cache: Path) -
 
 @needs_namespaces
 def test_a_start_that_was_killed_is_made_good_and_leaves_no_orphan(empty_cache: Path) -> None:
-    sandbox = Namespace(Layout(empty_cache, NAME))
+    sandbox = Sandbox(Paths(empty_cache, NAME))
     try:
         sandbox.start()
         orphan = sandbox.pid()
         # Killed before it wrote the file that names the first process.
-        (sandbox.layout.state / "init.pid").unlink()
-        (sandbox.layout.state / "init.ready").unlink()
+        (sandbox.paths.state / "init.pid").unlink()
+        (sandbox.paths.state / "init.ready").unlink()
         sandbox.start()
         wait_for("the orphan's end", lambda: not Path(f"/proc/{orphan}").exists(), seconds=60)
         half = sandbox.pid()
         # Killed after that, before the mounts were made.
-        (sandbox.layout.state / "init.ready").unlink()
+        (sandbox.paths.state / "init.ready").unlink()
         sandbox.start()
         assert sandbox.pid() not in (None, half)
         assert "overlay" in sandbox.run(["stat", "--file-system", "--format=%T", "/usr"])
@@ -131,7 +131,7 @@ def test_a_start_that_was_killed_is_made_good_and_leaves_no_orphan(empty_cache: 
 
 
 def test_a_sandbox_in_another_cache_leaves_this_one_alive(
-    sandbox: Namespace, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.daemon("sleeper", ["sleep", "60"])
     other = empty_cache / "other"
@@ -139,7 +139,7 @@ def test_a_sandbox_in_another_cache_leaves_this_one_alive(
     for each in ("tools", "bin"):
         (other / each).symlink_to(empty_cache / each)
     monkeypatch.setenv("VLLM_EVAL_CACHE", str(other))
-    second = Namespace(Layout.of_this_clone())
+    second = Sandbox(Paths.of_this_clone())
     try:
         second.start()
     finally:
@@ -153,13 +153,13 @@ def test_a_name_belongs_to_one_clone_and_one_cache(tmp_path: Path, monkeypatch: 
 
     def name(cache: str) -> str:
         monkeypatch.setenv("VLLM_EVAL_CACHE", cache)
-        return Layout.of_this_clone().name
+        return Paths.of_this_clone().name
 
     monkeypatch.chdir(tmp_path)
     one = name(str(tmp_path / "cache"))
     assert one == name("cache") == name(str(tmp_path / "link")), "one folder, however it is written"
     assert one != name(str(tmp_path / "other"))
-    monkeypatch.setattr(layout, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(paths, "REPOSITORY", tmp_path)
     assert one != name(str(tmp_path / "cache"))
 
 
@@ -185,8 +185,8 @@ def test_cgroups_that_kubelet_needs_and_lacks_are_named_with_the_cure(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    for module in (doctor, namespace):
+    for module in (doctor, namespaces):
         monkeypatch.setattr(module, "CGROUPS", tmp_path)
-    found = [each for each in doctor.problems(Layout(tmp_path, "test")) if "cgroup" in each]
+    found = [each for each in doctor.problems(Paths(tmp_path, "test")) if "cgroup" in each]
     assert len(found) == (said is not None)
     assert said is None or said in found[0]

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from tests.support.kernel import NO_MOUNTS, NO_NAMESPACES, needs_namespaces
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 
 # What Docker takes from a container's root.
 FORBID = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")

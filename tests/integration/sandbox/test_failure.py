@@ -11,24 +11,25 @@ import pytest
 
 from tests.e2e import conftest
 from tests.integration.sandbox.conftest import Program
+from workbench import commands
 from workbench.cluster.context import Context
-from workbench.layout import REPOSITORY, Layout
-from workbench.sandbox import steps
-from workbench.sandbox.__main__ import COMMANDS
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import SandboxError, run, wait_for
+from workbench.options import Options
+from workbench.paths import REPOSITORY, Paths
+from workbench.sandbox import failure, steps
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import WorkbenchError, run, wait_for
 
 WARNING = {"involvedObject": {"name": "evalchemy-0-x"}, "reason": "Failed", "message": "Failed to pull image"}
 
 
-def failing(title: str, step: Callable[[Namespace], None], monkeypatch: pytest.MonkeyPatch) -> str:
+def failing(title: str, step: Callable[[Sandbox], None], monkeypatch: pytest.MonkeyPatch) -> str:
     """Let the stage of that title do `step`, those before it nothing, and return the error of `make up`."""
     titles = [each for each, _ in steps.STEPS]
     done: list[str] = []
     fakes = [(each, step if each == title else lambda _, each=each: done.append(each)) for each in titles]
     monkeypatch.setattr(steps, "STEPS", fakes)
-    with pytest.raises(SandboxError) as error:
-        steps.up(Layout.of_this_clone())
+    with pytest.raises(WorkbenchError) as error:
+        steps.up(Paths.of_this_clone())
     assert done == titles[: titles.index(title)]
     return str(error.value)
 
@@ -37,41 +38,41 @@ def failing(title: str, step: Callable[[Namespace], None], monkeypatch: pytest.M
 def test_every_stage_names_itself_the_cause_and_the_folder(
     title: str, empty_cache: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = Layout.of_this_clone()
-    layout.logs.mkdir(parents=True)
+    paths = Paths.of_this_clone()
+    paths.logs.mkdir(parents=True)
 
-    def step(namespace: Namespace) -> None:
-        raise SandboxError("exit code 1 of: something\nits own last line")
+    def step(namespace: Sandbox) -> None:
+        raise WorkbenchError("exit code 1 of: something\nits own last line")
 
     text = failing(title, step, monkeypatch)
     assert text.startswith(f"{title}: exit code 1 of: something\nits own last line")
-    assert f"logs, events and objects: {layout.logs}" in text
+    assert f"logs, events and objects: {paths.logs}" in text
     assert "`make up` goes on from here" in text
 
 
 def test_the_first_stage_has_changed_nothing_and_names_no_folder(
     empty_cache: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def step(namespace: Namespace) -> None:
-        raise SandboxError("this machine lacks something")
+    def step(namespace: Sandbox) -> None:
+        raise WorkbenchError("this machine lacks something")
 
     assert failing("prerequisites", step, monkeypatch) == "this machine lacks something"
-    assert not Layout.of_this_clone().state.exists()
+    assert not Paths.of_this_clone().state.exists()
 
 
 def test_a_command_that_hangs_is_quoted_and_its_output_kept(tmp_path: Path) -> None:
     log = tmp_path / "logs/slow.log"
-    with pytest.raises(SandboxError) as error:
+    with pytest.raises(WorkbenchError) as error:
         run(["sh", "-c", "echo waiting for the lock; exec sleep 60"], timeout=5, log=log)
     assert str(error.value).startswith("still running after 5 s of: sh -c")
     assert f"\nwaiting for the lock\n(all of it: {log})" in str(error.value)
     assert log.read_text() == "waiting for the lock\n"
 
 
-def test_a_process_that_died_is_quoted(sandbox: Namespace, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_died_is_quoted(sandbox: Sandbox, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     program("kubectl", "echo connection refused >&2; exit 1")
 
-    def step(namespace: Namespace) -> None:
+    def step(namespace: Sandbox) -> None:
         namespace.daemon("lives", ["sleep", "60"])
         namespace.daemon("etcd", ["sh", "-c", "echo listening; echo 'bind: address already in use' >&2; exit 3"])
         wait_for("the API server", lambda: False, seconds=3)
@@ -82,23 +83,30 @@ def test_a_process_that_died_is_quoted(sandbox: Namespace, program: Program, mon
     assert "lives has ended" not in text
 
 
+def test_a_daemon_that_ends_at_once_is_told_as_ended(sandbox: Sandbox, program: Program) -> None:
+    program("cat", 'sleep 0.5; exec /bin/cat "$@"')  # a busy machine
+    sandbox.daemon("etcd", ["sh", "-c", "echo 'bind: address already in use' >&2; exit 3"])
+    wait_for("its end", lambda: not sandbox.alive("etcd"), seconds=30)
+    assert "etcd has ended:\n    bind: address already in use" in failure.causes(sandbox)
+
+
 def test_the_clusters_warnings_are_quoted_and_its_objects_kept(
-    sandbox: Namespace, program: Program, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = json.dumps({"items": [WARNING, WARNING]})
     program("kubectl", f'case "$*" in *Warning*) echo \'{events}\' ;; *) echo "said to: $*" ;; esac')
 
-    def step(namespace: Namespace) -> None:
-        raise SandboxError("still running after 180 s")
+    def step(namespace: Sandbox) -> None:
+        raise WorkbenchError("still running after 180 s")
 
     text = failing("services ready", step, monkeypatch)
     assert text.count("evalchemy-0-x: Failed: Failed to pull image") == 1
     for name, words in {"events.txt": "get events", "objects.yaml": "get pods,jobs", "pods.txt": "describe"}.items():
-        assert f"said to: {words}" in (sandbox.layout.logs / name).read_text()
+        assert f"said to: {words}" in (sandbox.paths.logs / name).read_text()
 
 
 def test_each_failing_test_keeps_a_folder_of_its_own_with_logs_and_causes(
-    sandbox: Namespace, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conftest, "BUNDLES", tmp_path / "out")
     events = json.dumps({"items": [WARNING]})
@@ -112,7 +120,7 @@ def test_each_failing_test_keeps_a_folder_of_its_own_with_logs_and_causes(
     assert "evalchemy-0-x: Failed: Failed to pull image" in text
     assert (folder / "logs/etcd.log").read_text() == "no space left\n"
     assert (tmp_path / "out/test_two-setup/events.txt").exists()
-    theirs = Context("theirs", "dev", sandbox.layout)
+    theirs = Context("theirs", "dev", sandbox.paths)
     theirs.logs.mkdir(parents=True)
     (theirs.logs / "pulumi-up.log").write_text("error: update failed")
     assert conftest.keep(theirs, "theirs").startswith(f"logs, events and objects: {tmp_path}/out/theirs")
@@ -120,22 +128,22 @@ def test_each_failing_test_keeps_a_folder_of_its_own_with_logs_and_causes(
 
 
 def test_status_tells_what_there_is_before_all_is_there(
-    sandbox: Namespace, program: Program, capsys: pytest.CaptureFixture[str]
+    sandbox: Sandbox, program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program("kubectl", 'case "$*" in *jobs*) echo "the jobs" ;; *) echo "no such kind" >&2; exit 1 ;; esac')
     sandbox.daemon("lives", ["sleep", "60"])
     sandbox.daemon("etcd", ["false"])
     wait_for("the end", lambda: not sandbox.alive("etcd"), seconds=30)
-    assert COMMANDS["status"](sandbox.layout) == 0
+    commands.status(sandbox.paths, Options("status"))
     said = capsys.readouterr().out
     for line in (r"etcd +has ended", r"lives +runs", "not yet: no such kind", "the jobs"):
         assert re.search(line, said), said
 
 
-def test_who_reads_no_further_gets_no_traceback(sandbox: Namespace) -> None:
+def test_who_reads_no_further_gets_no_traceback(sandbox: Sandbox) -> None:
     for daemon in ("one", "two"):
         sandbox.daemon(daemon, ["sleep", "60"])
-    script = '"$0" -m workbench.sandbox status | head -n 1'
+    script = '"$0" -m workbench status | head -n 1'
     done = subprocess.run(
         ["sh", "-c", script, sys.executable], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import free_port
-from workbench.layout import Layout, cache_dir
+from workbench.paths import Paths, cache_dir
 from workbench.sandbox import images
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import run, wait_for
 
 
@@ -84,20 +84,20 @@ def damage(folder: Path) -> Path:
 
 
 def test_images_are_looked_through_again_after_a_power_failure_which_leaves_the_sandboxs_state(tmp_path: Path) -> None:
-    layout = Layout(tmp_path, f"vllm-eval-test-images-{os.getpid()}")
-    layout.state.mkdir(parents=True)
-    folder = images.store(layout)
+    paths = Paths(tmp_path, f"vllm-eval-test-images-{os.getpid()}")
+    paths.state.mkdir(parents=True)
+    folder = images.store(paths)
     damaged = damage(folder)
-    assert images.store(layout) == folder
+    assert images.store(paths) == folder
     assert not damaged.exists()
 
 
-def test_images_in_use_are_left_alone_and_those_of_a_second_sandbox_are_its_own(sandbox: Namespace) -> None:
-    folder = images.store(sandbox.layout)
+def test_images_in_use_are_left_alone_and_those_of_a_second_sandbox_are_its_own(sandbox: Sandbox) -> None:
+    folder = images.store(sandbox.paths)
     sandbox.daemon("registry", ["sleep", "60"])
     used = damage(folder)
-    assert images.store(sandbox.layout) == folder
-    second = replace(sandbox.layout, name=f"{sandbox.layout.name}-second")
+    assert images.store(sandbox.paths) == folder
+    second = replace(sandbox.paths, name=f"{sandbox.paths.name}-second")
     second.state.mkdir(parents=True)
     own = images.store(second)
     assert own == second.state / "images"

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from workbench.layout import REPOSITORY
+from workbench.paths import REPOSITORY
 from workbench.sandbox import ci, git, images
 from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS, REGISTRY
 from workbench.sandbox.cluster import write_config
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import CommandError, run
 
 
-def test_a_key_that_was_cut_short_is_no_key(sandbox: Namespace, tmp_path: Path) -> None:
-    key = sandbox.layout.state / "pki/service-account.key"
+def test_a_key_that_was_cut_short_is_no_key(sandbox: Sandbox, tmp_path: Path) -> None:
+    key = sandbox.paths.state / "pki/service-account.key"
     key.parent.mkdir()
     key.with_suffix(".key.new").touch()
     write_config(sandbox, tmp_path)
@@ -24,28 +24,49 @@ def test_a_key_that_was_cut_short_is_no_key(sandbox: Namespace, tmp_path: Path) 
     assert key.read_bytes() == made
 
 
-def test_locks_of_a_git_that_was_killed_are_removed(sandbox: Namespace) -> None:
+def test_locks_of_a_git_that_was_killed_are_removed(sandbox: Sandbox) -> None:
     bare = git.repository(sandbox)
     (bare / "refs/heads").mkdir(parents=True)  # an `init` that was killed, too
-    locks = [bare / "refs/heads/main.lock", bare / "config.lock", sandbox.layout.state / "git-index.lock"]
+    locks = [bare / "refs/heads/main.lock", bare / "config.lock", sandbox.paths.state / "git-index.lock"]
     for lock in locks:
         lock.touch()
     git.start(sandbox)
     commit = git.publish(sandbox)
     assert git.tip(sandbox) == commit
     assert not [lock for lock in locks if lock.exists()]
-    checkout = sandbox.layout.state / "checkout"
+    checkout = sandbox.paths.state / "checkout"
     (checkout / ".git").mkdir(parents=True)
     git.clone(sandbox, checkout)
     assert run(["git", "-C", checkout, "rev-parse", "HEAD"]).strip() == commit
 
 
+def test_the_callers_own_settings_reach_no_program_of_the_sandbox(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / "hooks").mkdir(parents=True)
+    hook = home / "hooks/reference-transaction"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (home / ".gitconfig").write_text(f"[core]\n\thooksPath = {home}/hooks\n[init]\n\tdefaultBranch = theirs\n")
+    for name, value in {"HOME": home, "XDG_CONFIG_HOME": home, "GIT_AUTHOR_NAME": "caller", "HELM_HOME": home}.items():
+        monkeypatch.setenv(name, str(value))
+    git.start(sandbox)
+    git.publish(sandbox)
+    author = run(["git", f"--git-dir={git.repository(sandbox)}", "log", "-1", "--format=%an", "main"])
+    assert author.strip() == "sandbox"
+    inside = sandbox.run(["env"])
+    assert str(home) not in inside
+    assert f"HOME={sandbox.paths.state}/home\n" in inside
+    assert (sandbox.paths.state / "home").is_dir()
+
+
 def test_an_image_has_its_name_only_when_it_is_whole(
-    sandbox: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named: list[str] = []
 
-    def killed(namespace: Namespace, command: str, *words: str) -> str:
+    def killed(namespace: Sandbox, command: str, *words: str) -> str:
         named.extend(words)
         if command == "mutate":
             raise KeyboardInterrupt
@@ -60,12 +81,12 @@ def test_an_image_has_its_name_only_when_it_is_whole(
     assert len(final) == 1
 
 
-def test_another_clones_latest_image_is_not_this_ones(sandbox: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_clones_latest_image_is_not_this_ones(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = "ghcr.io/vllm-eval/vllm-eval-evalchemy@sha256:" + "0" * 64
     registry: set[str] = set()
     built: list[str] = []
 
-    def crane(namespace: Namespace, command: str, *words: str) -> str:
+    def crane(namespace: Sandbox, command: str, *words: str) -> str:
         if words[0] in registry:
             return "sha256:" + "0" * 64
         raise CommandError(["crane", command, *words], "exit code 1", "MANIFEST_UNKNOWN", None)
@@ -83,7 +104,7 @@ def test_another_clones_latest_image_is_not_this_ones(sandbox: Namespace, monkey
     assert len(built) == 1
 
 
-def test_a_repository_is_served_to_those_who_push(sandbox: Namespace, tmp_path: Path) -> None:
+def test_a_repository_is_served_to_those_who_push(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.run(["ip", "addr", "replace", f"{NODE_ADDRESS}/32", "dev", "lo"])
     git.start(sandbox)
     commit = git.publish(sandbox)

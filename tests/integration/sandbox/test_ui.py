@@ -1,24 +1,23 @@
 """`make ui` into real namespaces: what listens there is seen here, and nothing is left when it ends."""
 
 import http.client
-import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.integration.sandbox.conftest import Program
 from tests.support.ports import free_port
-from workbench.layout import REPOSITORY, Layout
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import ui
-from workbench.sandbox.namespace import Namespace
-from workbench.shell import SandboxError, wait_for
+from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import WorkbenchError, wait_for
 
 INSIDE = 8000
 # Says where every Service's pod is, as the API server would.
@@ -29,7 +28,7 @@ END"""
 
 
 @pytest.fixture
-def served(sandbox: Namespace, program: Program, tmp_path: Path) -> Namespace:
+def served(sandbox: Sandbox, program: Program, tmp_path: Path) -> Sandbox:
     """Namespaces with a web server in place of a cluster."""
     program("kubectl", KUBECTL)
     (tmp_path / "pages").mkdir()
@@ -50,9 +49,9 @@ def ports() -> list[int]:
 def running_ui(ports: list[int]) -> Iterator["subprocess.Popen[str]"]:
     """Run `make ui`, ready, and end it whatever happens."""
     # Ctrl-C must reach it also where the tests run in the background, which ignores it.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "workbench.sandbox", "ui"]
-    environment = {**os.environ, "UI_PORTS": ",".join(map(str, ports))}
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "workbench", "ui"]
+    command += ["--ports", ",".join(map(str, ports))]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
             assert any("Ctrl-C" in line for line in process.stdout), process.wait(timeout=60)
@@ -73,7 +72,7 @@ def children(pid: int) -> str:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
 
 
-def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: list[int]) -> None:
+def test_pages_inside_are_seen_outside_until_ctrl_c(served: Sandbox, ports: list[int]) -> None:
     with pytest.raises(ConnectionRefusedError):
         get(INSIDE)  # it listens inside alone
     with running_ui(ports) as process:
@@ -95,12 +94,20 @@ def test_pages_inside_are_seen_outside_until_ctrl_c(served: Namespace, ports: li
             get(port)
 
 
+def links(found: Iterable[Path]) -> Iterator[Path]:
+    """Yield where links of /proc lead; one may be gone since it was listed."""
+    for each in found:
+        with suppress(OSError):
+            yield each.readlink()
+
+
 def sockets(pid: int) -> int:
     """Count the sockets of a process but those that it was given."""
-    return sum(int(each.name) > 2 and "socket" in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+    opened = (each for each in Path(f"/proc/{pid}/fd").iterdir() if int(each.name) > 2)
+    return sum("socket" in str(each) for each in links(opened))
 
 
-def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace, ports: list[int]) -> None:
+def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Sandbox, ports: list[int]) -> None:
     idle = len(ports) + 2  # asyncio wakes itself by a pair
     with running_ui(ports) as process:
         wait_for("the loop", lambda: sockets(process.pid) == idle, seconds=60)
@@ -113,10 +120,10 @@ def test_a_client_that_breaks_off_leaves_no_connection_inside(served: Namespace,
 
 def namespaces_of(pid: int) -> set[Path]:
     """Return the network namespaces of a process's threads."""
-    return {(each / "ns/net").readlink() for each in Path(f"/proc/{pid}/task").iterdir()}
+    return set(links(each / "ns/net" for each in Path(f"/proc/{pid}/task").iterdir()))
 
 
-def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[int]) -> None:
+def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Sandbox, ports: list[int]) -> None:
     with running_ui(ports) as process:
         assert get(ports[1])
         network = Path(f"/proc/{served.pid()}/ns/net").readlink()
@@ -130,12 +137,9 @@ def test_an_open_ui_keeps_no_ended_sandbox_alive(served: Namespace, ports: list[
     assert "there is no running sandbox" in out
 
 
-def test_a_taken_port_is_one_error_before_anything_is_forwarded(
-    sandbox: Namespace, ports: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UI_PORTS", ",".join(map(str, ports)))
-    with socket.create_server(("127.0.0.1", ports[2])), pytest.raises(SandboxError) as error:
-        ui.serve(sandbox, ui.chosen(os.environ))
+def test_a_taken_port_is_one_error_before_anything_is_forwarded(sandbox: Sandbox, ports: list[int]) -> None:
+    with socket.create_server(("127.0.0.1", ports[2])), pytest.raises(WorkbenchError) as error:
+        ui.serve(sandbox, ui.chosen(",".join(map(str, ports))))
     assert f"port {ports[2]} for Alertmanager: Address already in use" in str(error.value)
     assert "make ui UI_PORTS=18080,19090,19093" in str(error.value)
     for port in ports:  # free again: nothing was begun
@@ -144,10 +148,10 @@ def test_a_taken_port_is_one_error_before_anything_is_forwarded(
 
 @pytest.mark.parametrize("given", ["8080", "1,2,x", "1,2,99999", "1,1,2", "1,2,3,4", ","])
 def test_ports_that_are_none_are_refused(given: str) -> None:
-    with pytest.raises(SandboxError, match=f"UI_PORTS is '{given}': name a port each for Argo CD, Prometheus"):
-        ui.chosen({"UI_PORTS": given})
+    with pytest.raises(WorkbenchError, match=f"UI_PORTS is '{given}': name a port each for Argo CD, Prometheus"):
+        ui.chosen(given)
 
 
 def test_without_a_sandbox_it_says_what_to_type(tmp_path: Path) -> None:
-    with pytest.raises(SandboxError, match="type `make up` first"):
-        ui.serve(Namespace(Layout(tmp_path, "test")), ui.PAGES)
+    with pytest.raises(WorkbenchError, match="type `make up` first"):
+        ui.serve(Sandbox(Paths(tmp_path, "test")), ui.PAGES)

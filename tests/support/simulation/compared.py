@@ -157,7 +157,6 @@ DROPS: Final = (
 
 
 HEAD: Final = f"| | {' | '.join(ALERTS)} |\n|---|{'---|' * len(ALERTS)}".replace("Origin", "plain rule")
-SECTIONS: Final = ("drops", "noise")
 
 
 def table(section: str, folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.integration.ci.git_world import REPOSITORY
+from tests.support.ci.git_world import REPOSITORY
 from tests.unit.ci.rules import OWN, faults, step_faults, steps
 
 GITHUB: Final = REPOSITORY / ".github"

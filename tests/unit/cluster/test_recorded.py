@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from components.labels import MODELS_ANNOTATION
 from workbench.cluster import recorded
-from workbench.cluster.recorded import MODELS_ANNOTATION, PROVIDER
-from workbench.shell import SandboxError
+from workbench.cluster.recorded import PROVIDER
+from workbench.shell import WorkbenchError
 
 
 def state(context: str | None, *models: str) -> recorded.Resources:
@@ -33,17 +34,17 @@ def test_a_stack_that_was_never_deployed_is_refused_nothing(deployment: dict[str
 def test_another_cluster_is_named() -> None:
     recorded.check_context(state("mine"), "dev", "mine")
     with pytest.raises(
-        SandboxError, match="deployed to the cluster of context 'theirs', not to that of CONTEXT 'mine'"
+        WorkbenchError, match="deployed to the cluster of context 'theirs', not to that of CONTEXT 'mine'"
     ):
         recorded.check_context(state("theirs"), "dev", "mine")
-    with pytest.raises(SandboxError, match="deployed to the cluster of the pod that it ran in, not"):
+    with pytest.raises(WorkbenchError, match="deployed to the cluster of the pod that it ran in, not"):
         recorded.check_context(state(None), "dev", "mine")
 
 
 def test_models_that_would_lose_their_scores_are_named() -> None:
     recorded.check_models(state("mine", "m"), "dev", "m")
     recorded.check_models(state("mine"), "dev", "m")
-    with pytest.raises(SandboxError) as refused:
+    with pytest.raises(WorkbenchError) as refused:
         recorded.check_models(state("mine", "m", "b", "a"), "dev", "m")
     assert str(refused.value).startswith("the stack dev evaluates a, b: with MODEL 'm' in their place")
     assert "write the model into Pulumi.dev.yaml" in str(refused.value)

@@ -13,6 +13,7 @@ import yaml
 
 from components.settings import SettingsError, check_models, checks
 from tests.support import program
+from tests.unit.components import test_stack_files
 
 BCRYPT = "$2a$10$" + "x" * 53
 PEM = "-----BEGIN CERTIFICATE-----"
@@ -80,6 +81,8 @@ def test_the_cases_reach_every_check() -> None:
         for case in (*CASES, TOO_MANY):
             refusal(case)
         refusal({}, "-x")
+        for case in test_stack_files.CASES:
+            test_stack_files.problems_of(test_stack_files.text_of(case))
 
     wanted = yields(checks) | yields(check_models)
     assert wanted

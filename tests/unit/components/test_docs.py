@@ -6,20 +6,31 @@ from typing import Any
 import pytest
 import yaml
 
-from components import reruns
+from components import announce
+from components.reruns import Rerun
 from components.settings import schema
 from tests.support import program
 from tests.support.program import ROOT
 
 TEXT = (ROOT / "docs" / "operations.md").read_text()
 
+BLOCKS = re.findall(r"```yaml\n(config:.*?|# yaml-language-server.*?)```", TEXT, re.DOTALL)
+
+
+def groups_of(block: str) -> dict[str, Any]:
+    return {key.removeprefix("vllm-eval:"): value for key, value in yaml.safe_load(block)["config"].items()}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_every_block_of_settings_is_accepted_beside_the_first(block: str, documented: dict[str, Any]) -> None:
+    program.run({**documented, **groups_of(block)}, stack="staging")
+
 
 @pytest.fixture
 def documented() -> dict[str, Any]:
-    block, more = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    block, *_ = BLOCKS
     assert block.startswith(f"# yaml-language-server: $schema={schema.FILE.relative_to(ROOT)}")
-    config: dict[str, Any] = {**yaml.safe_load(block)["config"], **yaml.safe_load(more)["config"]}
-    return {key.removeprefix("vllm-eval:"): value for key, value in config.items()}
+    return groups_of(block)
 
 
 def test_the_documented_stack_declares_everything(documented: dict[str, Any]) -> None:
@@ -29,8 +40,8 @@ def test_the_documented_stack_declares_everything(documented: dict[str, Any]) ->
 
 
 def test_documented_lines_are_the_ones_that_a_preview_prints() -> None:
-    assert f"`{reruns.sentence(2, 3)}`" in TEXT
-    assert f"`{reruns.sentence(0, 3)}`" in TEXT
+    assert f"`{announce.sentence(Rerun(2, 2), 3)}`" in TEXT
+    assert f"`{announce.sentence(Rerun(0, 2), 3)}`" in TEXT
     assert " if the Job differs there" in TEXT
 
 

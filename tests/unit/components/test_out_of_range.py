@@ -1,95 +1,113 @@
-"""Every form and bound of a single setting, each with its text."""
+"""Every form and bound of a single setting, taken from the models, and what each form keeps out."""
 
 import json
-import re
 import types
 import typing
 from collections.abc import Iterator
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import annotated_types
+import pydantic
 import pytest
-import yaml
-from pydantic import BaseModel, StringConstraints
+from pydantic import StringConstraints, TypeAdapter
 
-from components.settings import forms, problems
+from components.settings import forms, problems, translate
 from components.settings.load import GROUPS
 from components.settings.model import Model
 from tests.support import program
 from tests.unit.components.test_settings import EVERY_FIELD, holder_of, refused
 
-CASES: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("out_of_range.yaml").read_text())
+Path = tuple[str | int, ...]
+# No form takes a text that begins with a blank.
+BLANK = " x"
 
 
-def parts(path: str) -> tuple[str | int, ...]:
-    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path))
+def faults(annotation: Any, metadata: typing.Iterable[Any] = ()) -> Iterator[tuple[Path, object, str]]:  # noqa: ANN401 (a type expression)
+    """Yield a wrong value for each thing that a field is held to: where in the field it is, the value and the fault."""
+    for each in metadata:
+        if isinstance(each, annotated_types.Ge):
+            yield (), int(str(each.ge)) - 1, f"input should be greater than or equal to {each.ge}"
+        elif isinstance(each, annotated_types.Le):
+            yield (), int(str(each.le)) + 1, f"input should be less than or equal to {each.le}"
+        elif isinstance(each, StringConstraints) and each.pattern:
+            yield (), BLANK, forms.WORDS[str(each.pattern)]
+        elif isinstance(each, StringConstraints):
+            yield (), "", "string should have at least 1 character"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        yield (), "else", "input should be "
+    elif typing.get_origin(annotation) is typing.Annotated:
+        yield from faults(annotation.__origin__, annotation.__metadata__)
+    elif typing.get_origin(annotation) is dict:
+        yield from ((("a", *path), value, fault) for path, value, fault in faults(typing.get_args(annotation)[1]))
+    elif typing.get_origin(annotation) in {types.UnionType, typing.Union}:
+        yield from (found for each in typing.get_args(annotation) for found in faults(each))
 
 
-def refusal(path: str, value: object) -> list[str]:
+def every_fault() -> Iterator[tuple[Path, object, str]]:
+    for path in EVERY_FIELD:
+        model: type[pydantic.BaseModel] = Model if path[0] == "models" else GROUPS[str(path[0])]
+        field, _ = translate.field_at(model, path[1:])
+        yield from (((*path, *inner), value, fault) for inner, value, fault in faults(field.annotation, field.metadata))
+
+
+FAULTS = list(every_fault())
+
+
+@pytest.mark.parametrize(("path", "value", "fault"), FAULTS, ids=lambda each: str(each)[:60])
+def test_a_value_beyond_its_range_is_refused_with_key_value_fault_and_cure(
+    path: Path, value: object, fault: str
+) -> None:
     groups = program.stack_file("dev")
-    holder_of(groups, parts(path))[str(parts(path)[-1])] = value
-    return refused(groups).splitlines()
+    holder_of(groups, path)[str(path[-1])] = value
+    lines = refused(groups).splitlines()
+    shown = problems.HIDDEN if path[-1] in {"api_key", "secret", "key"} else value
+    told = f"  {problems.full_key(path)} = {json.dumps(shown)}: {fault}"
+    (number,) = [number for number, line in enumerate(lines) if line.startswith(told)]
+    assert lines[number + 1].startswith("      cure: ")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda each: f"{each['path']}={each['value']}")
-def test_a_value_beyond_its_range_is_refused_with_key_value_fault_and_cure(case: dict[str, Any]) -> None:
-    lines = refusal(case["path"], case["value"])
-    problem = f"  vllm-eval:{case['path']} = {json.dumps(case['value'])}: {case['fault']}"
-    assert problem in lines
-    assert lines[lines.index(problem) + 1].startswith("      cure: ")
-
-
-def test_a_text_that_is_too_long() -> None:
-    (line,) = [each for each in refusal("models[0].name", "x" * 201) if each.startswith("  vllm-eval:")]
-    assert line.endswith("…: string should have at most 200 characters")
+def test_every_kind_of_fault_is_among_them() -> None:
+    assert len(FAULTS) > 60
+    told = {fault for _, _, fault in FAULTS}
+    labels = {forms.WORDS[pattern] for pattern in forms.WORDS if "a-z0-9.-]{1,253}/" in pattern}  # of keys, below
+    inner = {words for words in forms.WORDS.values() if "a key of a Secret" in words}  # in stack_files.yaml
+    assert set(forms.WORDS.values()) - labels - inner <= told
 
 
 @pytest.mark.parametrize(
     "path", ["models[0].network.labels", "evaluation.resources.requests", "evaluation.account_annotations"]
 )
 def test_a_name_that_kubernetes_would_refuse(path: str) -> None:
-    lines = refusal(path, {"a b": "1"})
-    assert f'  vllm-eval:{path} = "a b": must be a name of Kubernetes, such as app or example.com/app' in lines, lines
+    groups = program.stack_file("dev")
+    keys = ("models", 0, "network", "labels") if path.startswith("models") else tuple(path.split("."))
+    holder_of(groups, keys)[str(keys[-1])] = {"a b": "1"}
+    assert f'vllm-eval:{path} = "a b": must be a name of Kubernetes, such as app or example.com/app' in refused(groups)
 
 
-def constraints(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[str]:  # noqa: ANN401 (a type expression)
-    """Yield what the values of a field are held to: `text`, `choice`, `ge`, `le`."""
-    for each in metadata:
-        if isinstance(each, StringConstraints):
-            yield "text"
-        elif isinstance(each, annotated_types.Ge | annotated_types.Le):
-            yield type(each).__name__.lower()
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        yield "choice"
-    elif typing.get_origin(annotation) is typing.Annotated:
-        yield from constraints(annotation.__origin__, annotation.__metadata__)
-    elif typing.get_origin(annotation) is dict:
-        yield from constraints(typing.get_args(annotation)[1])
-    elif typing.get_origin(annotation) in {types.UnionType, typing.Union}:
-        yield from (found for each in typing.get_args(annotation) for found in constraints(each))
-
-
-def held(path: tuple[str | int, ...]) -> set[str]:
-    model: type[BaseModel] = Model if path[0] == "models" else GROUPS[str(path[0])]
-    field, _ = problems._field(model, path[1:])
-    return set(constraints(field.annotation, tuple(field.metadata)))
-
-
-def test_every_form_and_bound_has_a_case() -> None:
-    faults: dict[str, list[str]] = {}
-    for case in CASES:
-        faults.setdefault(case["path"], []).append(case["fault"])
-    checked = 0
-    for path in EVERY_FIELD:
-        key = problems.full_key(path).removeprefix("vllm-eval:")
-        found = [fault for name, told in faults.items() if name == key or name.startswith(f"{key}.") for fault in told]
-        for kind in held(path):
-            checked += 1
-            word = {"ge": "greater", "le": "less"}.get(kind, "")
-            assert [each for each in found if word in each], f"{key}: {kind}"
-    assert checked > 50
-    assert {case["fault"] for case in CASES} >= set(forms.WORDS.values()) - {
-        forms.WORDS[pattern] for pattern in forms.WORDS if "a-z0-9.-]{1,253}/" in pattern
-    }
+@pytest.mark.parametrize(
+    ("form", "wrong"),
+    [
+        (forms.DnsLabel, ["ArgoCD", "a.b", "-a", "a" * 64]),
+        (forms.DnsName, ["Fast", "a_b"]),
+        (forms.Quantity, ["half", "4GB", "10 Gi"]),
+        (forms.Text, ["main\n", "x" * 201]),
+        (forms.Url, ["k8s.example.com", "oci://x/y", "http://x/?q", "http://x/#y"]),
+        (forms.Cidr, ["example.com", "10.0.0.7"]),
+        (forms.Digest, ["sha256:0", "0" * 64]),
+        (forms.Duration, ["36", "1 h", "1w"]),
+        (forms.GitAddress, ["ftp://x/r.git", "/srv/r.git", "https://x/a b"]),
+        (forms.Version, ["~10.1", "10.1", "v1.2.3"]),
+        (forms.StoreUrl, ["/results", "S3://x"]),
+        (forms.Schedule, ["0 18 * *", "daily"]),
+        (forms.ImageName, ["ghcr.io/x/y:v1", "x", "ghcr.io/X"]),
+        (forms.ImageTag, ["a/b", ".a", "a" * 129]),
+        (forms.QualifiedName, ["a b", "/a", "a/b/c"]),
+        (forms.LabelValue, ["a b", "-a", "a" * 64]),
+    ],
+    ids=str,
+)
+def test_a_form_keeps_out_what_is_nearly_right(form: Any, wrong: list[str]) -> None:  # noqa: ANN401 (a type expression)
+    for value in wrong:
+        with pytest.raises(pydantic.ValidationError):
+            TypeAdapter(form).validate_python(value)

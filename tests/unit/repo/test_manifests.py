@@ -92,7 +92,7 @@ def test_it_needs_nothing_that_only_pulumi_makes(job: dict[str, Any], pod: dict[
     assert volumes["results"] == {"emptyDir": {}}
     assert volumes["tmp"] == {"emptyDir": {}}
     assert volumes["secrets"]["secret"] == {"secretName": labels.ENDPOINT_SECRET, "optional": True}
-    assert job["spec"]["template"]["metadata"]["annotations"][patches.MODELS_ANNOTATION] == "[]"
+    assert job["spec"]["template"]["metadata"]["annotations"][labels.MODELS_ANNOTATION] == "[]"
 
 
 def test_it_finds_models_commit_and_run_id_where_the_runner_looks(pod: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_it_finds_models_commit_and_run_id_where_the_runner_looks(pod: dict[str,
     (volume,) = [each for each in pod["volumes"] if each["name"] == "pod"]
     files = {each["path"]: each["fieldRef"]["fieldPath"] for each in volume["downwardAPI"]["items"]}
     assert files == {
-        "models.json": f"metadata.annotations['{patches.MODELS_ANNOTATION}']",
+        "models.json": f"metadata.annotations['{labels.MODELS_ANNOTATION}']",
         "git-commit": "metadata.annotations['git-commit']",
     }
     environment = {each["name"]: each for each in container["env"]}

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from workbench.layout import Layout
+from workbench.paths import Paths
 from workbench.sandbox.cluster import enforce_policies
-from workbench.sandbox.namespace import Namespace
+from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import CommandError
 
 
 def test_a_kernel_without_ip_sets_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    namespace = Namespace(Layout(cache=tmp_path, name="without"))
+    namespace = Sandbox(Paths(cache=tmp_path, name="without"))
 
     def refused(command: list[str]) -> str:
         raise CommandError(command, "exit code 1", "ipset v7.17: Cannot open session to kernel.", None)

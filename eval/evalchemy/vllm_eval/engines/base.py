@@ -1,13 +1,14 @@
 """The protocol between the runner and an engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from vllm_eval.models import Model
 from vllm_eval.relay import Relay
-from vllm_eval.requests import Answer, Failure, Request
+from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.results import Cause, Sample
 from vllm_eval.tasks import Task
 
@@ -41,9 +42,13 @@ class TaskOutcome:
     is the task's score; ``samples`` are its single items, None when the engine
     cannot give them; ``answered`` counts the items that the score rests on,
     ``answers`` the answers (more, if a question is asked repeatedly), of which
-    ``empty`` have no text and ``truncated`` were cut by the token limit;
+    ``empty`` have no text (``only_thoughts`` of them, because nothing came
+    after the model's thoughts) and ``truncated`` were cut by the token limit;
     ``expected`` those that the engine knows the task to have, after the limit;
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
+    ``targets`` are the texts that answer an item right, by ``doc_id``, and
+    ``untried`` says why such a text need not be scored 1 (None: it must be);
+    ``validate`` reads both.
     """
 
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -54,9 +59,29 @@ class TaskOutcome:
     answers: int = 0
     expected: int | None = None
     empty: int = 0
+    only_thoughts: int = 0
     truncated: int = 0
     problems: Sequence[str] = ()
     cause: Cause | None = None
+    targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    untried: str | None = None
+
+
+def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutcome | None:
+    """Build the outcome of a task of which a request got no answer; None if all got one."""
+    failures = [answer for answer in answers if isinstance(answer, Failure)]
+    if not failures:
+        return None
+    reasons = Counter(answer.reason for answer in failures if not answer.reason.startswith(NOT_ASKED))
+    shown = "; ".join(f"{reason} ({count} times)" if count > 1 else reason for reason, count in reasons.most_common(3))
+    # A request that was not asked has the cause of the one because of which it was not.
+    causes = {answer.cause for answer in failures if not answer.reason.startswith(NOT_ASKED)}
+    return TaskOutcome(
+        answered=len(answers) - len(failures),
+        expected=expected,
+        problems=[f"{len(failures)} of {len(answers)} requests got no answer: {shown}"],
+        cause=next((cause for cause in ("endpoint", "input", "verification") if cause in causes), "endpoint"),
+    )
 
 
 class Engine(Protocol):

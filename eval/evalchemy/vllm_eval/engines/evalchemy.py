@@ -21,13 +21,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vllm_eval.engines.base import EngineJob, TaskOutcome
+from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
 from vllm_eval.errors import DeadlineError
 from vllm_eval.models import Model
 from vllm_eval.relay import Relay
-from vllm_eval.requests import Answer, Failure
+from vllm_eval.requests import Answer
 from vllm_eval.results import finite
 from vllm_eval.tasks import Task, lay_over
+from vllm_eval.thoughts import without_thoughts
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,9 @@ def _read_results(folder: Path) -> Mapping[str, Any] | None:
 
 def _outcome(task: str, items: int, relay: Relay, ended: _Ended, row: object) -> TaskOutcome:
     given = [answer for answer in relay.answers if isinstance(answer, Answer)]
-    problems = _problems(task, items, relay, ended, row)
+    spoken = [without_thoughts([answer.text])[0] for answer in given]
+    failed = unanswered(relay.answers, items)
+    problems = [*(failed.problems if failed is not None else []), *_problems(task, items, relay, ended, row)]
     found = ((name, finite(value)) for name, value in (row if isinstance(row, dict) else {}).items())
     metrics = {(name, "none"): number for name, number in found if number is not None}
     primary = (BENCHMARKS[task].metric, "none")
@@ -228,18 +231,16 @@ def _outcome(task: str, items: int, relay: Relay, ended: _Ended, row: object) ->
         answered=int(metrics.get(("num_total", "none"), 0)),
         answers=len(relay.answers),
         expected=items,
-        empty=sum(answer.empty for answer in given),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
         truncated=sum(answer.truncated for answer in given),
         problems=problems,
-        cause="endpoint" if problems else None,
+        cause=(failed.cause if failed is not None else "endpoint") if problems else None,
     )
 
 
 def _problems(task: str, items: int, relay: Relay, ended: _Ended, row: object) -> list[str]:
     found = []
-    failures = [answer.reason for answer in relay.answers if isinstance(answer, Failure)]
-    if failures:
-        found.append(f"{len(failures)} of {len(relay.answers)} requests got no answer: {failures[0]}")
     if ended.code != 0:
         found.append(f"Evalchemy ended with {ended.code}: {ended.words}")
     if not isinstance(row, dict):

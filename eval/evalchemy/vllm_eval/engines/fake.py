@@ -1,13 +1,13 @@
 """An engine without lm_eval: exact match of the stripped answer. For tests and for trying a stack out."""
 
-import json
 from collections.abc import Sequence
 
-from vllm_eval.engines.base import EngineJob, TaskOutcome
+from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure, Request
-from vllm_eval.results import Sample
+from vllm_eval.results import Sample, to_text
 from vllm_eval.tasks import Task
+from vllm_eval.thoughts import without_thoughts
 
 
 class FakeEngine:
@@ -38,9 +38,7 @@ class FakeEngine:
 
 
 def _items(task: Task) -> list[dict[str, str]]:
-    files = [file for files in task.data_files.values() for file in files]
-    items = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines() if line]
-    return items[: task.limit]
+    return [item for items in task.splits.values() for item in items][: task.limit]
 
 
 def _request(job: EngineJob, task: Task, index: int, item: dict[str, str]) -> Request:
@@ -59,23 +57,19 @@ def _request(job: EngineJob, task: Task, index: int, item: dict[str, str]) -> Re
 
 
 def _outcome(task: Task, items: list[dict[str, str]], answers: list[Answer | Failure]) -> TaskOutcome:
-    failures = [answer for answer in answers if isinstance(answer, Failure)]
-    if failures:
-        return TaskOutcome(
-            expected=len(items),
-            answered=len(items) - len(failures),
-            problems=[f"{len(failures)} of {len(items)} requests got no answer: {failures[0].reason}"],
-            cause="endpoint",
-        )
+    failed = unanswered(answers, len(items))
+    if failed is not None:
+        return failed
     given = [answer for answer in answers if isinstance(answer, Answer)]
+    spoken = without_thoughts([answer.text for answer in given])
     samples = [
         Sample(
-            item=str(index), doc_id=index, value=float((answer.text or "").strip() == str(item["answer"])),
-            prompt=item["question"], target=str(item["answer"]), answer=answer.text,
-            judged=(answer.text or "").strip(), finish_reason=answer.finish_reason,
+            item=str(index), doc_id=index, value=float(said.text.strip() == str(item["answer"])),
+            prompt=to_text(item["question"]), target=to_text(item["answer"]), answer=answer.text,
+            judged=said.text.strip(), finish_reason=answer.finish_reason,
             cluster=item.get(task.settings.cluster or ""),
         )
-        for index, (item, answer) in enumerate(zip(items, given, strict=True))
+        for index, (item, answer, said) in enumerate(zip(items, given, spoken, strict=True))
     ]  # fmt: skip
     key = ("exact_match", "none")
     return TaskOutcome(
@@ -85,6 +79,7 @@ def _outcome(task: Task, items: list[dict[str, str]], answers: list[Answer | Fai
         answered=len(samples),
         answers=len(given),
         expected=len(items),
-        empty=sum(answer.empty for answer in given),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
         truncated=sum(answer.truncated for answer in given),
     )

@@ -3,12 +3,12 @@
 lm_eval is imported only when needed: it takes seconds.
 """
 
+import hashlib
 import importlib
 import importlib.metadata
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +16,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from vllm_eval import catalog
-from vllm_eval.engines.base import EngineJob, TaskOutcome
-from vllm_eval.errors import TaskError, Terminated, VllmEvalError
+from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
+from vllm_eval.engines.lm_eval_tasks import accepted, describe, load, untried
+from vllm_eval.errors import VllmEvalError
+from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure
 from vllm_eval.results import Sample, finite, to_text
-from vllm_eval.tasks import Task, lay_over
+from vllm_eval.tasks import Task
 
 if TYPE_CHECKING:
     from vllm_eval.engines.lm_eval_model import PooledModel
@@ -54,6 +56,9 @@ class LmEvalEngine:
                 found.append(f"{task.name}: output_type {kind!r} needs log-probabilities; only generate_until is run")
             if task.settings.max_tokens is not None:
                 found.append(f"{task.name}: max_tokens is for evalchemy; set generation.max_gen_toks")
+            generation = config.get("generation_kwargs", task.settings.generation)
+            problems = [*read_generation(generation)[1], *check_repeats(config.get("repeats", 1))]
+            found += [f"{task.name}: {problem}" for problem in problems]
             if config.get("unsafe_code"):
                 found.append(f"{task.name}: unsafe_code tasks run what the model writes, which this runner does not do")
         return found
@@ -80,17 +85,19 @@ class LmEvalEngine:
         self.warm_up()
         from vllm_eval.engines.lm_eval_model import create_model
 
-        loaded = _load(job.tasks)
+        loaded = load(job.tasks)
         model = create_model(job)
         try:
             results = _evaluate(model, job, list(loaded.values()))
         except VllmEvalError:
             raise
-        except Exception:
+        except (Exception, SystemExit) as error:
+            said = describe(error)
             # One task's filter or metric must not cost the others their score.
-            log.warning("scoring all tasks together failed; scoring them one by one", exc_info=True)
+            log.warning("scoring all tasks together failed; scoring them one by one: %s", said)
+            log.debug("the failure in full", exc_info=True)
             return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
-        return {task.name: _outcome(model, task, results) for task in job.tasks}
+        return {task.name: _outcome(model, task, loaded[task.name], results) for task in job.tasks}
 
 
 def set_environment() -> None:
@@ -109,73 +116,6 @@ def set_environment() -> None:
         os.environ.setdefault(variable, value)
 
 
-def _load(tasks: Sequence[Task]) -> dict[str, Any]:
-    from lm_eval.tasks import TaskManager
-
-    # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
-    built_in = any(task.yaml_path is None for task in tasks)
-    manager = catalog.manager() if built_in else TaskManager(include_defaults=False)
-    loaded: dict[str, Any] = {}
-    found: list[str] = []
-    for task in tasks:
-        try:
-            objects = manager.load([_spec(task)])["tasks"]
-        except Terminated:
-            raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the task's own code, which may even exit
-            found.append(f"{task.name}: lm_eval cannot load it: {type(error).__name__}: {error}")
-            continue
-        problem = _unfit(task, objects)
-        if problem is not None:
-            found.append(f"{task.name}: {problem}")
-        else:
-            loaded[task.name] = objects[task.name]
-    if found:
-        raise TaskError.of("tasks", found)
-    return loaded
-
-
-def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
-    """Say why a task that lm_eval loaded would fail after all answers are paid for, None if it would not."""
-    if list(objects) != [task.name]:
-        return f"is a group ({', '.join(objects)}); enable its tasks by their names"
-    loaded = objects[task.name]
-    if loaded.OUTPUT_TYPE != "generate_until":
-        return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
-    if getattr(loaded, "MULTIMODAL", False):
-        return "needs images or sound, which this runner does not send"
-    # lm_eval takes an unknown metric for None, and says so only in its log.
-    functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
-    unknown = [name for name, function in functions.items() if function is None]
-    if unknown and loaded.get_config("process_results") is None:
-        return f"lm_eval does not know the metric {', '.join(unknown)}"
-    if functions and task.settings.metric not in functions:
-        return f"its metric_list has {', '.join(functions)}, not {task.settings.metric!r}; set the task's metric"
-    return None
-
-
-def _spec(task: Task) -> str | dict[str, Any]:
-    """Return the task's YAML, settings laid over and data files absolute; the name of a built-in task left as it is."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    path = task.yaml_path
-    if path is None:
-        if not lay_over({}, task.settings):
-            return task.name
-        # lm_eval would take a mapping with the name for the whole task.
-        path = catalog.manager().task_index[task.name].yaml_path
-    if path is None:
-        raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
-    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings), "task": task.name}
-    if task.data_files:
-        files = {
-            split: str(paths[0]) if len(paths) == 1 else [str(path) for path in paths]
-            for split, paths in task.data_files.items()
-        }
-        spec["dataset_kwargs"] = {**spec.get("dataset_kwargs", {}), "data_files": files}
-    return spec
-
-
 def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[str, Any]:
     import lm_eval.evaluator
     from lm_eval.tasks import TaskManager
@@ -183,6 +123,8 @@ def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[st
     # lm_eval asks git for the commit of whatever the working directory is, and
     # lets git's "fatal: not a git repository" through to the log.
     lm_eval.evaluator.get_git_commit_hash = lambda: None
+    # lm_eval's own cannot hash an item with half of a surrogate pair, and tries after all answers are there.
+    lm_eval.evaluator.hash_string = _hash_text
 
     limits = {task.name: task.limit for task in job.tasks}
     names = [task.config.task for task in tasks]
@@ -206,41 +148,43 @@ def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[st
     return dict(results)
 
 
+def _hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _score_alone(model: "PooledModel", job: EngineJob, task: Task, loaded: Any) -> TaskOutcome:  # noqa: ANN401
     try:
-        return _outcome(model, task, _evaluate(model, job, [loaded]))
+        return _outcome(model, task, loaded, _evaluate(model, job, [loaded]))
     except VllmEvalError:
         raise
-    except Exception as error:  # noqa: BLE001 - a task's own code may raise anything
-        return TaskOutcome(problems=[f"scoring failed: {type(error).__name__}: {error}"], cause="input")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a task's own code may raise anything, and exit
+        return TaskOutcome(problems=[f"scoring failed: {describe(error)}"], cause="input")
 
 
-def _outcome(model: "PooledModel", task: Task, results: Mapping[str, Any]) -> TaskOutcome:
+def _outcome(model: "PooledModel", task: Task, loaded: Any, results: Mapping[str, Any]) -> TaskOutcome:  # noqa: ANN401
     answers = model.answers_of(task.name)
-    failures = [answer.reason for answer in answers.values() if isinstance(answer, Failure)]
-    if failures:
-        reasons = Counter(reason for reason in failures if not reason.startswith("not asked"))
-        shown = "; ".join(f"{reason} ({count} times)" for reason, count in reasons.most_common(3))
-        return TaskOutcome(
-            answered=len(answers) - len(failures),
-            expected=len(answers),
-            problems=[f"{len(failures)} of {len(answers)} requests got no answer: {shown}"],
-            cause="endpoint",
-        )
+    failed = unanswered(answers.values(), len(answers))
+    if failed is not None:
+        return failed
     metrics, stderrs = _numbers(results["results"].get(task.name, {}))
     primary = _primary(task, metrics)
     rows = [row for row in results["samples"].get(task.name, []) if primary is None or row["filter"] == primary[1]]
+    targets = {int(row["doc_id"]): accepted(loaded, row["doc"]) for row in rows}
     given = [answer for answer in answers.values() if isinstance(answer, Answer)]
+    spoken = model.spoken_of(task.name).values()
     return TaskOutcome(
         metrics=metrics,
         stderrs=stderrs,
         primary=primary,
-        samples=_samples(rows, task, primary, answers) if primary else None,
+        samples=_samples(rows, task, primary, answers, targets) if primary else None,
+        targets=targets,
+        untried=untried(loaded, primary[1]) if primary else None,
         answered=len(rows),
         answers=len(given),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
                      min(task.limit, results["n-samples"][task.name]["original"])),
-        empty=sum(answer.empty for answer in given),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
         truncated=sum(answer.truncated for answer in given),
     )  # fmt: skip
 
@@ -272,19 +216,22 @@ def _samples(
     task: Task,
     primary: tuple[str, str],
     answers: Mapping[tuple[int, int], Answer | Failure],
+    targets: Mapping[int, tuple[str, ...]],
 ) -> list[Sample] | None:
     """Build the samples; None if the metric has no number for single items (corpus metrics)."""
     values = [finite(row.get(primary[0])) for row in rows]
     if any(value is None for value in values):
         return None
     return [
-        _sample(row, task, value, answers.get((int(row["doc_id"]), 0)))
+        _sample(row, task, value, answers.get((int(row["doc_id"]), 0)), targets[int(row["doc_id"])])
         for row, value in zip(rows, values, strict=True)
         if value is not None
     ]
 
 
-def _sample(row: Mapping[str, Any], task: Task, value: float, answer: Answer | Failure | None) -> Sample:
+def _sample(
+    row: Mapping[str, Any], task: Task, value: float, answer: Answer | Failure | None, targets: tuple[str, ...]
+) -> Sample:
     doc_id = int(row["doc_id"])
     cluster = row["doc"].get(task.settings.cluster) if task.settings.cluster else None
     return Sample(
@@ -292,7 +239,7 @@ def _sample(row: Mapping[str, Any], task: Task, value: float, answer: Answer | F
         doc_id=doc_id,
         value=value,
         prompt=to_text(row["arguments"][0][0]),
-        target=to_text(row["target"]),
+        target=targets[0] if len(targets) == 1 else to_text(list(targets)),
         answer=answer.text if isinstance(answer, Answer) else None,
         judged=to_text(row["filtered_resps"][0]),
         finish_reason=answer.finish_reason if isinstance(answer, Answer) else None,

@@ -3,25 +3,34 @@
 Imported only when lm_eval is: see ``lm_eval.py`` beside it.
 """
 
-import copy
 import json
+import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import lm_eval.utils
 from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
+from vllm_eval.errors import TaskError
+from vllm_eval.generation import Generation, differences, read_generation, unsendable
 from vllm_eval.requests import Answer, Failure, Request
+from vllm_eval.thoughts import Spoken, without_thoughts
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
     from vllm_eval.engines.base import EngineJob
 
+log = logging.getLogger(__name__)
+
+# Problems of a task's requests that are shown; one fault usually shows in every item.
+SHOWN_PROBLEMS = 3
+
 
 class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no types
-    """Builds the same bodies as lm_eval's own API models, and asks them all in one pool.
+    """Builds one body for each question, and asks them all in one pool.
 
     An answer that failed or has no text becomes ``""`` for lm_eval, as its own
     models do; the runner knows which ones, and verification judges them.
@@ -33,35 +42,90 @@ class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no 
         )
         self._job = job
         self._hashes = {task.name: task.hash for task in job.tasks}
+        # What the tasks' own YAML files ask for; lm_eval's own tasks are compared with what lm_eval loaded.
+        self._wanted = {
+            task.name: read_generation(task.config.get("generation_kwargs"))[0]
+            for task in job.tasks
+            if task.config is not None
+        }
+        self._read: dict[str, tuple[Any, Generation, list[str]]] = {}
         self._answers: dict[str, dict[tuple[int, int], Answer | Failure]] = {}
+        self._spoken: dict[str, dict[tuple[int, int], Spoken]] = {}
         self._known: dict[str, Answer | Failure] = {}
 
     def answers_of(self, task: str) -> dict[tuple[int, int], Answer | Failure]:
         """Return the answers of a task by (doc_id, repeat)."""
         return self._answers.get(task, {})
 
+    def spoken_of(self, task: str) -> dict[tuple[int, int], Spoken]:
+        """Return what is graded of a task's answers by (doc_id, repeat)."""
+        return self._spoken.get(task, {})
+
     def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
-        """Answer the requests of all tasks at once; lm_eval calls it once with everything."""
+        """Answer the requests of all tasks at once; lm_eval calls it once with everything.
+
+        Raises
+        ------
+        TaskError
+            A request is not what its task's YAML says, or no server could read it; nothing was asked.
+        """
         repeats: Counter[tuple[str, int]] = Counter()
         built: list[Request] = []
+        found: dict[str, list[str]] = {}
         for instance in requests:
             task, doc_id = str(instance.task_name), int(instance.doc_id or 0)
-            context, settings = instance.args
-            payload = self._create_payload(
-                self.create_message([context]), generate=True, gen_kwargs=copy.deepcopy(settings), seed=self._seed
-            )
-            built.append(Request(task, self._hashes[task], doc_id, repeats[task, doc_id], payload))
+            request = self._request(task, doc_id, repeats[task, doc_id], *instance.args)
             repeats[task, doc_id] += 1
+            problems = self._problems(request, instance.args[0])
+            if problems:
+                found.setdefault(task, []).append(f"{task}: item {doc_id}: {'; '.join(problems)}")
+            built.append(request)
+        if found:
+            raise TaskError.of("requests", [line for lines in found.values() for line in _some(lines)])
         # A second call, to score the tasks one by one, finds its answers here.
         missing = [request for request in built if request.key not in self._known]
         if missing:
             self._known.update(self._job.ask(missing))
-        texts = []
+        return self._texts(built)
+
+    def _request(self, task: str, doc_id: int, repeat: int, context: str, settings: dict[str, Any]) -> Request:
+        known = self._read.get(task)
+        if known is None or known[0] != settings:
+            # All items of a task have equal settings.
+            known = self._read[task] = (settings, *read_generation(settings))
+        payload = {**self._asked(context), "model": self.model, **known[1].parameters(self._seed, repeat)}
+        return Request(task, self._hashes[task], doc_id, repeat, payload)
+
+    def _asked(self, context: str) -> dict[str, Any]:
+        """Return the part of the payload that is the question."""
+        return {"prompt": context}
+
+    def _problems(self, request: Request, context: str) -> list[str]:
+        """Compare a request with the question that lm_eval made, and with what the YAML asks for."""
+        _, loaded, problems = self._read[request.task]
+        wanted = self._wanted.get(request.task, loaded)
+        found = differences(request.payload, wanted, seed=self._job.seed, repeat=request.repeat)
+        if self._context(request.payload) != context:
+            found.append("the prompt is not the one that the task makes of the item")
+        problem = unsendable(request.payload.get("messages") or request.payload["prompt"])
+        return [*problems, *found, *([problem] if problem is not None else [])]
+
+    def _context(self, payload: Mapping[str, Any]) -> str:
+        return str(payload["prompt"])
+
+    def _texts(self, built: list[Request]) -> list[str]:
+        """Keep the answers, and return what is graded of them."""
+        of_task: dict[str, list[Request]] = {}
         for request in built:
-            answer = self._known[request.key]
-            self._answers.setdefault(request.task, {})[request.doc_id, request.repeat] = answer
-            texts.append(answer.text or "" if isinstance(answer, Answer) else "")
-        return texts
+            of_task.setdefault(request.task, []).append(request)
+        for task, its_requests in of_task.items():
+            answers = [self._known[request.key] for request in its_requests]
+            places = [(request.doc_id, request.repeat) for request in its_requests]
+            spoken = without_thoughts([answer.text if isinstance(answer, Answer) else None for answer in answers])
+            _warn_of_thoughts(task, spoken)
+            self._answers.setdefault(task, {}).update(zip(places, answers, strict=True))
+            self._spoken.setdefault(task, {}).update(zip(places, spoken, strict=True))
+        return [self._spoken[request.task][request.doc_id, request.repeat].text for request in built]
 
 
 class PooledChatModel(PooledModel, LocalChatCompletion):  # type: ignore[misc]  # lm_eval has no types
@@ -71,9 +135,33 @@ class PooledChatModel(PooledModel, LocalChatCompletion):  # type: ignore[misc]  
         """Keep the messages as JSON text; the server applies the model's own template."""
         return json.dumps(chat_history, ensure_ascii=False)
 
-    def create_message(self, messages: Any, generate: bool = False) -> Any:  # noqa: ANN401, ARG002 - lm_eval's types
-        """Turn the JSON text back into messages."""
-        return json.loads(messages[0])
+    def _asked(self, context: str) -> dict[str, Any]:
+        """Return the messages; one of the assistant at the end (``gen_prefix``) is to be continued.
+
+        Without the two flags, a server ends that message and begins another.
+        """
+        messages = json.loads(context)
+        if messages[-1]["role"] != "assistant":
+            return {"messages": messages}
+        return {"messages": messages, "continue_final_message": True, "add_generation_prompt": False}
+
+    def _context(self, payload: Mapping[str, Any]) -> str:
+        return self.apply_chat_template(payload["messages"])
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = len(lines) - SHOWN_PROBLEMS
+    return [*lines[:SHOWN_PROBLEMS], *([f"... and {more} more items of this task"] if more > 0 else [])]
+
+
+def _warn_of_thoughts(task: str, spoken: Sequence[Spoken]) -> None:
+    count = sum(said.thought for said in spoken)
+    if count:
+        log.warning(
+            "task %s: %d of %d answers have the model's thoughts in their text, which are not graded; "
+            "start the server with its --reasoning-parser, so that no stop of the task cuts them",
+            task, count, len(spoken),
+        )  # fmt: skip
 
 
 def compile_templates_once() -> None:
@@ -84,6 +172,8 @@ def compile_templates_once() -> None:
     environment = lm_eval.utils.env
     if not hasattr(environment.from_string, "cache_info"):
         environment.from_string = lru_cache(maxsize=1024)(environment.from_string)
+        # The item as one mapping: as keyword arguments, a field named "self" would be taken for the template.
+        lm_eval.utils.apply_template = lambda template, item: environment.from_string(template).render(item)
 
 
 def create_model(job: "EngineJob") -> PooledModel:

@@ -1,0 +1,127 @@
+"""Says in previews what an update will run, and refuses to hand the Job from one owner straight to the other.
+
+Both look at what the stack last declared, which only the engine's hooks see.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pulumi
+import yaml
+
+from components import patches, reruns
+from components.labels import NAMESPACE, PROJECT
+from components.reruns import Rerun
+from components.settings.model import Owner
+from vllm_eval.config import load_config
+
+CONFIG: Final = Path(__file__).resolve().parents[1] / "eval" / "evalchemy" / "configs" / "eval_config.json"
+OWNER: Final = f"{PROJECT}/owner"
+"""Annotation of the Application; the next update compares with it."""
+
+
+class OwnerChangeError(pulumi.RunError):
+    """The Job would go from one owner to the other within one update."""
+
+    def __init__(self, old: str, new: str) -> None:
+        super().__init__(
+            f"evaluation.owner cannot change from {old} to {new} in one update: the old owner's late delete would take"
+            f" the Job that the new one has just made. Run `pulumi config set --path '{PROJECT}:evaluation.owner' none`"
+            f" and `pulumi up` first, wait until the Job is gone, then set {new}."
+        )
+
+
+def tasks(config: Path = CONFIG) -> int:
+    """Return how many tasks an `eval_config.json` enables.
+
+    Raises
+    ------
+    vllm_eval.errors.ConfigError
+        The file is invalid: the pods would refuse it.
+    """
+    return len(load_config(config))
+
+
+def sentence(rerun: Rerun, count: int, condition: str = "") -> str:
+    """Return the line that a preview shows."""
+    if rerun.models == 0:
+        return "This starts the evaluation again, which finds no model new or changed."
+    return f"This re-runs the evaluation{condition}: {rerun.times(count)}."
+
+
+class Announcements:
+    """The hooks of one update: the Application's, and those of the Job where Pulumi owns it.
+
+    The engine tells a Job's hook nothing of the Job that it replaces. The patches of the Application are the same for
+    both owners, and its hook comes first, so that one remembers them for the other.
+    """
+
+    def __init__(self) -> None:
+        self._tasks = tasks()
+        self._known: Rerun | None = None
+
+    def application(self) -> pulumi.ResourceHookBinding:
+        """Return the hooks of the Application."""
+        return _binding("application", self._of_application)
+
+    def job(self) -> pulumi.ResourceHookBinding:
+        """Return the hooks of Pulumi's Job, whose every creation is a run."""
+        return _binding("job", self._of_job)
+
+    def _of_application(self, args: pulumi.ResourceHookArgs) -> None:
+        old, new = args.old_inputs or {}, args.new_inputs or {}
+        check_owner(_owner(old), _owner(new))
+        was, becomes = _job(old), _job(new)
+        if becomes is None:
+            return
+        same_owner = _owner(old) == _owner(new)
+        self._known = reruns.of(was if same_owner else None, becomes)
+        if _owner(new) != Owner.ARGOCD.value:
+            return
+        if was != becomes or not same_owner:
+            pulumi.log.info(sentence(self._known, self._tasks))
+        elif _where(old) != _where(new):
+            pulumi.log.info(sentence(reruns.everything(becomes), self._tasks, " if the Job differs there"))
+
+    def _of_job(self, args: pulumi.ResourceHookArgs) -> None:
+        pulumi.log.info(sentence(self._known or reruns.everything(args.new_inputs or {}), self._tasks))
+
+
+def check_owner(old: str | None, new: str | None) -> None:
+    """Refuse the direct way between `argocd` and `pulumi`.
+
+    Raises
+    ------
+    OwnerChangeError
+    """
+    if old is not None and new is not None and {old, new} == {Owner.ARGOCD.value, Owner.PULUMI.value}:
+        raise OwnerChangeError(old, new)
+
+
+def _binding(name: str, hook: Any) -> pulumi.ResourceHookBinding:  # noqa: ANN401 (a hook is any callable)
+    options = pulumi.ResourceHookOptions(on_dry_run=True)
+    bound = pulumi.ResourceHook(f"{PROJECT}-{name}", hook, options)
+    return pulumi.ResourceHookBinding(before_create=[bound], before_update=[bound])
+
+
+def _owner(inputs: Mapping[str, Any]) -> str | None:
+    found = inputs.get("metadata", {}).get("annotations", {}).get(OWNER)
+    return None if found is None else str(found)
+
+
+def _where(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    source = inputs.get("spec", {}).get("source", {})
+    return source.get("repoURL"), source.get("targetRevision"), source.get("path")
+
+
+def _job(inputs: Mapping[str, Any]) -> patches.Manifest | None:
+    """Return this checkout's Job with the patches of an Application, None where it has none for that Job."""
+    kustomize = inputs.get("spec", {}).get("source", {}).get("kustomize", {})
+    found = [json.loads(each["patch"]) for each in kustomize.get("patches", [])]
+    manifest = yaml.safe_load(patches.MANIFEST.read_text())
+    try:
+        return patches.apply(manifest, found, kustomize.get("namespace") or NAMESPACE)
+    except ValueError:
+        return None

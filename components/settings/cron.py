@@ -1,0 +1,89 @@
+"""Schedules as Kubernetes reads them: the rules of robfig/cron, which no Python library has."""
+
+import itertools
+import re
+from datetime import date, timedelta
+from typing import Final
+
+WORDS: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS: Final[tuple[tuple[str, int, int, dict[str, int]], ...]] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of the month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
+    ("day of the week", 0, 6, {name: number for number, name in enumerate(_DAYS)}),
+)
+# Holds every combination of dates and days of the week that comes within a few years, and a leap day.
+_FROM: Final = date(2027, 1, 1)
+_DAYS_LOOKED_AT: Final = 5 * 366
+
+
+def longest_gap(schedule: str) -> timedelta:
+    """Return the longest time between two runs of a schedule, as far as daylight saving leaves it.
+
+    Raises
+    ------
+    ValueError
+        Kubernetes would refuse the schedule, or it never comes.
+    """
+    text = schedule.strip()
+    if text.startswith("@"):
+        if text not in WORDS:
+            raise ValueError(f"no such word; there are {', '.join(WORDS)}")
+        text = WORDS[text]
+    fields = text.split()
+    if len(fields) != len(_FIELDS):
+        raise ValueError(f"has {len(fields)} fields, not five")
+    minutes, hours, days, months, weekdays = (
+        _values(each, *about) for each, about in zip(fields, _FIELDS, strict=True)
+    )
+    # Where both are restricted, one of them is enough.
+    either = not any(part in {"*", "?", "*/1"} for each in (fields[2], fields[4]) for part in each.split(","))
+    times = [60 * hour + minute for hour in sorted(hours) for minute in sorted(minutes)]
+    gap = max((later - earlier for earlier, later in itertools.pairwise(times)), default=0)
+    last: int | None = None
+    for offset in range(_DAYS_LOOKED_AT):
+        day = _FROM + timedelta(days=offset)
+        in_month, in_week = day.day in days, (day.weekday() + 1) % 7 in weekdays
+        if day.month in months and (in_month or in_week if either else in_month and in_week):
+            if last is not None:
+                gap = max(gap, offset * 1440 + times[0] - last)
+            last = offset * 1440 + times[-1]
+    if last is None:
+        raise ValueError("never comes: no month has that day")
+    return timedelta(minutes=gap)
+
+
+def _values(text: str, name: str, low: int, high: int, names: dict[str, int]) -> set[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"([*?]|\w+)(?:-(\w+))?(?:/(\d+))?", part)
+        if match is None or (match[1] in "*?" and match[2]):
+            raise ValueError(f"{part!r} is no {name}")
+        step = int(match[3] or 1)
+        first, last = low, high
+        if match[1] not in "*?":
+            first = _number(match[1], name, names)
+            last = _number(match[2], name, names) if match[2] else high if match[3] else first
+        if not low <= first <= last <= high or step == 0:
+            raise ValueError(f"{part!r} is no {name}, which is from {low} to {high}")
+        found |= set(range(first, last + 1, step))
+    return found
+
+
+def _number(text: str, name: str, names: dict[str, int]) -> int:
+    if text.lower() in names:
+        return names[text.lower()]
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is no {name}")
+    return int(text)

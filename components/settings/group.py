@@ -1,0 +1,40 @@
+"""What all groups of settings share."""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.settings.forms import QualifiedName, Quantity
+
+
+class UnknownValueError(AttributeError):
+    """A check asked for a value that is wrong itself, which is another problem."""
+
+
+class Group(BaseModel):
+    """Base of all groups: unknown keys and loose types are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+            """Tell a value that was left out of a partly wrong group (`partial.py`) from a name that is none."""
+            if name in type(self).model_fields:
+                raise UnknownValueError(name)
+            return super().__getattr__(name)
+
+
+class Resources(Group):
+    """Requests and limits of a container, laid over its own."""
+
+    requests: dict[QualifiedName, Quantity] = Field(
+        default_factory=dict,
+        description="What is reserved, beside what the container has.",
+        examples=[{"cpu": "500m", "memory": "1Gi"}],
+    )
+    limits: dict[QualifiedName, Quantity] = Field(
+        default_factory=dict,
+        description="What is never exceeded, beside what the container has.",
+        examples=[{"memory": "4Gi"}],
+    )

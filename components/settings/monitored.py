@@ -1,0 +1,97 @@
+"""The group `monitoring`: what Prometheus and Grafana get."""
+
+from typing import Final
+
+from pydantic import Field, field_validator
+
+from components import labels, versions
+from components.settings.forms import (
+    Cidr,
+    Digest,
+    DnsLabel,
+    DnsName,
+    Duration,
+    ImageReference,
+    LabelSet,
+    LabelValue,
+    Quantity,
+    Text,
+    Url,
+)
+from components.settings.group import Group, Resources
+from components.settings.pod import Pod
+
+GATEWAY_RESOURCES: Final = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"})
+
+
+class Network(Group):
+    """How evaluation pods reach something: pods by labels, or addresses. `port` is the pod's, not the Service's."""
+
+    namespace: DnsLabel | None = Field(None, description="Namespace of its pods.", examples=["serving"])
+    labels: LabelSet = Field(default_factory=dict, description="Labels of its pods.", examples=[{"app": "vllm"}])
+    cidr: Cidr | None = Field(None, description="Addresses, outside the cluster.", examples=["10.0.0.7/32"])
+    port: int = Field(ge=1, le=65535, description="TCP port of its pods.", examples=[8000])
+
+
+class Pushgateway(Group):
+    """The gateway that keeps the last scores."""
+
+    url: Url | None = Field(
+        None,
+        description="A gateway that others run, in the place of one of the stack's own; Prometheus must read it with"
+        " `honorLabels`.",
+        examples=["http://pushgateway.monitoring.svc.cluster.local:9091"],
+    )
+    network: Network | None = Field(
+        None, description="How that one is reached.", examples=[{"namespace": "monitoring", "port": 9091}]
+    )
+    image: ImageReference = Field(versions.PUSHGATEWAY_IMAGE, description="Its image, where a mirror has it.")
+    pod: Pod = Field(Pod(), description="Laid over its pod, as `evaluation.pod`.")
+    size: Quantity = Field("1Gi", description="Size of its claim.")
+    storage_class: DnsName | None = Field(None, description="Class of its claim; default: the cluster's.")
+    digest: Digest | None = Field(
+        None, description="Digest of the image, beside the pinned tag.", examples=["sha256:" + "0" * 64]
+    )
+    resources: Resources = Field(
+        GATEWAY_RESOURCES, description="Requests and limits of the container, laid over the defaults."
+    )
+
+    @field_validator("resources")
+    @classmethod
+    def _over_the_defaults(cls, given: Resources) -> Resources:
+        # One that is not named stays: a container without a memory limit could take the node's.
+        return Resources(
+            requests={**GATEWAY_RESOURCES.requests, **given.requests},
+            limits={**GATEWAY_RESOURCES.limits, **given.limits},
+        )
+
+
+class Scraper(Group):
+    """Which pods may read the gateway."""
+
+    namespace: DnsLabel | None = Field(None, description="Their namespace (null: any).", examples=["monitoring"])
+    labels: LabelSet = Field(default={labels.NAME: "prometheus"}, description="Their labels.")
+
+
+class Monitoring(Group):
+    """Pushgateway, alert rules and dashboard. Needs the Prometheus Operator's CRDs."""
+
+    enabled: bool = Field(True, description="False on a cluster without the Prometheus Operator: nothing is published.")
+    release: LabelValue = Field(
+        "kube-prometheus-stack", description="Label `release` of rules and monitors, for Prometheus."
+    )
+    labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
+    scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
+    day: Duration = Field("24h", description="Length of the alerts' day before; anything else is for drills.")
+    stale: Duration = Field(
+        "36h", description="Age of the last run at which one is missed: 1.5 times the distance between runs."
+    )
+    dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
+    dashboard: bool = Field(True, description="False where another stack of the cluster has the dashboard already.")
+    folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
+    dashboard_url: Url | None = Field(
+        None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]
+    )
+    runbook_url: Url | None = Field(None, description="Address of the runbook in alerts; default: the project's.")
+    pushgateway: Pushgateway = Field(Pushgateway(), description="The gateway.")
+    prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")

@@ -1,0 +1,100 @@
+"""Checks a stack file without Pulumi, and prints as JSON what its stack asks of a cluster.
+
+Called as ``python -m components.settings STACK < Pulumi.STACK.yaml``, by whoever wants to know before an update.
+"""
+
+import json
+import math
+import sys
+from typing import Any, Final
+
+import pulumi
+import yaml
+
+from components import labels, patches
+from components.labels import PROJECT
+from components.settings import Problem, Settings, SettingsError
+from components.settings import file as stack_file
+from components.settings.load import parse
+
+# A pod's way to its first line: a node, volumes, the image's gigabytes, the Job controller's pause before a retry.
+START_SECONDS: Final = 1200
+ESC: Final = "what these Pulumi ESC environments set is not seen here"
+# Argo CD's way to the Job: its own start, and the retries of a sync.
+SYNC_SECONDS: Final = 900
+
+
+def main() -> int:
+    """Print the needs; or every problem of the settings on standard error, and return 2."""
+    try:
+        settings = read(sys.argv[1], sys.stdin.read())
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(needs(settings)))
+    return 0
+
+
+def read(stack: str, text: str) -> Settings:
+    """Return the settings of a stack file; its secrets stay encrypted.
+
+    Raises
+    ------
+    SettingsError
+    """
+    file = stack_file.parse(stack, text)
+    config = file["config"]
+    secrets = [key for key, each in config.items() if _encrypted(each)]
+    texts = stack_file.as_pulumi_gives(config)
+    pulumi.runtime.set_all_config(texts, secrets)
+    keys = {key.removeprefix(f"{PROJECT}:"): key in secrets for key in texts if key.startswith(f"{PROJECT}:")}
+    elsewhere = file.get("environment")
+    if elsewhere:
+        print(f"note: environment {json.dumps(elsewhere)}: {ESC}", file=sys.stderr)
+    try:
+        return parse(stack, pulumi.Config(PROJECT), keys, sealed=True)
+    except SettingsError as error:
+        if not elsewhere:
+            raise
+        unseen = Problem("environment", json.dumps(elsewhere, default=str), ESC, "pulumi preview, which sees them")
+        raise SettingsError(stack, [*error.problems, unseen]) from None
+
+
+def needs(settings: Settings) -> dict[str, Any]:
+    """Return what the cluster must have, and what the stack will be called there."""
+    stack, evaluation, monitoring = settings.stack, settings.evaluation, settings.monitoring
+    classes = {}
+    if evaluation.results.url is None:
+        classes["evaluation.results.storage_class"] = evaluation.results.storage_class
+    if monitoring.enabled:
+        classes["monitoring.pushgateway.storage_class"] = monitoring.pushgateway.storage_class
+    return {
+        "namespace": evaluation.namespace,
+        "namespace_labels": labels.of_namespace(stack),
+        "monitored": {
+            "PrometheusRule": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels),
+            "ServiceMonitor": labels.monitored(labels.PUSHGATEWAY, stack, monitoring.release, monitoring.labels),
+        }
+        if monitoring.enabled
+        else {},
+        "storage_classes": classes,
+        "owner": evaluation.owner.value,
+        "argocd": settings.argocd.namespace,
+        "seconds": patience(settings),
+    }
+
+
+def patience(settings: Settings) -> int:
+    """Return after how many seconds the Job has certainly ended: every pod at its deadline, and every retry used."""
+    evaluation = settings.evaluation
+    tries: int = yaml.safe_load(patches.MANIFEST.read_text())["spec"]["backoffLimitPerIndex"] + 1
+    rounds = math.ceil(len(settings.models) / evaluation.parallelism)
+    pod = START_SECONDS + evaluation.deadline_seconds + patches.DEADLINE_MARGIN_SECONDS
+    return settings.argocd.reconciliation_seconds + SYNC_SECONDS + rounds * tries * pod
+
+
+def _encrypted(value: object) -> bool:
+    """Return whether Pulumi takes a value for a secret: one encrypted value makes the whole key one."""
+    if isinstance(value, dict):
+        return (list(value) == ["secure"] and isinstance(value["secure"], str)) or any(map(_encrypted, value.values()))
+    return isinstance(value, list) and any(map(_encrypted, value))

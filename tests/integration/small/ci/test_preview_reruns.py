@@ -1,0 +1,160 @@
+"""Which evaluations a pull request starts, as the comment tells it."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.ci.pull_request import CONFIG, JOB, MANIFESTS, TASKS, PullRequest
+
+
+def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+
+    done = pull_request.run("prod")
+
+    assert done.returncode == 0, done.stdout
+    assert "**This re-runs 1 model x 2 tasks**: only what is new or changed of 3 models." in pull_request.comment
+    assert "+  completions: 3" in pull_request.comment
+    # The nightly copies the Job's spec: the patches were applied before the replacement.
+    assert pull_request.comment.count("+      completions: 3") == 1
+
+
+@pytest.mark.parametrize("change", [{"concurrency": 2}, {"baseline": {"run": "r1"}}], ids=["concurrency", "baseline"])
+def test_what_asks_a_model_nothing_new_re_runs_nothing(pull_request: PullRequest, change: dict[str, Any]) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+
+    def only_that(record: dict[str, Any]) -> None:
+        for step in record["plan"]["steps"]:
+            if "Application" in step["urn"]:
+                step["newState"] = copy.deepcopy(step["oldState"])
+                for entry in step["newState"]["inputs"]["spec"]["source"]["kustomize"]["patches"]:
+                    patch = json.loads(entry["patch"])
+                    annotations = patch["spec"].get("template", {}).get("metadata", {}).get("annotations", {})
+                    if listed := annotations.get("vllm-eval/models"):
+                        models = json.loads(listed)
+                        models[0] |= change
+                        annotations["vllm-eval/models"] = json.dumps(models)
+                        entry["patch"] = json.dumps(patch)
+
+    pull_request.edit("prod", only_that)
+    done = pull_request.run("prod")
+    assert done.returncode == 0, done.stdout
+    assert "This re-creates the Job, which has no new model to evaluate." in pull_request.comment
+
+
+def swap_sides(record: dict[str, Any]) -> None:
+    """Make the recorded preview that of the way back."""
+    for step in record["plan"]["steps"]:
+        step["oldState"], step["newState"] = step.get("newState"), step.get("oldState")
+
+
+def test_retired_model_evaluates_nothing(pull_request: PullRequest) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+    pull_request.edit("prod", swap_sides)
+    pull_request.run("prod")
+    assert "This re-creates the Job, which has no new model to evaluate." in pull_request.comment
+
+
+def test_removed_job_re_runs_nothing_and_needs_no_label(pull_request: PullRequest) -> None:
+    pull_request.record("dev", "dev-same")
+
+    def delete_job(record: dict[str, Any]) -> None:
+        for step in record["plan"]["steps"]:
+            if step["urn"].endswith("kubernetes:batch/v1:Job::evalchemy"):
+                step["op"] = "delete"
+                del step["newState"]
+
+    pull_request.edit("dev", delete_job)
+    done = pull_request.run("dev")
+    assert done.returncode == 0, done.stdout
+    assert "-  delete   Job evalchemy  (the evaluation)" in pull_request.comment
+    assert "This removes the evaluation Job and re-runs nothing." in pull_request.comment
+
+
+def test_label_that_pulumi_changes_in_place_re_runs_nothing(pull_request: PullRequest) -> None:
+    pull_request.record("dev", "dev-same")
+
+    def label_job(record: dict[str, Any]) -> None:
+        for step in record["plan"]["steps"]:
+            if step["urn"].endswith("kubernetes:batch/v1:Job::evalchemy"):
+                step["op"] = "update"
+                step["newState"]["inputs"]["metadata"]["labels"]["team"] = "serving"
+
+    pull_request.edit("dev", label_job)
+    pull_request.run("dev")
+    assert "~  update   Job evalchemy" in pull_request.comment
+    assert "This re-runs nothing." in pull_request.comment
+
+
+def same_list(record: dict[str, Any]) -> None:
+    """Make the recorded preview one that leaves the Application as it is."""
+    for step in record["plan"]["steps"]:
+        if "Application" in step["urn"]:
+            step["oldState"] = copy.deepcopy(step["newState"])
+
+
+@pytest.mark.parametrize(
+    ("with_the_list", "told"),
+    [
+        (False, "**This re-runs 3 models x 2 tasks**."),
+        # The runner leaves out a model that is the same in another list, whatever else its Job says.
+        (True, "**This re-runs 1 model x 2 tasks**: only what is new or changed of 3 models."),
+    ],
+)
+def test_change_of_the_job_re_runs_every_model_of_the_same_list(
+    pull_request: PullRequest, *, with_the_list: bool, told: str
+) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+    if not with_the_list:
+        pull_request.edit("prod", same_list)
+    changed = MANIFESTS[JOB].replace("backoffLimitPerIndex: 2", "backoffLimitPerIndex: 5")
+    assert changed != MANIFESTS[JOB]
+    pull_request.change({JOB: changed})
+
+    pull_request.run("prod")
+
+    assert told in pull_request.comment
+    assert "+  backoffLimitPerIndex: 5" in pull_request.comment
+
+
+def test_evaluation_code_re_runs_by_the_image_that_follows(pull_request: PullRequest) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+    pull_request.change({CONFIG: TASKS.replace("false", "true")})
+
+    pull_request.run("prod")
+
+    assert f"After the merge CI builds a new image (`{CONFIG}` changed)" in pull_request.comment
+    assert "**that re-runs 3 models x 3 tasks**" in pull_request.comment
+
+
+def test_evaluation_code_re_runs_a_job_of_pulumi_too(pull_request: PullRequest) -> None:
+    pull_request.record("dev", "dev-same")
+    pull_request.change({"docker/evalchemy.Dockerfile": "", "eval/x": ""})
+    pull_request.run("dev")
+    assert "This re-runs nothing. After the merge CI builds a new image (`docker/evalchemy.Dockerfile` and others" in (
+        pull_request.comment
+    )
+    assert "**that re-runs 1 model x 2 tasks**" in pull_request.comment
+
+
+def test_environment_that_follows_another_branch_is_not_moved_by_the_merge(pull_request: PullRequest) -> None:
+    pull_request.record("prod", "prod-models")
+    pull_request.change(
+        {JOB: MANIFESTS[JOB].replace("backoffLimitPerIndex: 2", "backoffLimitPerIndex: 5"), "eval/x": ""}
+    )
+
+    done = pull_request.run("prod")
+
+    assert done.returncode == 0, done.stdout
+    assert "It follows `release`, which the merge does not move." in pull_request.comment
+    assert "backoffLimitPerIndex: 5" not in pull_request.comment
+    assert "CI builds" not in pull_request.comment
+
+
+def test_change_outside_the_manifests_re_runs_nothing(pull_request: PullRequest) -> None:
+    pull_request.record("dev", "dev-same")
+    pull_request.change({"docs/x.md": "words\n", "k8s/README.md": "words\n"})
+    pull_request.run("dev")
+    assert "This re-runs nothing." in pull_request.comment

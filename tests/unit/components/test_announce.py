@@ -1,0 +1,128 @@
+"""What a preview says of an evaluation, and which change of owner it refuses."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from components import announce, patches
+from tests.support import program
+
+DIRECT = [("argocd", "pulumi"), ("pulumi", "argocd")]
+STEPS = [(None, "argocd"), (None, "pulumi"), ("argocd", "none"), ("none", "pulumi"), ("pulumi", "none")]
+STEPS += [("none", "argocd"), ("argocd", "argocd"), ("pulumi", "pulumi"), ("none", "none")]
+
+
+def said(monkeypatch: pytest.MonkeyPatch, hook: pulumi.ResourceHook, old: Any, new: Any) -> list[str]:  # noqa: ANN401
+    lines: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", lines.append)
+    hook(pulumi.ResourceHookArgs("urn", "id", "name", "type", old_inputs=old, new_inputs=new))
+    return lines
+
+
+@pytest.mark.parametrize(("old", "new"), DIRECT)
+def test_the_direct_way_is_refused_with_the_steps(old: str, new: str) -> None:
+    with pytest.raises(announce.OwnerChangeError) as caught:
+        announce.check_owner(old, new)
+    assert str(caught.value) == (
+        f"evaluation.owner cannot change from {old} to {new} in one update: the old owner's late delete would take the"
+        " Job that the new one has just made. Run `pulumi config set --path 'vllm-eval:evaluation.owner' none` and"
+        f" `pulumi up` first, wait until the Job is gone, then set {new}."
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), STEPS)
+def test_every_other_way_is_free(old: str | None, new: str) -> None:
+    announce.check_owner(old, new)
+
+
+def test_the_application_carries_the_owner_and_its_hooks_run_in_previews() -> None:
+    for name in ("dev", "prod"):
+        stack = program.run(program.stack_file(name), stack=name)
+        application = stack.one("Application")
+        assert application.metadata["annotations"]["vllm-eval/owner"] == stack.settings.evaluation.owner.value
+        assert application.hooks == {
+            "before_create": ["vllm-eval-application"],
+            "before_update": ["vllm-eval-application"],
+            "before_delete": [],
+        }
+        options = stack.hooks["vllm-eval-application"].opts
+        assert options is not None
+        assert options.on_dry_run
+        assert not options.ignore_errors
+
+
+def application(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (a setting of any kind)
+    groups = copy.deepcopy(program.stack_file("prod"))
+    for path, value in changes.items():
+        groups[path] = {**groups.get(path, {}), **value} if isinstance(value, dict) else value
+    return program.run(groups, stack="prod").one("Application").inputs
+
+
+@pytest.fixture
+def written_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout in which CI has recorded a commit in the Job."""
+    manifest = patches.MANIFEST.read_text()
+    assert "git-commit: unknown" in manifest
+    (tmp_path / "job.yaml").write_text(manifest.replace("git-commit: unknown", f"git-commit: {'c' * 40}"))
+    monkeypatch.setattr(patches, "MANIFEST", tmp_path / "job.yaml")
+
+
+@pytest.mark.usefixtures("written_back")
+def test_the_line_says_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = program.run(program.stack_file("prod"), stack="prod").hooks["vllm-eval-application"]
+    old = application()
+    models = program.stack_file("prod")["models"]
+    third = {**models[0], "name": "third", "tag": "third"}
+
+    def line(new: dict[str, Any], before: dict[str, Any] | None = old) -> list[str]:
+        return said(monkeypatch, hook, before, new)
+
+    everything = ["This re-runs the evaluation: 2 models x 2 tasks."]
+    nothing_new = ["This starts the evaluation again, which finds no model new or changed."]
+    assert line(old, None) == everything
+    assert line(old) == []
+    assert line(application(evaluation={"limit": 3})) == everything
+    assert line(application(evaluation={"namespace": "other"})) == everything
+    assert line(application(evaluation={"schedule": "0 1 * * *"})) == []
+    assert line(application(models=[*models, third])) == ["This re-runs the evaluation: 1 model x 2 tasks."]
+    assert line(application(models=models[:1])) == nothing_new
+    assert line(application(models=[{**models[0], "concurrency": 1}, models[1]])) == nothing_new
+    assert line(application(models=[{**models[0], "baseline": {"run": "r"}}, models[1]])) == nothing_new
+    several = {"parallelism": 2, "results": {"access_mode": "ReadWriteMany"}}
+    assert line(application(evaluation=several)) == everything
+    assert line(application(git={"revision": "v2"})) == [
+        "This re-runs the evaluation if the Job differs there: 2 models x 2 tasks."
+    ]
+    assert line(application(evaluation={"owner": "none"})) == []
+    assert line(old, application(evaluation={"owner": "none"})) == everything
+    with pytest.raises(announce.OwnerChangeError):
+        line(application(evaluation={"owner": "pulumi"}))
+
+
+@pytest.mark.usefixtures("written_back")
+def test_every_creation_of_pulumis_job_is_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = copy.deepcopy(program.stack_file("dev"))
+    stack = program.run(groups, stack="dev")
+    assert stack.one("Job").hooks["before_create"] == ["vllm-eval-job"]
+    new = stack.one("Job").inputs
+    everything = ["This re-runs the evaluation: 1 model x 2 tasks."]
+    assert said(monkeypatch, stack.hooks["vllm-eval-job"], None, new) == everything
+
+    # The engine tells the Job's hook nothing of the old Job; the Application's hook comes first and knows its patches.
+    application = stack.one("Application").inputs
+    groups["models"][0]["concurrency"] = 3
+    changed = program.run(groups, stack="dev")
+    said(monkeypatch, changed.hooks["vllm-eval-application"], application, changed.one("Application").inputs)
+    assert said(monkeypatch, changed.hooks["vllm-eval-job"], None, changed.one("Job").inputs) == [
+        "This starts the evaluation again, which finds no model new or changed."
+    ]
+
+
+def test_before_the_first_write_back_every_change_re_runs_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = program.run(program.stack_file("prod"), stack="prod").hooks["vllm-eval-application"]
+    models = program.stack_file("prod")["models"]
+    new = application(models=[{**models[0], "concurrency": 1}, models[1]])
+    assert said(monkeypatch, hook, application(), new) == ["This re-runs the evaluation: 2 models x 2 tasks."]

@@ -1,0 +1,58 @@
+"""Where this clone keeps its files: the cache of tools and images, and the state and logs of what it runs."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+
+
+def cache_dir() -> Path:
+    """Return the folder that outlives every sandbox: tools, packages, image layers."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("VLLM_EVAL_CACHE") or base / "vllm-eval")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Every path that one clone of the project uses in one cache folder; `name` is unique to both."""
+
+    cache: Path
+    name: str
+
+    @classmethod
+    def of_this_clone(cls, purpose: str = "") -> "Paths":
+        """Return the paths of this clone and its cache, which no other clone uses; tests add a purpose.
+
+        The cgroups go by the name alone, and whoever starts a sandbox ends all that it finds in them.
+        """
+        cache = cache_dir()
+        digest = hashlib.sha256(f"{REPOSITORY}\0{cache.resolve()}".encode()).hexdigest()[:8]
+        return cls(cache=cache, name=f"vllm-eval-{digest}" + (f"-{purpose}" if purpose else ""))
+
+    @property
+    def bin(self) -> Path:
+        """Links to every tool and Debian program that tests and people call."""
+        return self.cache / "bin"
+
+    @property
+    def plugins(self) -> Path:
+        """Links to Pulumi plugins, for machines without the official ones."""
+        return self.cache / "plugins"
+
+    @property
+    def state(self) -> Path:
+        """All that `make down` removes."""
+        return self.cache / "sandboxes" / self.name
+
+    @property
+    def logs(self) -> Path:
+        """One file for each process, and the tools' build logs."""
+        return self.state / "logs"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Credentials of the cluster's administrator; the address holds only inside the namespace."""
+        return self.state / "kubeconfig"
