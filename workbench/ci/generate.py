@@ -9,6 +9,7 @@ from typing import Final
 
 from components.settings import reference, schema
 from monitoring.artefacts import ARTEFACTS
+from vllm_eval import coverage
 from vllm_eval.schemas import SCHEMAS, schema_text
 from workbench.paths import REPOSITORY
 
@@ -46,6 +47,8 @@ def main() -> None:
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8", newline="\n")
             print(f"{path} is new")
+    # Apart, since lm_eval's index takes seconds; its own test holds it (tests/unit/eval/test_catalog.py).
+    coverage.main(REPOSITORY / "eval/evalchemy/requirements.txt", REPOSITORY / "docs/tasks.md")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: ``vllm-eval run | compare | accept | report | validate | publish``."""
+"""The command line: ``vllm-eval run | compare | accept | report | validate | tasks | publish``."""
 
 import argparse
 import logging
@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _reading_parsers(subparsers)
     _publish_parser(subparsers)
     _validate_parser(subparsers)
+    _tasks_parser(subparsers)
     return root
 
 
@@ -124,6 +125,13 @@ def _validate_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     validate.set_defaults(command=commands.validate)
     _config_options(validate)
     validate.add_argument("--models-file", type=Path, help="check this list of models as well")
+
+
+def _tasks_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tasks = subparsers.add_parser("tasks", help="list lm_eval's tasks that can run here, and why the others cannot")
+    tasks.set_defaults(command=commands.tasks)
+    tasks.add_argument("pattern", nargs="?", metavar="PATTERN", help="part of a name, *, ? or the name of a group")
+    tasks.add_argument("--refused", action="store_true", help="list also what cannot run, each with its reason")
 
 
 def _config_options(command: argparse.ArgumentParser) -> None:

@@ -6,9 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from vllm_eval import baseline
+from vllm_eval import baseline, catalog
 from vllm_eval import report as tables
 from vllm_eval.config import load_config
+from vllm_eval.engines.lm_eval import set_environment
 from vllm_eval.errors import RegressionError, SettingsError
 from vllm_eval.gateway import Gateway
 from vllm_eval.models import parse_models, select_model
@@ -167,6 +168,28 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
     tasks = load_tasks(enabled, settings.tasks_folder, limit=settings.limit, api="completions")
     for line in try_tasks(tasks):
         _write(f"{line}\n")
+    return 0
+
+
+def tasks(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """List lm_eval's tasks: those that run here, with the metric to set; on request the others; then the sums.
+
+    Raises
+    ------
+    SettingsError
+        If no name matches.
+    """
+    set_environment()
+    found = catalog.select(options.pattern)
+    if not found:
+        near = catalog.near(options.pattern)
+        raise SettingsError(f"no task, group or tag of lm_eval's matches {options.pattern!r}{near}")
+    for name, refusal in found.items():
+        if refusal is None:
+            _write(f"{name}\n")
+        elif refusal.reason is catalog.Reason.CHOOSE_METRIC or options.refused:
+            _write(f"{name}: {refusal.text}\n")
+    _write(tables.refusals(found.values()))
     return 0
 
 

@@ -1,7 +1,7 @@
 """eval_config.json: which tasks run, and how strictly their answers are judged."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -21,6 +21,8 @@ class TaskSettings(Strict):
     the score would measure the limits and not the model. ``max_tokens`` is the
     token limit of Evalchemy's benchmarks (a YAML has its own). ``cluster`` names
     a field of the items that share a passage, so that error bars allow for it.
+    ``num_fewshot`` and ``generation`` are laid over the YAML's ``num_fewshot``
+    and ``generation_kwargs``, key by key, of lm_eval's own tasks too.
     """
 
     enabled: bool
@@ -32,6 +34,8 @@ class TaskSettings(Strict):
     max_truncated_share: Share = 0.5
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     cluster: Annotated[str, Field(min_length=1)] | None = None
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    generation: dict[str, Any] | None = None
 
 
 def parse_config(text: str, source: str) -> dict[str, TaskSettings]:
@@ -52,8 +56,8 @@ def parse_config(text: str, source: str) -> dict[str, TaskSettings]:
     tasks: dict[str, TaskSettings] = {}
     found: list[str] = []
     for name, entry in raw.items():
-        if not name or any(not (char.isalnum() or char in "_-.") for char in name):
-            found.append(f"{name!r}: a task's name has letters, digits, '_', '-' and '.' only")
+        if not name or any(not (char.isalnum() or char in "_-.()") for char in name):
+            found.append(f"{name!r}: a task's name has letters, digits, '_', '-', '.' and parentheses only")
         try:
             tasks[name] = TaskSettings.model_validate(entry)
         except ValidationError as error:

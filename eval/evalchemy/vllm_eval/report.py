@@ -1,8 +1,10 @@
 """Scores, comparisons and wrong answers as tables that a person reads."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from math import isclose, sqrt
 
+from vllm_eval.catalog import Refusal
 from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
 from vllm_eval.stats import Interval, wilson_interval
 
@@ -52,6 +54,15 @@ def wrong_answers(task: str, samples: Sequence[Sample] | None, limit: int) -> st
         rows.append(tuple(_line(cell, CELL) for cell in cells))
     more = f"... and {len(wrong) - limit} more\n" if len(wrong) > limit else ""
     return f"\n{task}: {len(wrong)} of {len(samples)} answers are wrong\n{_table(rows)}{more}"
+
+
+def refusals(found: Iterable[Refusal | None]) -> str:
+    """Return the table of how many tasks run here, and of the others by their reasons."""
+    counts = Counter("runs" if refusal is None else str(refusal.reason) for refusal in found)
+    total = sum(counts.values())
+    rows = [("tasks", "share", "")]
+    rows += [(str(count), f"{count / total:.1%}", reason) for reason, count in counts.most_common()]
+    return f"\n{total} tasks\n{_table(rows)}"
 
 
 def _score(task: TaskResult) -> str:

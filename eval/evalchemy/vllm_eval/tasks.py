@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
+from vllm_eval.generation import LIMITS
 from vllm_eval.items import Items
 from vllm_eval.readers import read_items
 from vllm_eval.sources import LocalData, TaskYaml, find_data, function_hashes, read_yaml
@@ -104,18 +105,36 @@ def index_folder(folder: Path) -> tuple[dict[str, tuple[Path, TaskYaml]], list[s
     return index, found
 
 
+def lay_over(config: Mapping[str, Any], settings: TaskSettings) -> dict[str, Any]:
+    """Return a task's YAML with the settings of eval_config.json laid over it.
+
+    A token limit takes the place of the YAML's, whatever its name there.
+    """
+    merged = dict(config)
+    if settings.num_fewshot is not None:
+        merged["num_fewshot"] = settings.num_fewshot
+    if settings.generation:
+        given = config.get("generation_kwargs") or {}
+        limited = any(name in settings.generation for name in LIMITS)
+        kept = {key: value for key, value in given.items() if not (limited and key in LIMITS)}
+        merged["generation_kwargs"] = {**kept, **settings.generation}
+    return merged
+
+
 def _load(
     name: str, settings: TaskSettings, entry: tuple[Path, TaskYaml] | None, *, limit: int | None, api: str
 ) -> Task:
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
-        digest = _digest({"task": name, "engine": settings.engine, "limit": least, "api": api, "rules": RULES})
+        over = lay_over({}, settings)
+        told = {"task": name, "engine": settings.engine, "limit": least, "api": api, "rules": RULES}
+        digest = _digest({**told, **({"over": over} if over else {}), **_chosen(settings)})
         return Task(
             name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest
         )  # fmt: skip
     path, content = entry
-    config = content.config
+    config = lay_over(content.config, settings)
     data = find_data(path, config)
     splits = {split: read_items(files, data.form) for split, files in data.files.items()} if data.form else {}
     count = _count(path, config, data, splits)
@@ -129,6 +148,7 @@ def _load(
             "engine": settings.engine,
             "items": expected if expected is not None else least,
             "api": api,
+            **_chosen(settings),
             "rules": RULES,
         }
     )
@@ -136,6 +156,13 @@ def _load(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
         expected=expected, hash=digest,
     )  # fmt: skip
+
+
+def _chosen(settings: TaskSettings) -> dict[str, str]:
+    """Return what makes the score another number; nothing where the defaults stand, which older baselines rest on."""
+    defaults = TaskSettings(enabled=True)
+    chosen = {"metric": settings.metric, "filter": settings.filter}
+    return {key: value for key, value in chosen.items() if value is not None and value != getattr(defaults, key)}
 
 
 def _eval_split(config: Mapping[str, Any]) -> str:

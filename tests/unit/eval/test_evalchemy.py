@@ -147,6 +147,7 @@ def test_the_deadline_kills_it(workspace: Workspace, monkeypatch: pytest.MonkeyP
         ({"api": "completions"}, {}, "need the chat API"),
         ({"served_name": "fo1-7b"}, {}, "serve 'fo1-7b' under another name"),
         ({}, {"limit": 2}, "cannot limit its benchmarks"),
+        ({}, {"num_fewshot": 2}, "num_fewshot and generation are for lm_eval's tasks"),
     ],
 )
 def test_what_it_would_run_wrongly_is_refused_before_the_first_request(

@@ -27,7 +27,7 @@ from vllm_eval.models import Model
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer
 from vllm_eval.results import finite
-from vllm_eval.tasks import Task
+from vllm_eval.tasks import Task, lay_over
 from vllm_eval.thoughts import without_thoughts
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,8 @@ class EvalchemyEngine:
             return [f"{task.name}: Evalchemy runs {known} here; other tasks run on the engine lm_eval"]
         if not (self._home / "checkout" / benchmark.data).is_file():
             return [f"{task.name}: its data {benchmark.data} is missing in the image"]
+        if lay_over({}, task.settings):
+            return [f"{task.name}: num_fewshot and generation are for lm_eval's tasks; of Evalchemy's, set max_tokens"]
         items = self._items(benchmark)
         if task.limit is not None and task.limit < items:
             return [f"{task.name}: Evalchemy cannot limit its benchmarks (limit {task.limit}, {items} items)"]

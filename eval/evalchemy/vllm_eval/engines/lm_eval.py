@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from vllm_eval import catalog
 from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
 from vllm_eval.engines.lm_eval_tasks import accepted, describe, load, untried
 from vllm_eval.errors import VllmEvalError
@@ -41,18 +42,22 @@ class LmEvalEngine:
         return f"lm_eval {importlib.metadata.version('lm_eval')}"
 
     def check(self, tasks: Sequence[Task], model: Model) -> list[str]:  # noqa: ARG002 - the protocol's arguments
-        """Refuse tasks that need log-probabilities or run code from a model's answer."""
+        """Refuse tasks that need log-probabilities or run code from a model's answer, and unfit names of lm_eval's."""
         found = []
+        if any(task.yaml_path is None for task in tasks):
+            set_environment()  # before lm_eval is imported: it reads its caches' places then
         for task in tasks:
+            if task.yaml_path is None:
+                refusal = catalog.refuse(task.name, task.settings.metric)
+                found += [f"{task.name}: {refusal.text}"] if refusal else []
             config = task.config or {}
             kind = config.get("output_type", "generate_until")
             if kind != "generate_until":
                 found.append(f"{task.name}: output_type {kind!r} needs log-probabilities; only generate_until is run")
             if task.settings.max_tokens is not None:
-                found.append(
-                    f"{task.name}: max_tokens is for evalchemy; set generation_kwargs.max_gen_toks in the YAML"
-                )
-            problems = [*read_generation(config.get("generation_kwargs"))[1], *check_repeats(config.get("repeats", 1))]
+                found.append(f"{task.name}: max_tokens is for evalchemy; set generation.max_gen_toks")
+            generation = config.get("generation_kwargs", task.settings.generation)
+            problems = [*read_generation(generation)[1], *check_repeats(config.get("repeats", 1))]
             found += [f"{task.name}: {problem}" for problem in problems]
             if config.get("unsafe_code"):
                 found.append(f"{task.name}: unsafe_code tasks run what the model writes, which this runner does not do")

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from vllm_eval import catalog
 from vllm_eval.errors import TaskError, Terminated
 from vllm_eval.items import Items
 from vllm_eval.results import to_text
 from vllm_eval.sources import ITEM_LOADER
-from vllm_eval.tasks import Task
+from vllm_eval.tasks import Task, lay_over
 
 _HERE: Final = str(Path(__file__).resolve().parents[1])
 # Filters that leave an answer which is exactly the target as it is. A function of
@@ -38,7 +39,8 @@ def load(tasks: Sequence[Task]) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
-    manager = TaskManager(include_defaults=any(task.yaml_path is None for task in tasks))
+    built_in = any(task.yaml_path is None for task in tasks)
+    manager = catalog.manager() if built_in else TaskManager(include_defaults=False)
     loaded: dict[str, Any] = {}
     found: list[str] = []
     for task in tasks:
@@ -175,12 +177,18 @@ def _same(one: object, other: object) -> bool:
 
 
 def _spec(task: Task) -> str | dict[str, Any]:
-    """Return the task's YAML with its data files absolute and its items read; of a built-in task, the name."""
+    """Return the task's YAML, settings laid over, with its items read; the name of a built-in task left as it is."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    if task.yaml_path is None:
-        return task.name
-    spec: dict[str, Any] = {**load_yaml(task.yaml_path), "task": task.name}
+    path = task.yaml_path
+    if path is None:
+        if not lay_over({}, task.settings):
+            return task.name
+        # lm_eval would take a mapping with the name for the whole task.
+        path = catalog.manager().task_index[task.name].yaml_path
+    if path is None:
+        raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
+    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings), "task": task.name}
     config = task.config or {}
     if task.splits and config.get("custom_dataset") != ITEM_LOADER:
         return {**spec, "custom_dataset": lambda **_: dict(task.splits)}

@@ -11,6 +11,10 @@ import pytest
 
 from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
 from tests.support.workspace import ROOT, Workspace
+from vllm_eval.config import TaskSettings
+from vllm_eval.engines.lm_eval import _load, _spec
+from vllm_eval.errors import Terminated
+from vllm_eval.tasks import load_tasks
 
 SHIPPED = ROOT / "eval" / "evalchemy"
 REAL = {"engine": "lm_eval"}
@@ -275,3 +279,62 @@ def test_only_tmp_and_results_are_written(
     assert not Path("/nonexistent").exists()
     assert "Traceback" not in errors
     assert "fatal" not in errors
+
+
+def test_generation_and_few_shots_of_the_configuration_are_laid_over_the_yaml_and_are_in_the_hash(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = {"num_fewshot": 2, "generation": {"max_tokens": 77, "until": ["END"]}}
+    workspace.add_task("plain", 6, settings=REAL)
+    workspace.add_task("laid_over", 6, settings={**REAL, **over})
+    server = OpenAIServer(workspace.answers)
+    with running(server) as url:
+        workspace.set_models(workspace.model(url))
+        workspace.run(monkeypatch)
+        first = workspace.last().tasks["laid_over"].task_hash
+        changed = {**over, "generation": {**over["generation"], "max_tokens": 78}}  # type: ignore[dict-item]
+        workspace.add_task("laid_over", 6, settings={**REAL, **changed})
+        workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="second")
+    asked = {body["max_tokens"]: body for body in server.requests}
+    assert asked.keys() == {16, 77, 78}
+    assert asked[77]["stop"] == ["END"]
+    assert asked[77]["prompt"].count("Answer:") == 3
+    assert asked[16]["prompt"].count("Answer:") == 1
+    assert workspace.last().tasks["laid_over"].task_hash != first
+
+
+def test_settings_laid_over_a_task_of_lm_evals_keep_the_rest_of_its_yaml() -> None:
+    settings = TaskSettings(enabled=True, num_fewshot=0, generation={"max_gen_toks": 2048})
+    (task,) = load_tasks({"gsm8k": settings}, ROOT / "no-such-folder", limit=None, api="completions")
+    (bare,) = load_tasks({"gsm8k": TaskSettings(enabled=True)}, ROOT / "no-such-folder", limit=None, api="completions")
+    spec = _spec(task)
+    assert isinstance(spec, dict)
+    assert (spec["num_fewshot"], spec["dataset_path"]) == (0, "openai/gsm8k")
+    assert spec["generation_kwargs"]["max_gen_toks"] == 2048
+    assert spec["generation_kwargs"]["until"]
+    assert task.hash != bare.hash
+
+
+@pytest.mark.parametrize("name", ["own", "gsm8k"])
+def test_another_metric_or_filter_is_another_task_for_the_baseline(workspace: Workspace, name: str) -> None:
+    workspace.add_task("own", 2, settings=REAL)
+    hashes = set()
+    for chosen in ({}, {"metric": "f1"}, {"filter": "flexible-extract"}, {"metric": "exact_match"}):
+        enabled = {name: TaskSettings.model_validate({"enabled": True, **chosen})}
+        (task,) = load_tasks(enabled, workspace.root / "tasks", limit=None, api="completions")
+        hashes.add(task.hash)
+    assert len(hashes) == 3, "the default said aloud is the default"
+
+
+def test_a_stop_of_the_process_while_a_task_is_loaded_is_no_fault_of_the_task(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.add_task("own", 2, settings=REAL)
+    tasks = load_tasks({"own": TaskSettings(enabled=True)}, workspace.root / "tasks", limit=None, api="completions")
+
+    def stop(_: object) -> None:
+        raise Terminated
+
+    monkeypatch.setattr("vllm_eval.engines.lm_eval._spec", stop)
+    with pytest.raises(Terminated):
+        _load(tasks)

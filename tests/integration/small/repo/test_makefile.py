@@ -105,7 +105,7 @@ def test_the_variables_of_documented_commands_are_taken() -> None:
     texts = "\n".join(path.read_text() for path in TEXTS)
     found = re.findall(r"(?:^|`)make [a-z-]+((?: [A-Z_]+=[^\s`]+)+)(?=[`\s])", texts, re.MULTILINE)
     told = {word.split("=")[0] for each in found for word in each.split()}
-    assert {"CONTEXT", "MODEL_ENDPOINT"} <= told <= {*VARIABLES, "KIND", "VERSION"}
+    assert {"CONTEXT", "MODEL_ENDPOINT"} <= told <= {*VARIABLES, "DIR", "KIND", "VERSION"}
 
 
 def test_packages_that_cannot_be_had_name_the_cure_and_leave_no_environment_that_looks_whole(tmp_path: Path) -> None:
