@@ -85,6 +85,8 @@ def running_apiserver(folder: Path, *, controllers: bool = False) -> Iterator[Ap
                 stack, folder,
                 "kube-controller-manager", f"--kubeconfig={server.kubeconfig}", "--leader-elect=false",
                 f"--service-account-private-key-file={key}", f"--root-ca-file={server.authority}", "--secure-port=0",
+                # By default it makes a folder below /usr/libexec.
+                f"--flex-volume-plugin-dir={folder}/volume-plugins",
             )  # fmt: skip
         yield server
 

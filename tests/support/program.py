@@ -1,13 +1,13 @@
 """Runs the stack's program against a recording monitor and returns what it declared."""
 
 import asyncio
+import atexit
 import json
 import runpy
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 import yaml
@@ -192,16 +192,15 @@ def load(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, st
         loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop)))
 
 
+_LOOP: Final = asyncio.new_event_loop()
+atexit.register(_LOOP.close)
+
+
 def _event_loop() -> asyncio.AbstractEventLoop:
-    # An asyncio.run in whatever test came before leaves none, and the SDK asks for the current one.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            return asyncio.get_event_loop()
-        except RuntimeError:
-            loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(loop)
-            return loop
+    # The SDK asks for the current loop, and an asyncio.run in whatever test came before leaves none. Always the same
+    # one: a loop that is collected warns of its open sockets in whatever test runs then.
+    asyncio.set_event_loop(_LOOP)
+    return _LOOP
 
 
 def declare(settings: Settings) -> Stack:

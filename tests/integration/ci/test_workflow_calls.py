@@ -40,6 +40,8 @@ def test_records_come_from_a_preview(tmp_path: Path) -> None:
     env = {
         "PATH": str(Path(pulumi).parent),
         "HOME": str(tmp_path),
+        # Pulumi asks the system, not HOME, where the user is at home.
+        "PULUMI_HOME": str(tmp_path / "home"),
         "PULUMI_BACKEND_URL": f"file://{state}",
         "PULUMI_CONFIG_PASSPHRASE": "x",
         "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,8 @@ def test_an_argocd_that_is_there_already(
 def test_make_preview_is_a_preview_of_the_stack(server: ApiServer, tmp_path: Path, accepted: dict[str, Any]) -> None:
     project = Project(tmp_path, "prod", accepted, server.kubeconfig)
     shutil.copy(program.ROOT / "Makefile", tmp_path)
+    shutil.copytree(program.ROOT / "workbench", tmp_path / "workbench", ignore=shutil.ignore_patterns("modules"))
     # What `venv` would make is there: the environment that this test runs in.
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     done = project.run(["make", "--old-file=venv", "preview", "STACK=prod"], check=True)
     assert "kubernetes:argoproj.io/v1alpha1:Application: (create)" in done.out

@@ -43,7 +43,7 @@ def by_title(stack: Stack) -> dict[str, Any]:
     found = {}
     for each in stack.resources.values():
         if each.type == "pulumi:providers:kubernetes":
-            found["provider"] = each.inputs
+            found["provider" if each.name == "cluster" else f"provider {each.name}"] = each.inputs
         elif each.custom:
             found[objects.title(each.kind, each.inputs)] = each.inputs
     return found

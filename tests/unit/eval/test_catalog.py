@@ -127,5 +127,5 @@ def test_the_table_of_tasks_is_that_of_the_pinned_lm_eval_and_the_locked_package
     document = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
     requirements = (ROOT / "eval" / "evalchemy" / "requirements.txt").read_text(encoding="utf-8")
     counts = coverage.count(coverage.packages(requirements))
-    assert coverage.write(document, counts) == document, "make docs"
+    assert coverage.write(document, counts) == document, "make generate"
     assert sum(counts.values()) == 13_123

@@ -12,7 +12,7 @@ import pytest
 from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
 from tests.support.workspace import ROOT, Workspace
 from vllm_eval.config import TaskSettings
-from vllm_eval.engines.lm_eval import _load, _spec
+from vllm_eval.engines.lm_eval_tasks import _spec, load
 from vllm_eval.errors import Terminated
 from vllm_eval.tasks import load_tasks
 
@@ -337,4 +337,4 @@ def test_a_stop_of_the_process_while_a_task_is_loaded_is_no_fault_of_the_task(
 
     monkeypatch.setattr("vllm_eval.engines.lm_eval._spec", stop)
     with pytest.raises(Terminated):
-        _load(tasks)
+        load(tasks)
