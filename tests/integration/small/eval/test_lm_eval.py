@@ -335,6 +335,6 @@ def test_a_stop_of_the_process_while_a_task_is_loaded_is_no_fault_of_the_task(
     def stop(_: object) -> None:
         raise Terminated
 
-    monkeypatch.setattr("vllm_eval.engines.lm_eval._spec", stop)
+    monkeypatch.setattr("vllm_eval.engines.lm_eval_tasks._spec", stop)
     with pytest.raises(Terminated):
         load(tasks)
