@@ -14,8 +14,8 @@ from components.settings.load import GROUPS, MODELS
 from components.settings.problems import Path, Problem, SettingsError, full_key, shown
 
 DATE: Final = ("a date, where a text is needed", "quote it in the stack file, or set it with --type string")
-# What Pulumi keeps in a stack file beside `config`.
 GROUP_NAMES: Final = (*GROUPS, MODELS)
+# What Pulumi keeps in a stack file: `config`, and what stands beside it.
 TOP: Final = ("config", "environment", "secretsprovider", "encryptedkey", "encryptionsalt")
 
 

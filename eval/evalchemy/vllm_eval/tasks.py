@@ -159,7 +159,7 @@ def _load(
 
 
 def _chosen(settings: TaskSettings) -> dict[str, str]:
-    """Return what makes the score another number; nothing where the defaults stand, which older baselines rest on."""
+    """Return the metric and the filter that are not the default: with others, the score is another number."""
     defaults = TaskSettings(enabled=True)
     chosen = {"metric": settings.metric, "filter": settings.filter}
     return {key: value for key, value in chosen.items() if value is not None and value != getattr(defaults, key)}
