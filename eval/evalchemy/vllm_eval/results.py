@@ -3,7 +3,7 @@
 import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from numbers import Real
 from typing import Annotated, Any, Literal
@@ -112,9 +112,13 @@ class RunResult(Record):
 
 
 class Sample(Record):
-    """One scored item: a line of the task's samples file.
+    """One scored answer: a line of the task's samples file.
 
-    ``value`` is the item's share of the score, 1.0 or 0.0 for exact match.
+    ``value`` is its share of the item's score, 1.0 or 0.0 for exact match;
+    ``repeat`` numbers the answers to one item, from 0. ``thought`` is what the
+    model thought before ``answer``, as far as the server sent it apart or
+    ``answer`` holds it between tags; it is never graded. ``tokens`` counts the
+    generated tokens, those of the thought among them, by the server's word.
     """
 
     item: str
@@ -126,22 +130,53 @@ class Sample(Record):
     judged: str
     finish_reason: str | None = None
     cluster: str | None = None
+    repeat: int = 0
+    thought: str | None = None
+    tokens: int | None = None
 
 
 class ItemValues(Record):
-    """The values of a task's items, and nothing else of them: what comparisons read of many runs."""
+    """The values of a task's items, and nothing else of them: what comparisons read of many runs.
+
+    An item's value is the mean of its ``samples`` answers.
+    """
 
     items: tuple[str, ...]
     values: tuple[Finite, ...]
     clusters: tuple[str, ...] | None = None
+    samples: int = 1
+
+    def counts(self) -> list[int] | None:
+        """Return how many of each item's answers are right; None if one is neither right nor wrong."""
+        counts = [round(value * self.samples) for value in self.values]
+        whole = all(
+            0 <= count <= self.samples and math.isclose(value * self.samples, count, abs_tol=1e-6)
+            for value, count in zip(self.values, counts, strict=True)
+        )
+        return counts if whole else None
 
 
-def clusters_of(samples: Sequence[Sample]) -> tuple[str, ...] | None:
+def item_values(samples: Sequence[Sample]) -> ItemValues:
+    """Take the items' values out of the answers; each item has as many answers as the first."""
+    values: dict[str, list[float]] = {}
+    clusters: dict[str, str | None] = {}
+    for sample in samples:
+        values.setdefault(sample.item, []).append(sample.value)
+        clusters.setdefault(sample.item, sample.cluster)
+    return ItemValues(
+        items=tuple(values),
+        values=tuple(math.fsum(of_item) / len(of_item) for of_item in values.values()),
+        clusters=_own_clusters(clusters),
+        samples=len(next(iter(values.values()), [0.0])),
+    )
+
+
+def _own_clusters(named: Mapping[str, str | None]) -> tuple[str, ...] | None:
     """Return each item's cluster; an item that names none is one of its own. None if no item names one."""
-    if all(sample.cluster is None for sample in samples):
+    if all(cluster is None for cluster in named.values()):
         return None
     # The bar keeps an item's own cluster apart from a passage of that name.
-    return tuple(f"|{sample.item}" if sample.cluster is None else sample.cluster for sample in samples)
+    return tuple(f"|{item}" if cluster is None else cluster for item, cluster in named.items())
 
 
 class ResultStore:
@@ -167,12 +202,8 @@ class ResultStore:
         """Write one task's samples, and their values apart."""
         lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
         self.storage.write(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz", _compressed(lines))
-        values = ItemValues(
-            items=tuple(sample.item for sample in samples),
-            values=tuple(sample.value for sample in samples),
-            clusters=clusters_of(samples),
-        )
-        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed(values.model_dump_json()))
+        values = item_values(samples).model_dump_json()
+        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed(values))
 
     def samples(self, run: RunResult, task: str) -> list[Sample] | None:
         """Read one task's samples; None when the file is missing or damaged."""

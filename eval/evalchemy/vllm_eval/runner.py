@@ -151,7 +151,7 @@ class Runner:
 
     def _tasks(self, enabled: Mapping[str, TaskSettings]) -> list[Task]:
         folder = self._settings.tasks_folder
-        return load_tasks(enabled, folder, limit=self._settings.limit, api=self._model.api)
+        return load_tasks(enabled, folder, limit=self._settings.limit, api=self._model.api, asking=self._model.asking)
 
     def _evaluate(
         self, run: RunResult, enabled: Mapping[str, TaskSettings], rule: BaselineRule

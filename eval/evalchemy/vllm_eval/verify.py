@@ -52,11 +52,15 @@ def _samples(outcome: TaskOutcome) -> list[str]:
     if outcome.samples is None or outcome.primary is None:
         return []
     found = []
-    if len(outcome.samples) != outcome.answered:
-        found.append(f"{len(outcome.samples)} samples for {outcome.answered} scored items")
-    twice = [item for item, count in Counter(sample.item for sample in outcome.samples).items() if count > 1]
+    wanted = outcome.repeats
+    counts = Counter(sample.item for sample in outcome.samples)
+    twice = [item for item, count in counts.items() if count > wanted]
+    if len(outcome.samples) != outcome.answered * wanted:
+        found.append(f"{len(outcome.samples)} samples for {outcome.answered} scored items" + _times(wanted))
     if twice:
-        found.append(f"{len(twice)} items are scored more than once, the first is {twice[0]}")
+        found.append(f"{len(twice)} items are scored more than {_often(wanted)}, the first is {twice[0]}")
+    elif any(count < wanted for count in counts.values()):
+        found.append(f"not every item is scored {wanted} times")
     values = [sample.value for sample in outcome.samples]
     score = outcome.metrics.get(outcome.primary)
     if values and score is not None and all(value in {0.0, 1.0} for value in values):
@@ -64,6 +68,14 @@ def _samples(outcome: TaskOutcome) -> list[str]:
         if not math.isclose(mean, score, abs_tol=1e-9):
             found.append(f"the score is {score}, but the items' mean is {mean}")
     return found
+
+
+def _times(wanted: int) -> str:
+    return f", each asked {wanted} times" if wanted > 1 else ""
+
+
+def _often(wanted: int) -> str:
+    return "once" if wanted == 1 else f"{wanted} times"
 
 
 def _shares(task: Task, outcome: TaskOutcome) -> list[str]:

@@ -48,7 +48,7 @@ class TaskOutcome:
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     ``targets`` are the texts that answer an item right, by ``doc_id``, and
     ``untried`` says why such a text need not be scored 1 (None: it must be);
-    ``validate`` reads both.
+    ``validate`` reads both. ``samples`` holds ``repeats`` answers of each item.
     """
 
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -65,6 +65,7 @@ class TaskOutcome:
     cause: Cause | None = None
     targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     untried: str | None = None
+    repeats: int = 1
 
 
 def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutcome | None:

@@ -101,7 +101,7 @@ class EvalchemyEngine:
             return [f"{task.name}: Evalchemy runs {known} here; other tasks run on the engine lm_eval"]
         if not (self._home / "checkout" / benchmark.data).is_file():
             return [f"{task.name}: its data {benchmark.data} is missing in the image"]
-        if lay_over({}, task.settings):
+        if lay_over({}, task.settings, {}):
             return [f"{task.name}: num_fewshot and generation are for lm_eval's tasks; of Evalchemy's, set max_tokens"]
         items = self._items(benchmark)
         if task.limit is not None and task.limit < items:

@@ -180,15 +180,15 @@ def _spec(task: Task) -> str | dict[str, Any]:
     """Return the task's YAML, settings laid over, with its items read; the name of a built-in task left as it is."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    path = task.yaml_path
+    path, layer = task.yaml_path, task.asking.layer(task.api)
     if path is None:
-        if not lay_over({}, task.settings):
+        if not lay_over({}, task.settings, layer):
             return task.name
         # lm_eval would take a mapping with the name for the whole task.
         path = catalog.manager().task_index[task.name].yaml_path
     if path is None:
         raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
-    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings), "task": task.name}
+    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, layer), "task": task.name}
     config = task.config or {}
     if task.splits and config.get("custom_dataset") != ITEM_LOADER:
         return {**spec, "custom_dataset": lambda **_: dict(task.splits)}
