@@ -25,6 +25,10 @@ from vllm_eval.strict import whole_text
 
 log = logging.getLogger(__name__)
 
+# Fields of an answer that many servers do not fill, and their keys in a line.
+_FURTHER: Mapping[str, str] = {
+    "thought": "r", "tokens": "n", "thought_tokens": "rn", "seconds": "s", "first_token": "sf", "between_tokens": "sb",
+}  # fmt: skip
 SYNC_SECONDS = 1.0
 SEGMENT_SECONDS = 5.0
 
@@ -85,6 +89,8 @@ class AnswerStore:
             "k": request.key, "h": request.task_hash, "x": answer.text, "f": answer.finish_reason,
             "m": answer.served, "t": round(time.time(), 3),
         }  # fmt: skip
+        further = ((short, getattr(answer, name)) for name, short in _FURTHER.items())
+        line |= {short: value for short, value in further if value is not None}
         self._writer.append(json.dumps(line, ensure_ascii=True).encode() + b"\n")
 
     def flush(self) -> None:
@@ -133,14 +139,22 @@ def _parse(content: bytes) -> Iterable[tuple[str, Taken]]:
             row: Any = json.loads(line)
             text, finish_reason, served = row["x"], row["f"], row["m"]
             answer = Answer(
-                None if text is None else whole_text(text), finish_reason, None if served is None else str(served)
-            )
+                None if text is None else whole_text(text), finish_reason, None if served is None else str(served),
+                **_further(row),
+            )  # fmt: skip
             # Versions before this one recorded what the server had not finished, too: it is asked again.
             if answer.finished:
                 yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             # A line torn by a crash; its request is simply asked again.
             continue
+
+
+def _further(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: row[short] for name, short in _FURTHER.items() if row.get(short) is not None}
+    if "thought" in found:
+        found["thought"] = whole_text(str(found["thought"]))
+    return found
 
 
 class _Writer(Protocol):

@@ -57,6 +57,8 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         scores=_other_scores(outcome) if good else (),
         paired=good and outcome.samples is not None,
         ended=time.time(),
+        repeats=outcome.repeats,
+        thoughts=outcome.thoughts,
     )
 
 

@@ -61,12 +61,22 @@ class Answer:
     """What the model said, as the server sent it: thoughts in the text are not taken out yet.
 
     ``text`` is None when the server sent null; ``served`` is the model id in
-    the response, None when the server names none.
+    the response, None when the server names none. ``thought`` is what the
+    server sent apart (``reasoning``); ``tokens`` counts what it generated,
+    ``thought_tokens`` those of the thought, both by its own word. Times are
+    seconds: of the whole request, to the first token, and the mean from token
+    to token; the latter two as far as the server or a stream tells them.
     """
 
     text: str | None
     finish_reason: str | None
     served: str | None
+    thought: str | None = None
+    tokens: int | None = None
+    thought_tokens: int | None = None
+    seconds: float | None = None
+    first_token: float | None = None
+    between_tokens: float | None = None
 
     @property
     def finished(self) -> bool:

@@ -9,20 +9,14 @@ from numbers import Real
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from vllm_eval.errors import StorageError
+from vllm_eval.speech import Finite, Record, Thoughts
 from vllm_eval.storage import Storage
 from vllm_eval.strict import whole_text
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Cause = Literal["verification", "endpoint", "input", "deadline"]
-
-
-class Record(BaseModel):
-    """Base of what is stored: unknown keys are ignored, so that an older version can read a newer file."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Score(Record):
@@ -50,7 +44,8 @@ class TaskResult(Record):
 
     ``score``, ``stderr`` and ``scores`` are None or empty unless ``good``;
     ``problems`` is empty if ``good``. ``cause`` says whose fault a failure is.
-    Times are Unix seconds.
+    ``samples`` counts items, each of which was asked ``repeats`` times. Times
+    are Unix seconds.
     """
 
     task: str
@@ -72,6 +67,8 @@ class TaskResult(Record):
     paired: bool = False
     ended: Finite = 0.0
     comparison: StoredComparison | None = None
+    repeats: int = 1
+    thoughts: Thoughts | None = None
 
     @property
     def final(self) -> bool:
@@ -103,7 +100,7 @@ class RunResult(Record):
     requests_per_second: Finite | None = None
     served: tuple[str, ...] = ()
     failure: str | None = None
-    tasks: dict[str, TaskResult] = {}
+    tasks: dict[str, TaskResult] = Field({})
 
     @property
     def complete(self) -> bool:

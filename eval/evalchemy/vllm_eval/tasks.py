@@ -53,6 +53,11 @@ class Task:
     api: str = "completions"
 
     @property
+    def samples(self) -> int:
+        """How often each item is asked."""
+        return self.settings.samples
+
+    @property
     def items(self) -> Items | None:
         """The items that are scored, None where only the engine knows them (``process_docs``, a hub's data)."""
         config = self.config or {}

@@ -78,7 +78,7 @@ def try_tasks(tasks: Sequence[Task]) -> list[str]:
     return lines
 
 
-_ANY_SHARE: Final = {"max_empty_share": 1.0, "max_truncated_share": 1.0}
+_ANY_SHARE: Final = {"max_empty_share": 1.0, "max_truncated_share": 1.0, "samples": 1}
 
 
 def _try(engine: Engine, tasks: Sequence[Task]) -> list[_Trial]:

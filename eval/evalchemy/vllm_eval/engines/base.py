@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from vllm_eval.models import Model
 from vllm_eval.relay import Relay
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.results import Cause, Sample
+from vllm_eval.speech import Thoughts
 from vllm_eval.tasks import Task
+from vllm_eval.thoughts import Spoken
 
 Ask = Callable[[Sequence[Request]], Mapping[str, Answer | Failure]]
 OpenRelay = Callable[[Task], AbstractContextManager[Relay]]
@@ -66,6 +68,28 @@ class TaskOutcome:
     targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     untried: str | None = None
     repeats: int = 1
+    thoughts: Thoughts | None = None
+
+
+def counted(outcome: TaskOutcome, answers: Sequence[Answer], spoken: Sequence[Spoken]) -> TaskOutcome:
+    """Return the outcome with its answers counted; ``spoken`` is what is graded of each."""
+    thought = [said.inner for said in spoken if said.thought and said.inner.strip()]
+    tokens = [answer.thought_tokens for answer in answers if answer.thought_tokens is not None]
+    tagged = sum(said.tagged for said in spoken)
+    unfinished = sum(said.only_thought and answer.truncated for answer, said in zip(answers, spoken, strict=True))
+    thoughts = Thoughts(
+        answers=len(thought), unfinished=unfinished, in_text=tagged, characters=sum(map(len, thought)),
+        tokens=sum(tokens) if tokens else None,
+    )  # fmt: skip
+    return replace(
+        outcome,
+        answers=len(answers),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
+        # A stop that the runner looked for came before the cut: the server would have ended there.
+        truncated=sum(answer.truncated and not said.stopped for answer, said in zip(answers, spoken, strict=True)),
+        thoughts=thoughts if thought or tagged or unfinished else None,
+    )
 
 
 def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutcome | None:

@@ -16,12 +16,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from vllm_eval import catalog
-from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
+from vllm_eval.engines.base import EngineJob, TaskOutcome, counted, unanswered
 from vllm_eval.engines.lm_eval_tasks import accepted, describe, load, untried
+from vllm_eval.engines.repeats import merged
 from vllm_eval.errors import VllmEvalError
 from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
-from vllm_eval.requests import Answer, Failure
+from vllm_eval.requests import Answer
 from vllm_eval.results import Sample, finite, to_text
 from vllm_eval.tasks import Task
 
@@ -87,8 +88,21 @@ class LmEvalEngine:
 
         loaded = load(job.tasks)
         model = create_model(job)
+        outcomes = self._score(model, job, job.tasks, loaded)
+        turns: dict[str, list[TaskOutcome]] = {name: [outcome] for name, outcome in outcomes.items()}
+        # lm_eval scores one answer to an item; each further one is scored as if it were that one.
+        for turn in range(1, max(task.samples for task in job.tasks)):
+            model.turn = turn
+            left = [task for task in job.tasks if task.samples > turn and not outcomes[task.name].problems]
+            for name, outcome in self._score(model, job, left, loaded).items() if left else ():
+                turns[name].append(outcome)
+        return {task.name: _whole(model, task, turns[task.name]) for task in job.tasks}
+
+    def _score(
+        self, model: "PooledModel", job: EngineJob, tasks: Sequence[Task], loaded: Mapping[str, Any]
+    ) -> dict[str, TaskOutcome]:
         try:
-            results = _evaluate(model, job, list(loaded.values()))
+            results = _evaluate(model, job, [loaded[task.name] for task in tasks])
         except VllmEvalError:
             raise
         except (Exception, SystemExit) as error:
@@ -96,8 +110,19 @@ class LmEvalEngine:
             # One task's filter or metric must not cost the others their score.
             log.warning("scoring all tasks together failed; scoring them one by one: %s", said)
             log.debug("the failure in full", exc_info=True)
-            return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
-        return {task.name: _outcome(model, task, loaded[task.name], results) for task in job.tasks}
+            return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in tasks}
+        return {task.name: _outcome(model, task, loaded[task.name], results) for task in tasks}
+
+
+def _whole(model: "PooledModel", task: Task, turns: Sequence[TaskOutcome]) -> TaskOutcome:
+    """Put together what was found of each answer to the items, and count all answers."""
+    failing = next((outcome for outcome in turns if outcome.problems), None)
+    if failing is not None:
+        return failing
+    answers, spoken = model.answers_of(task.name), model.spoken_of(task.name)
+    places = [place for place, answer in answers.items() if isinstance(answer, Answer)]
+    given = [answer for answer in answers.values() if isinstance(answer, Answer)]
+    return counted(merged(turns), given, [spoken[place] for place in places])
 
 
 def set_environment() -> None:
@@ -170,22 +195,16 @@ def _outcome(model: "PooledModel", task: Task, loaded: Any, results: Mapping[str
     primary = _primary(task, metrics)
     rows = [row for row in results["samples"].get(task.name, []) if primary is None or row["filter"] == primary[1]]
     targets = {int(row["doc_id"]): accepted(loaded, row["doc"]) for row in rows}
-    given = [answer for answer in answers.values() if isinstance(answer, Answer)]
-    spoken = model.spoken_of(task.name).values()
     return TaskOutcome(
         metrics=metrics,
         stderrs=stderrs,
         primary=primary,
-        samples=_samples(rows, task, primary, answers, targets) if primary else None,
+        samples=_samples(rows, task, primary, model, targets) if primary else None,
         targets=targets,
         untried=untried(loaded, primary[1]) if primary else None,
         answered=len(rows),
-        answers=len(given),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
                      min(task.limit, results["n-samples"][task.name]["original"])),
-        empty=sum(said.empty for said in spoken),
-        only_thoughts=sum(said.only_thought for said in spoken),
-        truncated=sum(answer.truncated for answer in given),
     )  # fmt: skip
 
 
@@ -215,28 +234,31 @@ def _samples(
     rows: Sequence[Mapping[str, Any]],
     task: Task,
     primary: tuple[str, str],
-    answers: Mapping[tuple[int, int], Answer | Failure],
+    model: "PooledModel",
     targets: Mapping[int, tuple[str, ...]],
 ) -> list[Sample] | None:
     """Build the samples; None if the metric has no number for single items (corpus metrics)."""
     values = [finite(row.get(primary[0])) for row in rows]
     if any(value is None for value in values):
         return None
+    # With a YAML's own `repeats`, one value stands for several answers: the first is shown.
+    turn = model.turn if task.samples > 1 else 0
     return [
-        _sample(row, task, value, answers.get((int(row["doc_id"]), 0)), targets[int(row["doc_id"])])
+        _sample(row, task, model, turn, value=value, targets=targets[int(row["doc_id"])])
         for row, value in zip(rows, values, strict=True)
         if value is not None
     ]
 
 
 def _sample(
-    row: Mapping[str, Any], task: Task, value: float, answer: Answer | Failure | None, targets: tuple[str, ...]
+    row: Mapping[str, Any], task: Task, model: "PooledModel", turn: int, *, value: float, targets: tuple[str, ...]
 ) -> Sample:
-    doc_id = int(row["doc_id"])
+    place = int(row["doc_id"]), turn
+    answer, said = model.answers_of(task.name).get(place), model.spoken_of(task.name).get(place)
     cluster = row["doc"].get(task.settings.cluster) if task.settings.cluster else None
     return Sample(
-        item=f"{doc_id}-{str(row['doc_hash'])[:12]}",
-        doc_id=doc_id,
+        item=f"{place[0]}-{str(row['doc_hash'])[:12]}",
+        doc_id=place[0],
         value=value,
         prompt=to_text(row["arguments"][0][0]),
         target=targets[0] if len(targets) == 1 else to_text(list(targets)),
@@ -244,4 +266,7 @@ def _sample(
         judged=to_text(row["filtered_resps"][0]),
         finish_reason=answer.finish_reason if isinstance(answer, Answer) else None,
         cluster=None if cluster is None else to_text(cluster),
+        repeat=place[1],
+        thought=(said.inner or None) if said is not None else None,
+        tokens=answer.tokens if isinstance(answer, Answer) else None,
     )

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from vllm_eval import catalog
 from vllm_eval.errors import TaskError, Terminated
+from vllm_eval.generation import read_generation
 from vllm_eval.items import Items
 from vllm_eval.results import to_text
 from vllm_eval.sources import ITEM_LOADER
@@ -117,7 +118,20 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
         return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
     if getattr(loaded, "MULTIMODAL", False):
         return "needs images or sound, which this runner does not send"
-    return _unfit_metric(task, loaded)
+    return _unfit_repeats(task, loaded) or _unfit_metric(task, loaded)
+
+
+def _unfit_repeats(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
+    if task.samples == 1:
+        return None
+    if (loaded.get_config("repeats") or 1) > 1:
+        return "samples and the YAML's `repeats` both say how often an item is asked; keep one"
+    if read_generation(loaded.get_config("generation_kwargs"))[0].temperature == 0:
+        return (
+            f"samples: {task.samples} answers without a temperature are all the same; set one in the model's "
+            "generation or in the task's, or remove samples"
+        )
+    return None
 
 
 def _unfit_metric(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
