@@ -59,6 +59,8 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         ended=time.time(),
         repeats=outcome.repeats,
         thoughts=outcome.thoughts,
+        answers=outcome.answers,
+        speed=outcome.speed,
     )
 
 

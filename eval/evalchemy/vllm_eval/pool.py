@@ -46,13 +46,22 @@ class PoolStats:
     first_request: float | None = None
     last_answer: float | None = None
     served: set[str] = field(default_factory=set)
+    tokens: int = 0
 
     @property
     def rate(self) -> float | None:
         """Answers per second, first request to last answer; None without two answers."""
+        return self._per_second(self.answered)
+
+    @property
+    def token_rate(self) -> float | None:
+        """Generated tokens per second, of all requests together; None where the server does not count them."""
+        return self._per_second(self.tokens) if self.tokens else None
+
+    def _per_second(self, count: int) -> float | None:
         if self.first_request is None or self.last_answer is None or self.last_answer <= self.first_request:
             return None
-        return self.answered / (self.last_answer - self.first_request)
+        return count / (self.last_answer - self.first_request)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +240,7 @@ class RequestPool:
         self._failing_since = None
         self.stats.last_answer = time.monotonic()
         self.stats.answered += 1
+        self.stats.tokens += answer.tokens or 0
         if answer.served is not None:
             self.stats.served.add(answer.served)
         self._on_progress(self.stats)

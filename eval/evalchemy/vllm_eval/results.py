@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from pydantic import Field, ValidationError
 
 from vllm_eval.errors import StorageError
-from vllm_eval.speech import Finite, Record, Thoughts
+from vllm_eval.speech import Finite, Record, Speed, Thoughts
 from vllm_eval.storage import Storage
 from vllm_eval.strict import whole_text
 
@@ -69,6 +69,8 @@ class TaskResult(Record):
     comparison: StoredComparison | None = None
     repeats: int = 1
     thoughts: Thoughts | None = None
+    answers: int = 0
+    speed: Speed | None = None
 
     @property
     def final(self) -> bool:
@@ -101,6 +103,7 @@ class RunResult(Record):
     served: tuple[str, ...] = ()
     failure: str | None = None
     tasks: dict[str, TaskResult] = Field({})
+    output_tokens_per_second: Finite | None = None
 
     @property
     def complete(self) -> bool:

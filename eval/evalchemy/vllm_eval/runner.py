@@ -206,6 +206,7 @@ class Runner:
                 "retries": stats.retries,
                 "served": tuple(sorted(stats.served)),
                 "requests_per_second": stats.rate,
+                "output_tokens_per_second": stats.token_rate,
             }
         )
 

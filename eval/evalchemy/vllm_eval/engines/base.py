@@ -10,7 +10,7 @@ from vllm_eval.models import Model
 from vllm_eval.relay import Relay
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.results import Cause, Sample
-from vllm_eval.speech import Thoughts
+from vllm_eval.speech import Speed, Thoughts, mean, quantiles
 from vllm_eval.tasks import Task
 from vllm_eval.thoughts import Spoken
 
@@ -69,6 +69,7 @@ class TaskOutcome:
     untried: str | None = None
     repeats: int = 1
     thoughts: Thoughts | None = None
+    speed: Speed | None = None
 
 
 def counted(outcome: TaskOutcome, answers: Sequence[Answer], spoken: Sequence[Spoken]) -> TaskOutcome:
@@ -89,6 +90,12 @@ def counted(outcome: TaskOutcome, answers: Sequence[Answer], spoken: Sequence[Sp
         # A stop that the runner looked for came before the cut: the server would have ended there.
         truncated=sum(answer.truncated and not said.stopped for answer, said in zip(answers, spoken, strict=True)),
         thoughts=thoughts if thought or tagged or unfinished else None,
+        speed=Speed(
+            request=quantiles(answer.seconds for answer in answers),
+            first_token=quantiles(answer.first_token for answer in answers),
+            between_tokens=quantiles(answer.between_tokens for answer in answers),
+            tokens=mean([answer.tokens for answer in answers]),
+        ),
     )
 
 
