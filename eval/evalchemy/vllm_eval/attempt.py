@@ -20,6 +20,7 @@ from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import RunResult, Sample, TaskResult
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings
+from vllm_eval.spool import Kept
 from vllm_eval.storage import Storage
 from vllm_eval.tasks import Task
 
@@ -36,6 +37,7 @@ class AttemptResult:
 
     tasks: dict[str, TaskResult] = field(default_factory=dict)
     samples: dict[str, Sequence[Sample]] = field(default_factory=dict)
+    inner: dict[str, Mapping[tuple[int, int], Kept]] = field(default_factory=dict)
 
 
 class Attempt:
@@ -110,6 +112,7 @@ class Attempt:
                 result.tasks[task.name] = self._redacted(judge(engine, task, outcome, swapped))
                 if outcome.samples is not None:
                     result.samples[task.name] = outcome.samples
+                    result.inner[task.name] = outcome.inner
         return result
 
     def close(self, run: RunResult) -> None:

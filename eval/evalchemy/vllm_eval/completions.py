@@ -12,6 +12,7 @@ import aiohttp
 from vllm_eval.endpoint import describe, excerpt
 from vllm_eval.requests import Answer
 from vllm_eval.secrets import Redactor
+from vllm_eval.spool import Kept
 from vllm_eval.strict import shown
 
 # Far above any answer that max_tokens allows; a server that sends more is broken.
@@ -145,7 +146,7 @@ def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
             text=None if text is None else redactor.text(text),
             finish_reason=redactor.text(finish_reason) if isinstance(finish_reason, str) else None,
             served=redactor.text(served) if isinstance(served, str) else None,
-            thought=redactor.text(thought) if isinstance(thought, str) and thought else None,
+            thought=Kept(redactor.text(thought)) if isinstance(thought, str) and thought else None,
             tokens=_count(usage.get("completion_tokens")),
             thought_tokens=_count(details.get("reasoning_tokens")),
             # vLLM's, with --enable-per-request-metrics.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from vllm_eval.spool import Kept
+
 # Why a server ended an answer, in small letters. A reason that stands in none of these
 # lists, or no reason, is not the server's word that the answer is finished.
 FINISHED = frozenset({
@@ -62,7 +64,7 @@ class Answer:
 
     ``text`` is None when the server sent null; ``served`` is the model id in
     the response, None when the server names none. ``thought`` is what the
-    server sent apart (``reasoning``); ``tokens`` counts what it generated,
+    server sent apart (``reasoning``), kept on disk; ``tokens`` counts what it generated,
     ``thought_tokens`` those of the thought, both by its own word. Times are
     seconds: of the whole request, to the first token, and the mean from token
     to token; the latter two as far as the server or a stream tells them.
@@ -71,7 +73,7 @@ class Answer:
     text: str | None
     finish_reason: str | None
     served: str | None
-    thought: str | None = None
+    thought: Kept | None = None
     tokens: int | None = None
     thought_tokens: int | None = None
     seconds: float | None = None

@@ -1,9 +1,10 @@
 """The record of a run: one JSON for the run, one compressed JSONL of answers for each task."""
 
 import gzip
+import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from numbers import Real
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from vllm_eval.errors import StorageError
 from vllm_eval.speech import Finite, Record, Speed, Thoughts
+from vllm_eval.spool import Kept
 from vllm_eval.storage import Storage
 from vllm_eval.strict import whole_text
 
@@ -115,9 +117,7 @@ class Sample(Record):
     """One scored answer: a line of the task's samples file.
 
     ``value`` is its share of the item's score, 1.0 or 0.0 for exact match;
-    ``repeat`` numbers the answers to one item, from 0. ``thought`` is what the
-    model thought before ``answer``, as far as the server sent it apart or
-    ``answer`` holds it between tags; it is never graded. ``tokens`` counts the
+    ``repeat`` numbers the answers to one item, from 0. ``tokens`` counts the
     generated tokens, those of the thought among them, by the server's word.
     """
 
@@ -131,8 +131,15 @@ class Sample(Record):
     finish_reason: str | None = None
     cluster: str | None = None
     repeat: int = 0
-    thought: str | None = None
     tokens: int | None = None
+
+
+class Thought(Record):
+    """What was thought before an answer: a line of the task's thoughts file. It is never graded."""
+
+    item: str
+    repeat: int
+    thought: str
 
 
 class ItemValues(Record):
@@ -198,12 +205,29 @@ class ResultStore:
         self.storage.write(path, run.model_dump_json(indent=1).encode() + b"\n")
         self._ended.pop(path, None)
 
-    def save_samples(self, run: RunResult, task: str, samples: Sequence[Sample]) -> None:
-        """Write one task's samples, and their values apart."""
-        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+    def save_samples(
+        self, run: RunResult, task: str, samples: Sequence[Sample], inner: Mapping[tuple[int, int], Kept]
+    ) -> None:
+        """Write one task's samples; their values and their thoughts (by ``doc_id`` and repeat) apart."""
+        lines = (sample.model_dump_json() for sample in samples)
         self.storage.write(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz", _compressed(lines))
         values = item_values(samples).model_dump_json()
-        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed(values))
+        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed([values]))
+        if inner:
+            found = ((sample, inner.get((sample.doc_id, sample.repeat))) for sample in samples)
+            thoughts = (
+                Thought(item=sample.item, repeat=sample.repeat, thought=kept.text).model_dump_json()
+                for sample, kept in found
+                if kept is not None
+            )
+            self.storage.write(f"{self.folder(run)}/thoughts/{_name(task)}.jsonl.gz", _compressed(thoughts))
+
+    def thoughts(self, run: RunResult, task: str) -> Iterator[Thought]:
+        """Read what was thought before one task's answers, one after the other; nothing where nothing is stored."""
+        content = self.storage.read(f"{self.folder(run)}/thoughts/{_name(task)}.jsonl.gz")
+        if content is not None:
+            with gzip.open(io.BytesIO(content)) as file:
+                yield from map(Thought.model_validate_json, file)
 
     def samples(self, run: RunResult, task: str) -> list[Sample] | None:
         """Read one task's samples; None when the file is missing or damaged."""
@@ -266,9 +290,14 @@ def _parse_run(content: bytes) -> RunResult | None:
         return None
 
 
-def _compressed(text: str) -> bytes:
+def _compressed(lines: Iterable[str]) -> bytes:
+    """Return lines, each with its end, as gzip; they are never in memory together."""
+    content = io.BytesIO()
     # mtime 0: equal samples make equal files. Level 3: the score waits for it.
-    return gzip.compress(text.encode("utf-8", "surrogatepass"), compresslevel=3, mtime=0)
+    with gzip.GzipFile(fileobj=content, mode="wb", compresslevel=3, mtime=0) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode("utf-8", "surrogatepass"))
+    return content.getvalue()
 
 
 def _name(text: str) -> str:

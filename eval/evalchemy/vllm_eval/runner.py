@@ -191,7 +191,7 @@ class Runner:
         self, run: RunResult, attempt: Attempt, result: AttemptResult, enabled: Mapping[str, TaskSettings]
     ) -> RunResult:
         for name, samples in result.samples.items():
-            self._store.save_samples(run, name, samples)
+            self._store.save_samples(run, name, samples, result.inner[name])
         merged = {**run.tasks, **result.tasks}
         ended = time.time()
         stats = attempt.stats

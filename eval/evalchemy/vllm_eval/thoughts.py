@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from vllm_eval.asking import Asking
 from vllm_eval.requests import Answer
+from vllm_eval.spool import Kept
 
 # Opening and closing tag, and who writes them. Sources: vLLM's docs/features/reasoning_outputs and vllm/reasoning.
 TAGS = (
@@ -44,7 +45,7 @@ class Spoken:
 
     text: str
     thought: bool = False
-    inner: str = field(default="", compare=False)
+    inner: Kept | None = field(default=None, compare=False)
     tagged: bool = field(default=False, compare=False)
     stopped: bool = field(default=False, compare=False)
 
@@ -93,13 +94,16 @@ def _up_to(end: str, answer: Answer) -> Spoken:
     opening = next((tag for tag, _ in TAGS if text.lstrip().startswith(tag)), "")
     inner = (inner if found else text).lstrip().removeprefix(opening)
     if found:
-        return Spoken(rest, thought=True, inner=inner)
-    return Spoken("", thought=True, inner=inner) if opening or (answer.truncated and text) else Spoken(text)
+        return Spoken(rest, thought=True, inner=Kept(inner))
+    return Spoken("", thought=True, inner=Kept(inner)) if opening or (answer.truncated and text) else Spoken(text)
 
 
 def _finish(said: Spoken, answer: Answer, rule: Rule) -> Spoken:
     if answer.thought is not None:
-        said = replace(said, thought=True, inner="\n".join(part for part in (answer.thought, said.inner) if part))
+        inner = answer.thought
+        if said.inner is not None and not said.inner.blank:
+            inner = Kept(f"{inner.text}\n{said.inner.text}")
+        said = replace(said, thought=True, inner=inner)
     text = said.text
     if said.thought and rule.asking.thinks:
         # Between thought and answer, models write line breaks, which would be a stop of many tasks.
@@ -143,7 +147,7 @@ def without_thoughts(texts: Sequence[str | None]) -> list[Spoken]:
         for index in stray:
             spoken[index] = _after_thoughts(texts[index] or "")
     return [
-        replace(said, inner=_inner(text or "", said.text), tagged=True) if said.thought else said
+        replace(said, inner=Kept(_inner(text or "", said.text)), tagged=True) if said.thought else said
         for said, text in zip(spoken, texts, strict=True)
     ]
 

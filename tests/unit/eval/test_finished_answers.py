@@ -14,6 +14,7 @@ from vllm_eval.answers import AnswerStore
 from vllm_eval.completions import Rejected, Retry, parse_answer
 from vllm_eval.requests import Answer
 from vllm_eval.secrets import Redactor
+from vllm_eval.spool import Kept
 from vllm_eval.storage import LocalStorage
 
 REDACTOR = Redactor()
@@ -100,7 +101,7 @@ def test_content_in_parts_is_joined_without_thoughts(content: object, text: str 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 def test_thoughts_sent_apart_are_kept_apart(field: str) -> None:
     for text in ("7", None, ""):
-        assert outcome(chat(text, **{field: "8?"})) == Answer(text, "stop", "m", thought="8?")
+        assert outcome(chat(text, **{field: "8?"})) == Answer(text, "stop", "m", thought=Kept("8?"))
 
 
 def test_the_refusal_of_the_model_is_its_answer() -> None:

@@ -10,6 +10,7 @@ from tests.support.openai_server import OpenAIServer, Plan, running
 from tests.support.workspace import Workspace
 from vllm_eval.asking import Asking, laid_over
 from vllm_eval.requests import Answer
+from vllm_eval.spool import Kept
 from vllm_eval.thoughts import Rule, cut_at_stop, spoken_of
 
 THOUGHT = "Is it 8?\nNo: 7.\n\nQuestion: so?"
@@ -77,7 +78,8 @@ def test_a_model_that_thinks_scores_as_one_that_does_not(
         return
     assert thoughts is not None
     assert (thoughts.answers, thoughts.characters, thoughts.tokens) == (30, 30 * len(THOUGHT), 900)
-    assert {sample.thought for sample in samples} == {THOUGHT}
+    stored = list(workspace.store.thoughts(run, "t"))
+    assert [(each.item, each.thought) for each in stored] == [(sample.item, THOUGHT) for sample in samples]
     assert {tuple(body["stop"]) for body in workspace.requests} == {()}, "a stop would cut thoughts"  # type: ignore[attr-defined]
 
 
@@ -154,7 +156,7 @@ def test_stops_end_an_answer_as_a_server_would_that_writes_it(text: str, stops: 
 
 def test_an_answer_that_a_stop_ended_before_the_cut_is_not_cut() -> None:
     rule = Rule(asking=Asking(reasoning="any"), stops=("\n",))
-    (said,) = spoken_of([Answer("7\nand on and", "length", "m", thought="8?")], rule)
+    (said,) = spoken_of([Answer("7\nand on and", "length", "m", thought=Kept("8?"))], rule)
     assert (said.text, said.stopped) == ("7", True)
 
 

@@ -11,6 +11,7 @@ from vllm_eval.relay import Relay
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.results import Cause, Sample
 from vllm_eval.speech import Speed, Thoughts, mean, quantiles
+from vllm_eval.spool import Kept
 from vllm_eval.tasks import Task
 from vllm_eval.thoughts import Spoken
 
@@ -50,7 +51,8 @@ class TaskOutcome:
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     ``targets`` are the texts that answer an item right, by ``doc_id``, and
     ``untried`` says why such a text need not be scored 1 (None: it must be);
-    ``validate`` reads both. ``samples`` holds ``repeats`` answers of each item.
+    ``validate`` reads both. ``samples`` holds ``repeats`` answers of each item,
+    and ``inner`` what was thought before them, by ``doc_id`` and repeat.
     """
 
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -70,16 +72,17 @@ class TaskOutcome:
     repeats: int = 1
     thoughts: Thoughts | None = None
     speed: Speed | None = None
+    inner: Mapping[tuple[int, int], Kept] = field(default_factory=dict)
 
 
 def counted(outcome: TaskOutcome, answers: Sequence[Answer], spoken: Sequence[Spoken]) -> TaskOutcome:
     """Return the outcome with its answers counted; ``spoken`` is what is graded of each."""
-    thought = [said.inner for said in spoken if said.thought and said.inner.strip()]
+    thought = [said.inner for said in spoken if said.inner is not None and not said.inner.blank]
     tokens = [answer.thought_tokens for answer in answers if answer.thought_tokens is not None]
     tagged = sum(said.tagged for said in spoken)
     unfinished = sum(said.only_thought and answer.truncated for answer, said in zip(answers, spoken, strict=True))
     thoughts = Thoughts(
-        answers=len(thought), unfinished=unfinished, in_text=tagged, characters=sum(map(len, thought)),
+        answers=len(thought), unfinished=unfinished, in_text=tagged, characters=sum(inner.characters for inner in thought),
         tokens=sum(tokens) if tokens else None,
     )  # fmt: skip
     return replace(

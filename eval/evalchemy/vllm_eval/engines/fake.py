@@ -68,7 +68,7 @@ def _outcome(task: Task, items: list[dict[str, str]], answers: list[Answer | Fai
             item=str(index), doc_id=index, value=float(said.text.strip() == str(item["answer"])),
             prompt=to_text(item["question"]), target=to_text(item["answer"]), answer=answer.text,
             judged=said.text.strip(), finish_reason=answer.finish_reason,
-            cluster=item.get(task.settings.cluster or ""), thought=said.inner or None, tokens=answer.tokens,
+            cluster=item.get(task.settings.cluster or ""), tokens=answer.tokens,
         )
         for index, (item, answer, said) in enumerate(zip(items, given, spoken, strict=True))
     ]  # fmt: skip
@@ -79,5 +79,6 @@ def _outcome(task: Task, items: list[dict[str, str]], answers: list[Answer | Fai
         samples=samples,
         answered=len(samples),
         expected=len(items),
+        inner={(index, 0): said.inner for index, said in enumerate(spoken) if said.inner is not None},
     )
     return counted(outcome, given, spoken)

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -122,7 +123,8 @@ def _whole(model: "PooledModel", task: Task, turns: Sequence[TaskOutcome]) -> Ta
     answers, spoken = model.answers_of(task.name), model.spoken_of(task.name)
     places = [place for place, answer in answers.items() if isinstance(answer, Answer)]
     given = [answer for answer in answers.values() if isinstance(answer, Answer)]
-    return counted(merged(turns), given, [spoken[place] for place in places])
+    inner = {place: said.inner for place, said in spoken.items() if said.inner is not None}
+    return replace(counted(merged(turns), given, [spoken[place] for place in places]), inner=inner)
 
 
 def set_environment() -> None:
@@ -254,7 +256,7 @@ def _sample(
     row: Mapping[str, Any], task: Task, model: "PooledModel", turn: int, *, value: float, targets: tuple[str, ...]
 ) -> Sample:
     place = int(row["doc_id"]), turn
-    answer, said = model.answers_of(task.name).get(place), model.spoken_of(task.name).get(place)
+    answer = model.answers_of(task.name).get(place)
     cluster = row["doc"].get(task.settings.cluster) if task.settings.cluster else None
     return Sample(
         item=f"{place[0]}-{str(row['doc_hash'])[:12]}",
@@ -267,6 +269,5 @@ def _sample(
         finish_reason=answer.finish_reason if isinstance(answer, Answer) else None,
         cluster=None if cluster is None else to_text(cluster),
         repeat=place[1],
-        thought=(said.inner or None) if said is not None else None,
         tokens=answer.tokens if isinstance(answer, Answer) else None,
     )

@@ -46,8 +46,8 @@ def rows(
     wrong = lost = gained = 0
     for sample in samples:
         row: list[Cell] = [
-            f"{sample.item} #{sample.repeat + 1}" if repeated else sample.item, sample.value, _short(sample.prompt), _short(sample.target),
-            _short(sample.answer), _short(sample.judged), sample.finish_reason,
+            sample.item + (f" #{sample.repeat + 1}" if repeated else ""), sample.value, _short(sample.prompt),
+            _short(sample.target), _short(sample.answer), _short(sample.judged), sample.finish_reason,
         ]  # fmt: skip
         other = by_item.get((sample.item, sample.repeat))
         if other is None:
