@@ -259,6 +259,10 @@ class Model(Group):
         description="Ends a thought in the text of a server without a reasoning parser.",
         examples=["</think>"],
     )
+    stream: bool = Field(
+        False,
+        description="Answers come token by token, so that the time to the first one is measured; costs the runner.",
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
 from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
-from vllm_eval.pool import PoolSettings, PoolStats, RequestPool
+from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool
 from vllm_eval.progress import Progress
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
@@ -144,8 +144,12 @@ class Attempt:
             raise EngineError(f"an engine cannot be imported: {failures[0]}") from failures[0]
         return served
 
+    @property
+    def _look_timeout(self) -> float:
+        return self._settings.request_timeout or LEAST_TIMEOUT_SECONDS
+
     async def _look(self, wait: float) -> Served:
-        async with open_session(self._model, self._access, timeout=self._settings.request_timeout) as session:
+        async with open_session(self._model, self._access, timeout=self._look_timeout) as session:
             return await wait_until_served(
                 session, self._model, wait=wait, deadline=self._deadline, redactor=self._redactor
             )
@@ -239,8 +243,10 @@ class Attempt:
             concurrency=self._model.concurrency,
             patience=self._settings.endpoint_wait,
             deadline=self._deadline,
+            timeout=self._settings.request_timeout,
+            stream=self._model.stream,
         )
-        async with open_session(self._model, self._access, timeout=self._settings.request_timeout) as session:
+        async with open_session(self._model, self._access, timeout=self._look_timeout) as session:
             yield RequestPool(
                 session,
                 settings,

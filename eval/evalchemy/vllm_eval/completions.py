@@ -13,10 +13,13 @@ from vllm_eval.endpoint import describe, excerpt
 from vllm_eval.requests import Answer
 from vllm_eval.secrets import Redactor
 from vllm_eval.spool import Kept
+from vllm_eval.streams import Stream, events
 from vllm_eval.strict import shown
 
 # Far above any answer that max_tokens allows; a server that sends more is broken.
 MAX_BODY_BYTES = 32 << 20
+# Each token comes with an envelope of its own.
+STREAM_OVERHEAD = 64
 MAX_MESSAGE_BYTES = 4096
 # 404: some ingresses answer it while a backend is replaced.
 RETRIED = frozenset({404, 408, 409, 425, 429, *range(500, 600)})
@@ -56,25 +59,61 @@ class Rejected:
 Outcome = Answer | Retry | Rejected
 
 
-async def ask_once(session: aiohttp.ClientSession, url: str, body: bytes, redactor: Redactor) -> Outcome:
-    """POST one request and judge the response; never raises for what a server or network does."""
+async def ask_once(
+    session: aiohttp.ClientSession, url: str, body: bytes, redactor: Redactor, *, timeout: float, stream: bool = False
+) -> Outcome:
+    """POST one request and judge the response; never raises for what a server or network does.
+
+    Parameters
+    ----------
+    timeout
+        Seconds until the answer must be whole.
+    stream
+        The body asks for a stream, whose times are measured.
+    """
     begun = time.monotonic()
+    limit = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
+    headers = {"Content-Type": "application/json"}
     try:
-        async with session.post(
-            url, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False
-        ) as response:
-            content = await _read_limited(response)
+        async with session.post(url, data=body, headers=headers, allow_redirects=False, timeout=limit) as response:
+            streamed = None
+            if stream and response.status == 200 and response.content_type == "text/event-stream":
+                streamed = await _read_stream(response, begun)
+                content = streamed.whole() if streamed is not None else None
+            else:
+                content = await _read_limited(response)
             if content is None:
                 return Rejected(f"the response is larger than {MAX_BODY_BYTES >> 20} MiB")
-            if response.status == 200:
-                outcome = parse_answer(content, redactor)
-                seconds = round(time.monotonic() - begun, 4)
-                return replace(outcome, seconds=seconds) if isinstance(outcome, Answer) else outcome
-            return _judge_status(response, content, redactor)
+            if response.status != 200:
+                return _judge_status(response, content, redactor)
+            return _timed(parse_answer(content, redactor), time.monotonic() - begun, streamed)
     except TimeoutError:
         return Retry("no answer within the request's time-out")
     except (aiohttp.ClientError, OSError) as error:
         return Retry(redactor.text(describe(error)))
+    except (ValueError, TypeError, AttributeError) as error:
+        return Retry(redactor.text(f"the stream is none of completions: {error}"))
+
+
+def _timed(outcome: Outcome, seconds: float, streamed: Stream | None) -> Outcome:
+    if not isinstance(outcome, Answer):
+        return outcome
+    timed = replace(outcome, seconds=round(seconds, 4))
+    # What the server measured has no network in it, and no wait for a free connection.
+    if streamed is None or timed.first_token is not None:
+        return timed
+    first, between = streamed.times(timed.tokens)
+    return replace(timed, first_token=first, between_tokens=between)
+
+
+async def _read_stream(response: aiohttp.ClientResponse, begun: float) -> Stream | None:
+    stream, size = Stream(begun), 0
+    async for data in events(response.content):
+        size += len(data)
+        if size > MAX_BODY_BYTES * STREAM_OVERHEAD:
+            return None
+        stream.take(data)
+    return stream
 
 
 async def _read_limited(response: aiohttp.ClientResponse) -> bytes | None:

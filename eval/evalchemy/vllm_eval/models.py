@@ -39,7 +39,8 @@ class Model(Strict):
     ``served_name`` (default: ``name``) is what the endpoint is asked for;
     ``concurrency`` is the number of requests in flight; ``api_key`` and ``ca``
     name files of the Secret. ``generation``, ``reasoning`` and
-    ``think_end_token`` are the model's own block (:class:`Asking`).
+    ``think_end_token`` are the model's own block (:class:`Asking`). ``stream``:
+    answers come token by token, so that their times are known.
     """
 
     name: Name
@@ -54,6 +55,7 @@ class Model(Strict):
     generation: dict[str, Any] | None = None
     reasoning: Reasoning | None = None
     think_end_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    stream: bool = False
 
     @property
     def asking(self) -> Asking:
@@ -201,10 +203,10 @@ def list_hash(models: Sequence[Model]) -> str:
 
 
 def _whole(model: Model) -> dict[str, Any]:
-    """Return all that an entry says; a block that is not there leaves the hash of the list as it was without blocks."""
+    """Return all that an entry says; keys that it lacks leave the hash of the list as it was before them."""
     said: dict[str, Any] = model.model_dump(mode="json")
-    block = ("generation", "reasoning", "think_end_token")
-    return {key: value for key, value in said.items() if key not in block or value is not None}
+    later = ("generation", "reasoning", "think_end_token", "stream")
+    return {key: value for key, value in said.items() if key not in later or value not in (None, False)}
 
 
 def _json(value: object) -> str:

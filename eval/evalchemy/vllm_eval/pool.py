@@ -20,6 +20,7 @@ from vllm_eval.completions import Rejected, Retry, ask_once
 from vllm_eval.errors import DeadlineError, EndpointError
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.secrets import Redactor
+from vllm_eval.streams import ASKED
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ MAX_ATTEMPTS = 6
 # asked first; and so many it takes for the endpoint to count as down, since a
 # request that hangs until its time-out is one attempt, however long that took.
 ATTEMPTS_IN_A_ROW = 3
+# A request may take so long, and longer where it may bring many tokens: a busy endpoint gives each of its requests
+# ten tokens a second and more.
+LEAST_TIMEOUT_SECONDS = 300.0
+SLOWEST_TOKEN_SECONDS = 0.1
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -69,13 +74,17 @@ class PoolSettings:
     """How the pool asks.
 
     ``patience``: seconds of failures without any answer between them after
-    which the endpoint counts as down; ``deadline``: end of the run in ``time.monotonic()`` seconds.
+    which the endpoint counts as down; ``deadline``: end of the run in
+    ``time.monotonic()`` seconds; ``timeout``: seconds of one request, None: as
+    long as its tokens may take; ``stream``: answers come token by token.
     """
 
     url: str
     concurrency: int
     patience: float
     deadline: float
+    timeout: float | None = None
+    stream: bool = False
 
 
 @dataclass
@@ -199,11 +208,16 @@ class RequestPool:
 
     async def _try(self, request: Request) -> Answer | Failure | None:
         """Ask one request a few times in a row; None: neither answered nor given up yet."""
-        body = json.dumps(request.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        settings = self._settings
+        payload = {**request.payload, **ASKED} if settings.stream else request.payload
+        body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        timeout = settings.timeout or max(LEAST_TIMEOUT_SECONDS, _max_tokens(request) * SLOWEST_TOKEN_SECONDS)
         tries = self._tries.get(request.key) or self._first_try(request)
         for attempt in range(1, ATTEMPTS_IN_A_ROW + 1):
             begun = time.monotonic()
-            outcome = await ask_once(self._session, self._settings.url, body, self._redactor)
+            outcome = await ask_once(
+                self._session, settings.url, body, self._redactor, timeout=timeout, stream=settings.stream
+            )  # fmt: skip
             if isinstance(outcome, Answer):
                 self._answered(request, outcome, begun)
                 return outcome

@@ -28,6 +28,7 @@ CASES: list[tuple[str, list[Entry], list[Entry], Entry, Entry, int]] = [
     ("tag", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, KNOWN, 1),
     ("api", [ONE, TWO], [{**ONE, "api": "chat"}, TWO], KNOWN, KNOWN, 1),
     ("block", [ONE, TWO], [{**ONE, "generation": {"temperature": 0.6}}, TWO], KNOWN, KNOWN, 1),
+    ("stream", [ONE, TWO], [{**ONE, "stream": True}, TWO], KNOWN, KNOWN, 0),
     ("reasoning", [ONE, TWO], [{**ONE, "reasoning": "off"}, TWO], KNOWN, KNOWN, 1),
     ("one more", [ONE], [ONE, TWO], KNOWN, KNOWN, 1),
     ("one less", [ONE, TWO], [TWO], KNOWN, KNOWN, 0),

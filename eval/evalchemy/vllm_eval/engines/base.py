@@ -82,8 +82,8 @@ def counted(outcome: TaskOutcome, answers: Sequence[Answer], spoken: Sequence[Sp
     tagged = sum(said.tagged for said in spoken)
     unfinished = sum(said.only_thought and answer.truncated for answer, said in zip(answers, spoken, strict=True))
     thoughts = Thoughts(
-        answers=len(thought), unfinished=unfinished, in_text=tagged, characters=sum(inner.characters for inner in thought),
-        tokens=sum(tokens) if tokens else None,
+        answers=len(thought), unfinished=unfinished, in_text=tagged,
+        characters=sum(inner.characters for inner in thought), tokens=sum(tokens) if tokens else None,
     )  # fmt: skip
     return replace(
         outcome,
