@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from vllm_eval.generation import LIMITS, read_generation
+from vllm_eval.strict import shown
 
 Reasoning = Literal["off", "any", "required"]
 
@@ -86,3 +87,14 @@ def check_block(asking: Asking, api: str) -> list[str]:
     if asking.think_end_token is not None and not asking.thinks:
         found.append("think_end_token: ends a thought, but reasoning does not allow one; set reasoning to any")
     return found
+
+
+def who_says(yaml: Mapping[str, Any], model: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    """Say with what a task is asked, each key with the layer that says it."""
+    layers = (("task", task), ("model", model), ("YAML", yaml))
+    merged = laid_over(laid_over(yaml, model), task)
+    parts = []
+    for key, value in merged.items():
+        source = next(name for name, layer in layers if key in layer)
+        parts.append(f"{key} {shown(value)} ({source})")
+    return ", ".join(parts)

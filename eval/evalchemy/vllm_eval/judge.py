@@ -61,6 +61,7 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         thoughts=outcome.thoughts,
         answers=outcome.answers,
         speed=outcome.speed,
+        generation=task.generation,
     )
 
 

@@ -46,8 +46,9 @@ class TaskResult(Record):
 
     ``score``, ``stderr`` and ``scores`` are None or empty unless ``good``;
     ``problems`` is empty if ``good``. ``cause`` says whose fault a failure is.
-    ``samples`` counts items, each of which was asked ``repeats`` times. Times
-    are Unix seconds.
+    ``samples`` counts items, each of which was asked ``repeats`` times, with
+    the settings ``generation`` (of lm_eval's own tasks, without their YAML's).
+    Times are Unix seconds.
     """
 
     task: str
@@ -73,6 +74,7 @@ class TaskResult(Record):
     thoughts: Thoughts | None = None
     answers: int = 0
     speed: Speed | None = None
+    generation: dict[str, Any] = Field({})
 
     @property
     def final(self) -> bool:

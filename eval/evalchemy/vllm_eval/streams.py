@@ -32,12 +32,12 @@ class Stream:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             It is no JSON object.
         """
         event = json.loads(data)
         if not isinstance(event, dict):
-            raise ValueError("an event is no object")
+            raise TypeError("an event is no object")
         for key in ("model", "usage", "error", "metrics"):
             if event.get(key):
                 self.rest[key] = event[key]

@@ -51,6 +51,13 @@ class Task:
     hash: str
     asking: Asking = field(default_factory=Asking)
     api: str = "completions"
+    yaml_generation: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """The generation settings with which the task is asked; of an engine's own task, without those of its YAML."""
+        layers = (self.asking.layer(self.api), self.settings.generation or {})
+        return laid_over(laid_over(self.yaml_generation, layers[0]), layers[1])
 
     @property
     def samples(self) -> int:
@@ -168,6 +175,7 @@ def _load(
     return Task(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
         expected=expected, hash=digest, asking=asking, api=api,
+        yaml_generation=content.config.get("generation_kwargs") or {},
     )  # fmt: skip
 
 

@@ -130,3 +130,21 @@ def test_values_that_are_no_counts_are_compared_by_their_mean() -> None:
     )  # fmt: skip
     assert task_score(result, values).correct is None
     assert ItemValues(items=("a",), values=(1.0,)).counts() == [1]
+
+
+def test_validate_says_who_decides_and_what_could_be_shown(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.add_task("t", 12, settings={"engine": "lm_eval", "samples": 4, "generation": {"top_p": 0.9}})
+    workspace.add_task("few", 5, settings={"engine": "lm_eval"})
+    path = workspace.root / "models.json"
+    workspace.set_models(workspace.model("http://m/v1", generation={"temperature": 0.6, "max_tokens": 900}))
+    assert workspace.run(monkeypatch, "validate", "--models-file", str(path)) == 0
+    said = capsys.readouterr().out
+    order = 'until ["\\n"] (YAML), temperature 0.6 (model), max_tokens 900 (model), top_p 0.9 (task)'
+    assert f"t of org/fake-model is asked with {order}" in said
+    assert "t: WARNING: 12 items x 4 samples, sampled: a drop from 0.5 to" in said
+    assert "few: WARNING: 5 items could show no drop at the level" in said
+    workspace.set_models(workspace.model("http://m/v1"))
+    assert workspace.run(monkeypatch, "validate", "--models-file", str(path)) == 2
+    assert "t of org/fake-model: samples: 4 answers without a temperature" in capsys.readouterr().err

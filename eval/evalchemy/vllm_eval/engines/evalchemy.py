@@ -26,6 +26,7 @@ from vllm_eval.engines.evalchemy_samples import read_samples
 from vllm_eval.engines.repeats import further_scores
 from vllm_eval.errors import DeadlineError
 from vllm_eval.models import Model
+from vllm_eval.power import Size
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer
 from vllm_eval.results import finite
@@ -111,6 +112,12 @@ class EvalchemyEngine:
         if task.limit is not None and task.limit < items:
             return [f"{task.name}: Evalchemy cannot limit its benchmarks (limit {task.limit}, {items} items)"]
         return []
+
+    def size(self, task: Task) -> Size:
+        """Say how much a benchmark asks."""
+        benchmark = BENCHMARKS[task.name]
+        # AIME and AMC sample by themselves; a benchmark that asks once decodes greedily.
+        return Size(items=self._items(benchmark), repeats=benchmark.repeats, sampled=benchmark.repeats > 1)
 
     def warm_up(self) -> None:
         """Nothing is imported here."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vllm_eval import catalog
+from vllm_eval.engines.repeats import EQUAL_SAMPLES
 from vllm_eval.errors import TaskError, Terminated
 from vllm_eval.generation import read_generation
 from vllm_eval.items import Items
@@ -127,10 +128,7 @@ def _unfit_repeats(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_
     if (loaded.get_config("repeats") or 1) > 1:
         return "samples and the YAML's `repeats` both say how often an item is asked; keep one"
     if read_generation(loaded.get_config("generation_kwargs"))[0].temperature == 0:
-        return (
-            f"samples: {task.samples} answers without a temperature are all the same; set one in the model's "
-            "generation or in the task's, or remove samples"
-        )
+        return EQUAL_SAMPLES.format(task.samples)
     return None
 
 

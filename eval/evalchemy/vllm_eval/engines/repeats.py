@@ -4,9 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import comb, fsum
+from typing import Final
 
 from vllm_eval.engines.base import TaskOutcome
 from vllm_eval.results import Sample
+
+# A refusal, which needs the number of samples.
+EQUAL_SAMPLES: Final = (
+    "samples: {} answers without a temperature are all the same; set one in the model's generation or in the task's, "
+    "or remove samples"
+)
 
 
 def merged(turns: Sequence[TaskOutcome]) -> TaskOutcome:
