@@ -25,7 +25,6 @@ from components.settings.forms import (
     Schedule,
     SecretKeyName,
     StoreUrl,
-    TagText,
     Text,
     Url,
     Version,
@@ -254,7 +253,7 @@ class Model(Group):
         None,
         description="off: thinking is turned off, any: it may think, required: an answer without a thought is a fault.",
     )
-    think_end_token: TagText | None = Field(
+    think_end_token: Text | None = Field(
         None,
         description="Ends a thought in the text of a server without a reasoning parser.",
         examples=["</think>"],
