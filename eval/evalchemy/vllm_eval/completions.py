@@ -13,7 +13,7 @@ from vllm_eval.endpoint import describe, excerpt
 from vllm_eval.requests import Answer
 from vllm_eval.secrets import Redactor
 from vllm_eval.spool import Kept
-from vllm_eval.streams import Stream, events
+from vllm_eval.streams import Stream
 from vllm_eval.strict import shown
 
 # Far above any answer that max_tokens allows; a server that sends more is broken.
@@ -108,11 +108,13 @@ def _timed(outcome: Outcome, seconds: float, streamed: Stream | None) -> Outcome
 
 async def _read_stream(response: aiohttp.ClientResponse, begun: float) -> Stream | None:
     stream, size = Stream(begun), 0
-    async for data in events(response.content):
-        size += len(data)
+    # As it comes, not line by line, which would cost a turn of the event loop for each token; and to its end, since
+    # only then the connection serves the next request.
+    async for content in response.content.iter_any():
+        size += len(content)
         if size > MAX_BODY_BYTES * STREAM_OVERHEAD:
             return None
-        stream.take(data)
+        stream.feed(content)
     return stream
 
 

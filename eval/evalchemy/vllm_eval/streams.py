@@ -6,7 +6,6 @@ breaks off has no reason of its end, and is asked again.
 
 import json
 import time
-from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +25,20 @@ class Stream:
     first: float | None = None
     last: float | None = None
     chunks: int = 0
+    _torn: bytes = b""
+
+    def feed(self, content: bytes) -> None:
+        """Read what has come: events, the last of which may be torn. ``[DONE]`` and comments say nothing.
+
+        Raises
+        ------
+        ValueError, TypeError
+            An event is no JSON object.
+        """
+        *lines, self._torn = (self._torn + content).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:") and (data := line[len(b"data:") :].strip()) != b"[DONE]":
+                self.take(data)
 
     def take(self, data: bytes) -> None:
         """Read one event.
@@ -71,14 +84,3 @@ class Stream:
             return None, None
         count = tokens if tokens is not None else self.chunks
         return self.first - self.begun, (self.last - self.first) / (count - 1) if count > 1 else None
-
-
-async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the data of each event until the server says ``[DONE]``."""
-    async for line in lines:
-        if not line.startswith(b"data:"):
-            continue
-        data = line[len(b"data:") :].strip()
-        if data == b"[DONE]":
-            return
-        yield data
