@@ -25,7 +25,8 @@ class TaskView:
     """One task of a run, ready to be shown.
 
     ``other`` is the run beside which its items are shown, None if there is
-    none. ``packed`` is None where no single answers are stored.
+    none. ``packed`` is None where no single answers are stored. ``speech`` tells
+    what was counted of the answers beside their score.
     """
 
     name: str
@@ -40,11 +41,7 @@ class TaskView:
     packed: str | None
     other: RunResult | None
     baseline_runs: int
-
-    @property
-    def speech(self) -> str:
-        """What was counted of the answers beside their score, in words; empty where nothing was."""
-        return ", ".join(_speech(self.result))
+    speech: str
 
     @property
     def sign(self) -> str:
@@ -87,6 +84,7 @@ def task_view(
         packed=items.packed(table) if table is not None else None,
         other=other if others is not None else None,
         baseline_runs=len(values),
+        speech=", ".join(_speech(result)),
     )
 
 
