@@ -77,7 +77,7 @@ test-rest: venv tools
 	@$(PYTHON) -m tests.support.sealed $(PYTEST) -n 2 --dist loadfile
 
 test-unit: venv
-	@$(PYTEST) -n 2 --dist worksteal tests/unit
+	@$(PYTEST) -n 2 --dist loadfile tests/unit
 
 test-browser: chromium  ## the report, the dashboard and the sandbox's page in a headless Chromium
 	@$(PYTEST) -s -m browser tests/browser

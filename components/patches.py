@@ -7,10 +7,13 @@ matches, where a target that matches nothing is passed over in silence.
 """
 
 import copy
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 from components import labels
 from components.settings.model import Evaluation, Model, SecretKey, Settings
@@ -41,6 +44,17 @@ HUGGINGFACE: Final = SecretKey(secret=labels.HUGGINGFACE_SECRET, key="token")
 VARIABLES: Final = frozenset(
     ("VLLM_EVAL_LIMIT", "VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "HF_TOKEN", "MODEL_ENDPOINT", "MODEL_NAME", "MODEL_TAG")
 )
+
+
+def manifest() -> Manifest:
+    """Return the Job's manifest in `k8s/`, the caller's own to change."""
+    return copy.deepcopy(_read(MANIFEST))
+
+
+@functools.cache
+def _read(path: Path) -> Manifest:
+    content: Manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
 
 
 def model_entry(model: Model) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from components import labels, patches, reruns
 from tests.support.evaluations import quick_and_quiet, workspace
@@ -42,7 +41,7 @@ CASES: list[tuple[str, list[Entry], list[Entry], Entry, Entry, int]] = [
 
 def job(models: list[Entry], said: Entry) -> Entry:
     """Return the committed Job with a list of models and what else is said of it."""
-    manifest: Entry = yaml.safe_load(patches.MANIFEST.read_text())
+    manifest: Entry = patches.manifest()
     template = manifest["spec"]["template"]
     listed = [{**each, "endpoint": "http://model/v1"} for each in models]
     template["metadata"]["annotations"] |= {
