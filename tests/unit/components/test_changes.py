@@ -43,7 +43,8 @@ def before_and_after(case: dict[str, Any]) -> tuple[Stack, Stack]:
 @functools.cache
 def declared(stack: str) -> Stack:
     """Declare a stack once: most cases begin with the same one."""
-    return program.run(*json.loads(stack), "prod")
+    groups, secrets = json.loads(stack)
+    return program.run(groups, secrets, "prod")
 
 
 def by_title(stack: Stack) -> dict[str, Any]:
