@@ -1,7 +1,5 @@
 """What a stack declares: over random valid settings, and for the three committed stacks."""
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,10 +8,8 @@ from hypothesis import strategies as st
 
 from components import labels, patches
 from components.job import load as load_job
-from components.settings import problems
 from tests.support import objects, program, strategies
 from tests.support.program import Stack
-from tests.unit.components.test_settings import EVERY_FIELD
 
 STANDARD = {labels.NAME, labels.PART_OF, labels.INSTANCE, labels.MANAGED_BY}
 
@@ -31,32 +27,6 @@ def with_owner(drawn: Drawn, owner: str, image: strategies.Groups | None = None)
 def the_job(found: Stack) -> dict[str, Any]:
     """Return the Job as either owner makes it."""
     return load_job(patches.of(found.settings), found.settings.evaluation.namespace, found.settings.stack)
-
-
-def test_random_settings_reach_every_setting() -> None:
-    seen: set[str] = set()
-
-    @given(drawn=strategies.stacks(), image=IMAGE)
-    @settings(max_examples=250, derandomize=True, database=None)
-    def draw(drawn: Drawn, image: strategies.Groups) -> None:
-        seen.update(keys({**drawn[0], "image": image}))
-
-    draw()
-    every = {problems.full_key(path).removeprefix("vllm-eval:") for path in EVERY_FIELD}
-    # The tests choose the owner themselves.
-    assert every - {re.sub(r"\[\d+\]", "[0]", key) for key in seen} == {"evaluation.owner"}
-
-
-def keys(value: object, path: str = "") -> Iterator[str]:
-    """Yield the path of everything that is set."""
-    if path:
-        yield path
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from keys(inner, f"{path}.{key}".removeprefix("."))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from keys(inner, f"{path}[{index}]")
 
 
 @given(drawn=strategies.stacks(), owner=OWNER, image=IMAGE)
