@@ -1,19 +1,23 @@
 """One attempt at a run's open tasks: from the endpoint's first answer to verified results."""
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
 
 from vllm_eval.answers import AnswerStore, scope_of
-from vllm_eval.endpoint import Access, Served, open_session, read_access, wait_until_served
+from vllm_eval.endpoint import MAX_LIST_BYTES, Access, Served, open_session, read_access, wait_until_served
 from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
 from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
-from vllm_eval.pool import PoolSettings, PoolStats, RequestPool
+from vllm_eval.pool import PoolSettings, PoolStats, RequestPool, root_of
 from vllm_eval.progress import Progress
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
@@ -152,6 +156,7 @@ class Attempt:
             model=self._model,
             tasks=tasks,
             ask=self._ask,
+            post=self._post,
             relay=self._relay,
             seed=self._settings.seed,
             deadline=self._deadline,
@@ -233,6 +238,7 @@ class Attempt:
         path = "chat/completions" if self._model.api == "chat" else "completions"
         settings = PoolSettings(
             url=f"{self._model.endpoint}/{path}",
+            endpoint=self._model.endpoint,
             concurrency=self._model.concurrency,
             patience=self._settings.endpoint_wait,
             deadline=self._deadline,
@@ -242,10 +248,35 @@ class Attempt:
                 session,
                 settings,
                 self._redactor,
-                on_answer=self._opened.record,
+                on_answer=self._record,
                 on_progress=progress.update,
                 stats=self.stats,
             )
+
+    def _record(self, request: Request, answer: Answer) -> None:
+        if request.wanted is None or request.wanted.recorded:
+            self._opened.record(request, answer)
+
+    def _post(self, path: str, payload: Mapping[str, Any]) -> tuple[int, Any]:
+        """Ask once what a server can do: the status, 0 where nothing answers, and the JSON body, None if it is none."""
+
+        async def post() -> tuple[int, Any]:
+            base = root_of(self._model.endpoint) if path[0] == "/" else f"{self._model.endpoint}/"
+            timeout = self._settings.request_timeout
+            async with (
+                open_session(self._model, self._access, timeout=timeout) as session,
+                session.post(f"{base}{path}", json=payload, allow_redirects=False) as response,
+            ):
+                content = await response.content.read(MAX_LIST_BYTES)
+                try:
+                    return response.status, json.loads(content)
+                except ValueError:
+                    return response.status, None
+
+        try:
+            return asyncio.run(post())
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return 0, None
 
     def _swapped(self, served: Served) -> str | None:
         """Say how the model behind the endpoint changed during the run, None if it did not."""

@@ -43,7 +43,7 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         task=task.name,
         task_hash=task.hash,
         engine=engine.name,
-        engine_version=engine.version,
+        engine_version=f"{engine.version}, {outcome.asked}" if outcome.asked else engine.version,
         good=good,
         cause=None if good else outcome.cause or "verification",
         problems=tuple(problems),
@@ -58,6 +58,7 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         scores=_other_scores(outcome) if good else (),
         paired=good and outcome.samples is not None,
         ended=time.time(),
+        choice_mass=outcome.choice_mass if good else None,
     )
 
 
