@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # The question "what is served now" at the end of a run rides out a short gap,
 # no more: the answers are there.
 LAST_LOOK_SECONDS = 30.0
+# Requests for the log-probabilities of whole prompts, in flight at a time.
+HEAVY_AT_A_TIME = 4
 
 
 @dataclass
@@ -176,19 +178,31 @@ class Attempt:
             if taken.answer.served is not None:
                 self.stats.served.add(taken.answer.served)
         self.taken_over += len(answers)
-        log.info(
-            "%d requests, %d at a time%s", len(missing), self._model.concurrency,
-            f"; {len(answers)} answers are taken over from an unfinished run" if answers else "",
-        )  # fmt: skip
         missing, hopeless = self._without_hopeless(missing)
+        for heavy in (False, True):
+            its = [request for request in missing if (request.wanted is not None and request.wanted.heavy) == heavy]
+            if its or not (heavy or missing):
+                at_a_time = min(self._model.concurrency, HEAVY_AT_A_TIME) if heavy else self._model.concurrency
+                answers.update(self._ask_endpoint(its, at_a_time, len(answers)))
         answers.update(hopeless)
-        if missing:
-            progress = Progress(len(missing), self.stats)
-            try:
-                answers.update(asyncio.run(self._pool(missing, progress)))
-            finally:
-                progress.close()
         return answers
+
+    def _ask_endpoint(
+        self, requests: Sequence[Request], at_a_time: int, taken_over: int
+    ) -> dict[str, Answer | Failure]:
+        # What is not recorded (tokens, control requests) is no news.
+        recorded = all(request.wanted is None or request.wanted.recorded for request in requests)
+        log.log(
+            logging.INFO if recorded else logging.DEBUG, "%d requests, %d at a time%s", len(requests), at_a_time,
+            f"; {taken_over} answers are taken over from an unfinished run" if taken_over else "",
+        )  # fmt: skip
+        if not requests:
+            return {}
+        progress = Progress(len(requests), self.stats)
+        try:
+            return asyncio.run(self._pool(requests, progress, at_a_time))
+        finally:
+            progress.close()
 
     def _without_hopeless(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, Failure]]:
         """Split off the tasks whose token limit alone is as long as the model's context: none would be answered."""
@@ -212,8 +226,10 @@ class Attempt:
             raise RuntimeError("an engine asks before the answers are opened")
         return self._answers
 
-    async def _pool(self, requests: Sequence[Request], progress: Progress) -> dict[str, Answer | Failure]:
-        async with self._open_pool(progress) as pool:
+    async def _pool(
+        self, requests: Sequence[Request], progress: Progress, at_a_time: int
+    ) -> dict[str, Answer | Failure]:
+        async with self._open_pool(progress, at_a_time) as pool:
             return await pool.answer_all(requests)
 
     @contextmanager
@@ -223,7 +239,7 @@ class Attempt:
             task,
             model=self._model.asked_name,
             concurrency=self._model.concurrency,
-            open_pool=lambda: self._open_pool(progress),
+            open_pool=lambda: self._open_pool(progress, self._model.concurrency),
             taken=self._opened.taken,
         )
         try:
@@ -234,12 +250,12 @@ class Attempt:
             progress.close()
 
     @asynccontextmanager
-    async def _open_pool(self, progress: Progress) -> AsyncIterator[RequestPool]:
+    async def _open_pool(self, progress: Progress, at_a_time: int) -> AsyncIterator[RequestPool]:
         path = "chat/completions" if self._model.api == "chat" else "completions"
         settings = PoolSettings(
             url=f"{self._model.endpoint}/{path}",
             endpoint=self._model.endpoint,
-            concurrency=self._model.concurrency,
+            concurrency=at_a_time,
             patience=self._settings.endpoint_wait,
             deadline=self._deadline,
         )

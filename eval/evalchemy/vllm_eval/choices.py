@@ -198,6 +198,12 @@ class ChoiceAsker:
                 choices.merged += answer.text == "merged"
         if masses:
             choices.mass = sum(masses) / len(masses)
+            if choices.mass < SMALL_MASS:
+                log.warning(
+                    "task %s: all choices of an item together have a probability of %.2g: the model wants to say "
+                    "something else, and the prompt's format (its end, a space before the choice) does not fit it",
+                    name, choices.mass,
+                )  # fmt: skip
             if choices.mass > 1 + AGREE:
                 choices.problems.append(
                     f"the choices of an item have a probability of {choices.mass:.3g} together, more than 1: "
@@ -247,7 +253,7 @@ def _knows_ids(job: "EngineJob") -> bool:
         told = answer["choices"][0]["logprobs"]["top_logprobs"][0]
     except (LookupError, TypeError):
         return True
-    if not {"token_id:1", "token_id:2"} <= told.keys():
+    if not {"token_id:1", "token_id:2"} & told.keys():
         log.info("the server does not tell the log-probabilities of given ids; its %d likeliest are asked for", TOP)
         return False
     return True

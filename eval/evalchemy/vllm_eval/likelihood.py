@@ -41,6 +41,7 @@ class Tokenize:
     path = "/tokenize"
     key = "tokenize"
     recorded = False
+    heavy = False
 
     def read(self, body: Mapping[str, Any]) -> Answer | str:
         """Return the ids."""
@@ -54,6 +55,7 @@ class Detokenize:
     path = "/detokenize"
     key = "detokenize"
     recorded = False
+    heavy = False
 
     def read(self, body: Mapping[str, Any]) -> Answer | str:
         """Return the text."""
@@ -67,6 +69,7 @@ class PromptIds:
     path = "completions"
     key = "prompt ids"
     recorded = False
+    heavy = False
 
     def read(self, body: Mapping[str, Any]) -> Answer | str:
         """Return the ids."""
@@ -88,6 +91,7 @@ class FirstToken:
     by_id: bool
     recorded: bool = True
     path = "completions"
+    heavy = False
 
     @property
     def key(self) -> str:
@@ -140,6 +144,8 @@ class Echo:
     sent: tuple[int, ...] | None = None
     recorded: bool = True
     path = "completions"
+    # All logits of a prompt at once are what has ended engines (vllm#38830, #52054).
+    heavy = True
 
     @property
     def key(self) -> str:

@@ -226,7 +226,7 @@ class RequestPool:
         return f"{root_of(self._settings.endpoint)}{path}" if path[0] == "/" else f"{self._settings.endpoint}/{path}"
 
     def _first_try(self, request: Request) -> _Tries:
-        self.stats.asked += 1
+        self.stats.asked += request.wanted is None or request.wanted.recorded
         if self.stats.first_request is None:
             self.stats.first_request = time.monotonic()
         tries = self._tries[request.key] = _Tries()

@@ -100,11 +100,16 @@ class Probe:
 
     def ended(self, answers: Mapping[str, Answer | Failure]) -> None:
         """Take the answers of :meth:`amid` and, where the server echoes, :meth:`last`."""
-        failed = next((answer for answer in answers.values() if isinstance(answer, Failure)), None)
+        failed = next((answer for answer in answers.values() if isinstance(answer, Failure) and self.by_id), None)
         if failed is not None:
             self.problems.append(f"a control request got no answer: {failed.reason}")
             return
-        generated = {text: [_values(answers[self._last(text, turn).key])[0] for turn in (0, 1)] for text in TEXTS}
+        # Without `by_id`, a last token that is not among the likeliest has no value.
+        both = {text: [_values(answers[self._last(text, turn).key]) for turn in (0, 1)] for text in TEXTS}
+        generated = {text: (first[0], second[0]) for text, (first, second) in both.items() if first and second}
+        if len(generated) < len(TEXTS) / 4:
+            self.problems.append(f"only {len(generated)} of {len(TEXTS)} control requests tell a value")
+            return
         again = [one - other for one, other in generated.values()]
         if self.echo_problem is not None:
             self._compare(again, _ORDER, _ORDER_CAUSE)
@@ -115,7 +120,7 @@ class Probe:
             for value, before in zip(_values(answers[self._echo(text, 1).key]), _values(self._start[text]), strict=True)
         ]
         self._compare(
-            [generated[text][0] - _values(self._start[text])[-1] for text in TEXTS],
+            [first - _values(self._start[text])[-1] for text, (first, _) in generated.items()],
             "the two routes (echo, first token) give different numbers for the same token",
             "the server decodes speculatively, or --logprobs-mode is not raw_logprobs; without either, serve again",
         )

@@ -36,7 +36,8 @@ class Wanted(Protocol):
 
     ``path`` is below the endpoint, or below the server's root if it begins
     with a slash; ``key`` tells apart requests of one body; answers that are not
-    ``recorded`` are asked anew by each attempt.
+    ``recorded`` are asked anew by each attempt. ``heavy``: a server can bear
+    few of them at a time.
     """
 
     @property
@@ -47,6 +48,9 @@ class Wanted(Protocol):
 
     @property
     def recorded(self) -> bool: ...
+
+    @property
+    def heavy(self) -> bool: ...
 
     def read(self, body: Mapping[str, Any]) -> "Answer | str":
         """Return the answer, or what is wrong with the response (``LookupError`` and the like mean: it is none)."""
