@@ -279,7 +279,7 @@ def _repeated(request: Request) -> Request:
     if isinstance(wanted, FirstToken):
         wanted = FirstToken(wanted.ids, wanted.tail, wanted.by_id, recorded=False)
     elif isinstance(wanted, Echo):
-        wanted = Echo(wanted.start, wanted.before, wanted.sent, recorded=False)
+        wanted = Echo(wanted.start, wanted.before, recorded=False)
     return Request(request.task, request.task_hash, request.doc_id, 1, request.payload, wanted)
 
 

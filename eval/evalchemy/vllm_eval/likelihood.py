@@ -113,21 +113,21 @@ class FirstToken:
         if tuple(prompt[len(prompt) - len(self.tail) :]) != self.tail:
             return Answer(text=None, finish_reason=None, served=_served(body))
         table = _by_id(choice["logprobs"]["top_logprobs"][0])
-        if isinstance(table, str):
-            return table
-        missing = [token for token in self.ids if token not in table]
-        if missing and self.by_id:
-            return f"no log-probability came for {len(missing)} of {len(self.ids)} ids that were asked for"
-        if missing:
-            return f"the list of the {TOP} likeliest tokens is too short: {len(missing)} choices are not in it"
-        values = tuple(table[token] for token in self.ids)
-        problem = _unsound(values, table.get(int(generated[0])))
-        if problem is not None:
-            return problem
+        problem = table if isinstance(table, str) else self._problem(table, int(generated[0]))
+        if problem is not None or isinstance(table, str):
+            return problem or NO_IDS
         return Answer(
-            text=None, finish_reason=None, served=_served(body), values=values,
+            text=None, finish_reason=None, served=_served(body), values=tuple(table[token] for token in self.ids),
             greedy=tuple(token == generated[0] for token in self.ids),
         )  # fmt: skip
+
+    def _problem(self, table: Mapping[int, float], generated: int) -> str | None:
+        missing = sum(token not in table for token in self.ids)
+        if missing and self.by_id:
+            return f"no log-probability came for {missing} of {len(self.ids)} ids that were asked for"
+        if missing:
+            return f"the list of the {TOP} likeliest tokens is too short: {missing} choices are not in it"
+        return _unsound([table[token] for token in self.ids], table.get(generated))
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,6 @@ class Echo:
 
     start: int
     before: "array[int] | None" = None
-    sent: tuple[int, ...] | None = None
     recorded: bool = True
     path = "completions"
     # All logits of a prompt at once are what has ended engines (vllm#38830, #52054).
@@ -164,20 +163,11 @@ class Echo:
         tokens = [_token_id(token) for token in told["tokens"]]
         if prompt is None or None in tokens:
             return NO_IDS
-        if len(tokens) < len(prompt):
-            return f"the server ignores `echo`: {len(tokens)} log-probabilities came for {len(prompt)} prompt tokens"
-        if tokens[: len(prompt)] != prompt or (self.sent is not None and tuple(prompt) != self.sent):
-            return "the tokens that are echoed are not the prompt's"
         given = told["token_logprobs"][: len(prompt)]
-        if given[0] is not None or None in given[1:]:
-            nulls = sum(value is None for value in given)
-            return f"{nulls} of {len(given)} prompt tokens have no log-probability; only the first may have none"
-        if len(prompt) <= self.start:
-            return "the tokens of context and choice together are not more than those of the context alone"
-        values = tuple(float(value) for value in given[self.start :])
-        problem = _unsound(values, None)
+        problem = self._problem(prompt, tokens, given)
         if problem is not None:
             return problem
+        values = tuple(float(value) for value in given[self.start :])
         tops = told["top_logprobs"][self.start : len(prompt)]
         merged = self.before is not None and array("l", prompt[: self.start]) != self.before
         return Answer(
@@ -185,6 +175,18 @@ class Echo:
             greedy=tuple(value >= max(top.values()) for value, top in zip(values, tops, strict=True)),
             ids=tuple(prompt) if not self.recorded else None,
         )  # fmt: skip
+
+    def _problem(self, prompt: Sequence[int], tokens: Sequence[int | None], given: Sequence[Any]) -> str | None:
+        if len(tokens) < len(prompt):
+            return f"the server ignores `echo`: {len(tokens)} log-probabilities came for {len(prompt)} prompt tokens"
+        if list(tokens[: len(prompt)]) != list(prompt):
+            return "the tokens that are echoed are not the prompt's"
+        if given[0] is not None or None in given[1:]:
+            nulls = sum(value is None for value in given)
+            return f"{nulls} of {len(given)} prompt tokens have no log-probability; only the first may have none"
+        if len(prompt) <= self.start:
+            return "the tokens of context and choice together are not more than those of the context alone"
+        return _unsound(given[self.start :], None)
 
 
 _COMMON: Final[Mapping[str, Any]] = {

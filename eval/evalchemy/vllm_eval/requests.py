@@ -41,16 +41,20 @@ class Wanted(Protocol):
     """
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Where it is sent."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """What tells it apart."""
 
     @property
-    def recorded(self) -> bool: ...
+    def recorded(self) -> bool:
+        """Whether the answer is kept."""
 
     @property
-    def heavy(self) -> bool: ...
+    def heavy(self) -> bool:
+        """Whether few fit at a time."""
 
     def read(self, body: Mapping[str, Any]) -> "Answer | str":
         """Return the answer, or what is wrong with the response (``LookupError`` and the like mean: it is none)."""

@@ -11,7 +11,7 @@ _FIRST_LOOK: Final = 8
 
 
 class Pair(NamedTuple):
-    """One choice of one item: what is given, and what is scored after it. ``place`` is (doc_id, index of the choice)."""
+    """One choice of one item, at (doc_id, index of the choice): what is given, and what is scored after it."""
 
     place: tuple[int, int]
     context: str

@@ -32,7 +32,8 @@ class Step(Protocol):
     """One way to learn tokens; ``name`` is recorded with the run."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What is recorded."""
 
     def encode(self, texts: Sequence[str], *, special: bool) -> dict[str, Ids]:
         """Return the ids of each text, with the special tokens that the model adds if ``special``.
