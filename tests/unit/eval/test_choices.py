@@ -28,7 +28,7 @@ LONG = [
 ]
 
 
-def job_of(toy: Toy, api: str = "completions") -> EngineJob:
+def job_of(toy: Toy) -> EngineJob:
     """Return a job whose requests the toy answers within this process; what it says wrongly is asked three times."""
 
     def ask(requests: Sequence[Request]) -> Mapping[str, Answer | Failure]:
@@ -46,7 +46,7 @@ def job_of(toy: Toy, api: str = "completions") -> EngineJob:
     def post(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         return toy.respond(path, dict(body))
 
-    model = Model(name=NAME, tag="1", endpoint="http://127.0.0.1:1/v1", api=api)
+    model = Model(name=NAME, tag="1", endpoint="http://127.0.0.1:1/v1")
     return EngineJob(
         model=model, tasks=(), ask=ask, relay=lambda _: pytest.fail("no relay"), seed=1, deadline=9e9, post=post
     )  # fmt: skip
