@@ -44,7 +44,7 @@ class Thresholds:
     samples_share
         Share of a task's items that must stand behind a score.
     slow_share
-        Share of the usual answers per second below which an endpoint is slow.
+        Share of its usual speed below which an endpoint is slow: 0.5 is requests that take twice as long.
     """
 
     drop: float = float(PRACTICAL_DROP)

@@ -17,13 +17,14 @@ from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
 from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
-from vllm_eval.pool import PoolSettings, PoolStats, RequestPool, root_of
+from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool, root_of
 from vllm_eval.progress import Progress
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import RunResult, Sample, TaskResult
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings
+from vllm_eval.spool import Kept
 from vllm_eval.storage import Storage
 from vllm_eval.tasks import Task
 
@@ -42,6 +43,7 @@ class AttemptResult:
 
     tasks: dict[str, TaskResult] = field(default_factory=dict)
     samples: dict[str, Sequence[Sample]] = field(default_factory=dict)
+    inner: dict[str, Mapping[tuple[int, int], Kept]] = field(default_factory=dict)
 
 
 class Attempt:
@@ -116,6 +118,7 @@ class Attempt:
                 result.tasks[task.name] = self._redacted(judge(engine, task, outcome, swapped))
                 if outcome.samples is not None:
                     result.samples[task.name] = outcome.samples
+                    result.inner[task.name] = outcome.inner
         return result
 
     def close(self, run: RunResult) -> None:
@@ -147,8 +150,12 @@ class Attempt:
             raise EngineError(f"an engine cannot be imported: {failures[0]}") from failures[0]
         return served
 
+    @property
+    def _look_timeout(self) -> float:
+        return self._settings.request_timeout or LEAST_TIMEOUT_SECONDS
+
     async def _look(self, wait: float) -> Served:
-        async with open_session(self._model, self._access, timeout=self._settings.request_timeout) as session:
+        async with open_session(self._model, self._access, timeout=self._look_timeout) as session:
             return await wait_until_served(
                 session, self._model, wait=wait, deadline=self._deadline, redactor=self._redactor
             )
@@ -258,8 +265,10 @@ class Attempt:
             concurrency=at_a_time,
             patience=self._settings.endpoint_wait,
             deadline=self._deadline,
+            timeout=self._settings.request_timeout,
+            stream=self._model.stream,
         )
-        async with open_session(self._model, self._access, timeout=self._settings.request_timeout) as session:
+        async with open_session(self._model, self._access, timeout=self._look_timeout) as session:
             yield RequestPool(
                 session,
                 settings,
@@ -278,9 +287,8 @@ class Attempt:
 
         async def post() -> tuple[int, Any]:
             base = root_of(self._model.endpoint) if path[0] == "/" else f"{self._model.endpoint}/"
-            timeout = self._settings.request_timeout
             async with (
-                open_session(self._model, self._access, timeout=timeout) as session,
+                open_session(self._model, self._access, timeout=self._look_timeout) as session,
                 session.post(f"{base}{path}", json=payload, allow_redirects=False) as response,
             ):
                 content = await response.content.read(MAX_LIST_BYTES)

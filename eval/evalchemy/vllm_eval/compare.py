@@ -85,11 +85,14 @@ class TaskScore:
     mean
         The score, 0..1.
     correct
-        Item id to whether it was answered right; None where single items are
-        not known, or are neither right nor wrong.
+        Item id to how many of its answers are right, 0 to ``samples`` (a bool
+        where there is one answer); None where single items are not known, or
+        their answers are neither right nor wrong.
     clusters
         Item id to what it shares with others (a passage); None: items are
         independent.
+    samples
+        Answers to each item.
 
     Raises
     ------
@@ -101,23 +104,28 @@ class TaskScore:
     engine_version: str
     n: int
     mean: float
-    correct: Mapping[str, bool] | None = None
+    correct: Mapping[str, int] | None = None
     clusters: Mapping[str, str] | None = None
+    samples: int = 1
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not 0 <= self.mean <= 1:
-            raise ValueError(f"a score needs n >= 1 and 0 <= mean <= 1; got n={self.n}, mean={self.mean}")
+        if self.n < 1 or self.samples < 1 or not 0 <= self.mean <= 1:
+            raise ValueError(f"a score needs n, samples >= 1 and 0 <= mean <= 1; got n={self.n}, mean={self.mean}")
         if self.correct is None:
             return
-        right = sum(self.correct.values())
-        if len(self.correct) != self.n or not isclose(right / self.n, self.mean, abs_tol=1e-6):
-            raise ValueError(f"{right} of {len(self.correct)} items are right, which is not {self.mean} of {self.n}")
+        right, answers = sum(self.correct.values()), len(self.correct) * self.samples
+        if len(self.correct) != self.n or not isclose(right / answers, self.mean, abs_tol=1e-6):
+            raise ValueError(f"{right} of {answers} answers are right, which is not {self.mean} of {self.n} items")
+        if not 0 <= min(self.correct.values()) <= max(self.correct.values()) <= self.samples:
+            raise ValueError(f"an item has fewer than 0 or more than {self.samples} right answers")
         if self.clusters is not None and not self.correct.keys() <= self.clusters.keys():
             raise ValueError(f"no cluster for item {min(self.correct.keys() - self.clusters.keys())!r}")
 
     @property
     def right(self) -> Fraction:
-        """Sum of the items' scores: the number of right answers where items are right or wrong."""
+        """Sum of the items' scores, each 0..1: the number of right answers where each item has one."""
+        if self.correct is not None:
+            return Fraction(sum(self.correct.values()), self.samples)
         total = self.mean * self.n
         return Fraction(round(total)) if isclose(total, round(total), abs_tol=1e-6) else Fraction(total)
 
@@ -208,7 +216,7 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
     return Comparison(
         verdict=verdict,
         reason=f"{float(score):.4g} against {float(reference):.4g} of {len(runs)} baseline run"
-        f"{'s' if len(runs) > 1 else ''}, {candidate.n} items, p = {test.worse:.2g}, level {level:.2g}: {why}",
+        f"{'s' if len(runs) > 1 else ''}, {_items(candidate)}, p = {test.worse:.2g}, level {level:.2g}: {why}",
         p_value=test.worse,
         baseline_mean=float(reference),
         baseline_runs=len(runs),
@@ -216,6 +224,10 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
         level=level,
         method=method,
     )
+
+
+def _items(score: TaskScore) -> str:
+    return f"{score.n} items" + (f" x {score.samples} answers" if score.samples > 1 else "")
 
 
 def _judge(
@@ -237,7 +249,10 @@ def _judge(
 
 def _mismatch(one: TaskScore, other: TaskScore) -> str | None:
     if one.task_hash != other.task_hash:
-        return "the task is not the one of the baseline (its text, data, limit or API changed); accept a new baseline"
+        return (
+            "the task is not the one of the baseline (its text, data, limit, the API or the model's generation "
+            "settings changed); accept a new baseline"
+        )
     if one.engine_version != other.engine_version:
         return (
             f"the engine is {one.engine_version}, the baseline's {other.engine_version}, "
@@ -261,15 +276,20 @@ def _test(candidate: TaskScore, runs: Sequence[TaskScore]) -> tuple[Exact, Metho
 
 def _collapse(candidate: TaskScore, runs: Sequence[TaskScore]) -> float:
     """The p-value of "worse" if the candidate had no right answer at all."""
-    items = None if candidate.correct is None else dict.fromkeys(candidate.correct, False)
+    items = None if candidate.correct is None else dict.fromkeys(candidate.correct, 0)
     return _test(replace(candidate, mean=0.0, correct=items), runs)[0].worse
 
 
 def _units(candidate: TaskScore, runs: Sequence[TaskScore]) -> list[list[int]] | None:
-    """Right answers of each item or cluster, one list a run, the candidate's first; None if items do not match."""
+    """Right answers of each item or cluster, one list a run, the candidate's first; None if items do not match.
+
+    The answers to one item depend on each other: their count is what may be exchanged, never a single answer.
+    """
     tables = [score.correct for score in (candidate, *runs)]
     known = [table for table in tables if table is not None]
     if len(known) < len(tables) or any(table.keys() != known[0].keys() for table in known):
+        return None
+    if any(run.samples != candidate.samples for run in runs):
         return None
     items = list(known[0])
     if candidate.clusters is None:

@@ -17,7 +17,7 @@ def summary(run: RunResult) -> str:
     for name, task in run.tasks.items():
         verdict = task.comparison.verdict if task.comparison else "-"
         note = "" if task.good else "FAILED: " + "; ".join(task.problems)
-        counts = f"{task.samples}/{_known(task.expected)}"
+        counts = f"{task.samples}/{_known(task.expected)}" + (f" x {task.repeats}" if task.repeats > 1 else "")
         rows.append((_named(name, task), _score(task), _interval(task), counts, verdict, _line(note, 200)))
     when = rfc3339(run.ended) if run.ended is not None else "unfinished"
     return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id}, {when})\n{_table(rows)}"
@@ -83,9 +83,9 @@ def _interval(task: TaskResult) -> str:
 def interval_of(task: TaskResult) -> Interval | None:
     """Return Wilson's 95 % interval where the score is a share of independent items that are right or wrong, else None.
 
-    Elsewhere its width would be wrong: parts of a right answer, items that share a passage.
+    Elsewhere its width would be wrong: parts of a right answer, items that share a passage or are asked several times.
     """
-    if task.score is None or task.samples < 2:
+    if task.score is None or task.samples < 2 or task.repeats > 1:
         return None
     right = round(task.score * task.samples)
     if not isclose(right / task.samples, task.score, abs_tol=1e-9):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
+from vllm_eval.spool import Kept
+
 # Why a server ended an answer, in small letters. A reason that stands in none of these
 # lists, or no reason, is not the server's word that the answer is finished.
 FINISHED = frozenset({
@@ -95,7 +97,11 @@ class Answer:
     ``text`` is None when the server sent null; ``served`` is the model id in
     the response, None when the server names none. ``values`` are the
     log-probabilities (natural) that were wanted, ``greedy`` whether each is the
-    likeliest token's; ``ids`` are tokens.
+    likeliest token's; ``ids`` are tokens. ``thought`` is what the server sent
+    apart (``reasoning``), kept on disk; ``tokens`` counts what it generated,
+    ``thought_tokens`` those of the thought, both by its own word. Times are
+    seconds: of the whole request, to the first token, and the mean from token
+    to token; the latter two as far as the server or a stream tells them.
     """
 
     text: str | None
@@ -104,6 +110,12 @@ class Answer:
     values: tuple[float, ...] | None = None
     greedy: tuple[bool, ...] | None = None
     ids: tuple[int, ...] | None = None
+    thought: Kept | None = None
+    tokens: int | None = None
+    thought_tokens: int | None = None
+    seconds: float | None = None
+    first_token: float | None = None
+    between_tokens: float | None = None
 
     @property
     def finished(self) -> bool:

@@ -151,7 +151,7 @@ class Runner:
 
     def _tasks(self, enabled: Mapping[str, TaskSettings]) -> list[Task]:
         folder = self._settings.tasks_folder
-        return load_tasks(enabled, folder, limit=self._settings.limit, api=self._model.api)
+        return load_tasks(enabled, folder, limit=self._settings.limit, api=self._model.api, asking=self._model.asking)
 
     def _evaluate(
         self, run: RunResult, enabled: Mapping[str, TaskSettings], rule: BaselineRule
@@ -191,7 +191,7 @@ class Runner:
         self, run: RunResult, attempt: Attempt, result: AttemptResult, enabled: Mapping[str, TaskSettings]
     ) -> RunResult:
         for name, samples in result.samples.items():
-            self._store.save_samples(run, name, samples)
+            self._store.save_samples(run, name, samples, result.inner[name])
         merged = {**run.tasks, **result.tasks}
         ended = time.time()
         stats = attempt.stats
@@ -206,6 +206,7 @@ class Runner:
                 "retries": stats.retries,
                 "served": tuple(sorted(stats.served)),
                 "requests_per_second": stats.rate,
+                "output_tokens_per_second": stats.token_rate,
             }
         )
 

@@ -230,6 +230,7 @@ def test_values_are_taken_over_and_the_probe_is_asked_again(scored: Workspace, m
         assert scored.run(monkeypatch) == 0
     assert asked_before > 30
     assert scored.last().tasks["letters"].good
+    assert scored.last().taken_over > 0
 
 
 def test_a_server_that_cannot_is_a_failed_run_and_no_score(
