@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from vllm_eval.answers import AnswerStore, scope_of
 from vllm_eval.endpoint import Access, Served, open_session, read_access, wait_until_served
 from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
-from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError
+from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError, gathered
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
 from vllm_eval.pool import PoolSettings, PoolStats, RequestPool
@@ -115,7 +115,7 @@ class Attempt:
     def close(self, run: RunResult) -> None:
         """Forget the answers of tasks that are done; those of the others wait for the next attempt."""
         if self._answers is not None:
-            self._answers.close(task.task_hash for task in run.tasks.values() if not task.final)
+            self._answers.close(task.task_hash for task in run.asked_tasks.values() if not task.final)
 
     def _redacted(self, result: TaskResult) -> TaskResult:
         return result.model_copy(update={"problems": tuple(self._redactor.text(text) for text in result.problems)})
@@ -292,5 +292,5 @@ def choose_engines(tasks: Sequence[Task], model: Model) -> list[tuple[Engine, li
     for name, its_tasks in groups.items():
         found += engines[name].check(its_tasks, model)
     if found:
-        raise TaskError.of("eval_config.json", found)
+        raise TaskError.of("eval_config.json", gathered(found))
     return [(engines[name], its_tasks) for name, its_tasks in groups.items()]

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._index import Entry
 
 DEFAULT_METRIC = "exact_match"
 
@@ -44,7 +43,6 @@ class Reason(StrEnum):
     """Why a name does not run here as it is."""
 
     UNKNOWN = "unknown name"
-    GROUP = "group or tag"
     LOG_PROBABILITIES = "needs log-probabilities"
     CODE = "runs code that the model writes"
     MEDIA = "needs images or sound"
@@ -70,22 +68,22 @@ def manager() -> "TaskManager":
     return TaskManager(include_defaults=True)
 
 
-def refuse(name: str, metric: str) -> Refusal | None:
+def refuse(name: str, metric: str, over: Mapping[str, Any] | None = None) -> Refusal | None:
     """Judge one name by lm_eval's index; None if it can run with this metric.
 
     Parameters
     ----------
     name : str
-        A task of lm_eval's own.
+        A task of lm_eval's own, no group or tag.
     metric : str
         The metric that is to be the task's score.
+    over : mapping or None
+        Keys that a group lays over the task's YAML.
     """
     entry = manager().task_index.get(name)
     if entry is None:
         return Refusal(Reason.UNKNOWN, f"is neither in the tasks folder nor a task of lm_eval's{near(name)}")
-    if entry.kind.name in {"GROUP", "TAG"}:
-        return _refuse_group(entry)
-    config = entry.cfg or {}
+    config = {**(entry.cfg or {}), **(over or {})}
     if entry.kind.name == "PY_TASK":
         return Refusal(Reason.CLASS, "is a Python class, of which nothing can be known before it runs")
     return _refuse_kind(config) or _refuse_metric(config, metric) or _refuse_packages(config)
@@ -140,7 +138,7 @@ def why_out_of_range(metric: str) -> str | None:
 
 def missing_packages(config: Mapping[str, Any]) -> list[str]:
     """Return the packages that a task's functions import and that are not installed; runs nothing of the task."""
-    return sorted({package for module in _modules(config) for package in _missing(module)})
+    return sorted({package for module in modules_of(config) for package in _missing(module)})
 
 
 def near(name: str) -> str:
@@ -150,17 +148,6 @@ def near(name: str) -> str:
     parts = [other for other in known if name and name in other.lower()]
     near = list(dict.fromkeys(sorted(parts, key=len)[:4] + difflib.get_close_matches(name, known, n=4)))
     return f"; near names: {', '.join(near)}" if near else "; `vllm-eval tasks PATTERN` lists its names"
-
-
-def _refuse_group(entry: "Entry") -> Refusal:
-    leaves = members(entry.name)
-    shown = ", ".join(leaves[:3]) + (", …" if len(leaves) > 3 else "")
-    kind = entry.kind.name.lower()
-    return Refusal(
-        Reason.GROUP,
-        f"is a {kind} of {len(leaves)} tasks ({shown}); enable its tasks by their names, "
-        f"which `vllm-eval tasks {entry.name}` lists",
-    )
 
 
 def _collect(name: str, found: dict[str, None], seen: set[str]) -> None:
@@ -234,14 +221,14 @@ def _refuse_packages(config: Mapping[str, Any]) -> Refusal | None:
     return Refusal(Reason.PACKAGE, f"needs {', '.join(missing)}, which is not installed here")
 
 
-def _modules(config: object) -> Iterator[Path]:
-    """Find the Python files that a configuration names; the index keeps ``!function`` as PATH.FUNCTION."""
+def modules_of(config: object) -> Iterator[Path]:
+    """Find the Python files that a configuration of the index names; the index keeps ``!function`` as PATH.FUNCTION."""
     if isinstance(config, Mapping):
         for value in config.values():
-            yield from _modules(value)
+            yield from modules_of(value)
     elif isinstance(config, list):
         for value in config:
-            yield from _modules(value)
+            yield from modules_of(value)
     elif isinstance(config, str) and config.startswith("/") and "\n" not in config:
         path = Path(f"{config.rpartition('.')[0]}.py")
         if path.is_file():

@@ -12,7 +12,8 @@ from vllm_eval.config import load_config
 from vllm_eval.engines.lm_eval import set_environment
 from vllm_eval.errors import RegressionError, SettingsError
 from vllm_eval.gateway import Gateway
-from vllm_eval.models import parse_models, select_model
+from vllm_eval.groups import expand
+from vllm_eval.models import choose_tasks, parse_models, select_model
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult
@@ -64,8 +65,9 @@ def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
     for name in names:
         chosen = _choose(store, settings, name, options.run)
         _write(tables.summary(chosen))
-        for task in chosen.tasks:
+        for task, result in chosen.tasks.items():
             if options.task in {None, task}:
+                _write(tables.leaves(chosen, result))
                 _write(tables.wrong_answers(task, store.samples(chosen, task), options.wrong))
     return 0
 
@@ -164,8 +166,14 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
     _write(f"{settings.config}: {len(enabled)} tasks enabled\n")
     if options.models_file is not None:
         models = parse_models(options.models_file.read_text(encoding="utf-8"), str(options.models_file))
+        for model in models:
+            choose_tasks(model, enabled)
         _write(f"{options.models_file}: {len(models)} models\n")
-    tasks = load_tasks(enabled, settings.tasks_folder, limit=settings.limit, api="completions")
+    plan = expand(enabled, settings.tasks_folder)
+    for name, group in plan.groups.items():
+        weighed = "all items" if group.by_size else "the tasks' scores"
+        _write(f"{name}: a group of {len(group.leaves)} tasks; its score is the mean of {weighed}\n")
+    tasks = load_tasks(plan.tasks, settings.tasks_folder, limit=settings.limit, api="completions", over=plan.over)
     for line in try_tasks(tasks):
         _write(f"{line}\n")
     return 0

@@ -22,7 +22,9 @@ class TaskSettings(Strict):
     token limit of Evalchemy's benchmarks (a YAML has its own). ``cluster`` names
     a field of the items that share a passage, so that error bars allow for it.
     ``num_fewshot`` and ``generation`` are laid over the YAML's ``num_fewshot``
-    and ``generation_kwargs``, key by key, of lm_eval's own tasks too.
+    and ``generation_kwargs``, key by key, of lm_eval's own tasks too. A group's or
+    tag's settings are those of each of its tasks; ``leaves`` publishes their
+    scores beside the group's.
     """
 
     enabled: bool
@@ -36,6 +38,7 @@ class TaskSettings(Strict):
     cluster: Annotated[str, Field(min_length=1)] | None = None
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
     generation: dict[str, Any] | None = None
+    leaves: bool = False
 
 
 def parse_config(text: str, source: str) -> dict[str, TaskSettings]:

@@ -13,6 +13,7 @@ PRACTICAL_DROP: Final = Fraction(1, 10)
 
 RUN: Final = ("stack", "model", "model_tag")
 TASK: Final = ("stack", "task", "model", "model_tag")
+LEAF: Final = (*TASK, "leaf")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,20 @@ RUN_INFO: Final = Metric(
     (*TASK, "run_id", "git_commit", "task_hash", "engine_version"),
 )
 
+LEAF_EXACT_MATCH: Final = Metric(
+    "vllm_eval_leaf_exact_match", "Score of one task of a group whose settings say so, 0..1.", LEAF
+)
+LEAF_DROP: Final = Metric(
+    "vllm_eval_leaf_drop",
+    "Drop below the baseline of the five tasks that a group's own drop comes from, 0..1.",
+    LEAF,
+)
+
 METRICS: Final = (
     EXACT_MATCH, EXACT_MATCH_STDERR, SAMPLES, SAMPLES_EXPECTED, EMPTY_RESPONSES, TRUNCATED_RESPONSES,
     BASELINE_EXACT_MATCH, REGRESSION_PVALUE, VERDICT, RUN_SUCCESS, SCORE, RUN_DURATION_SECONDS,
     LAST_RUN_TIMESTAMP_SECONDS, LAST_SUCCESS_TIMESTAMP_SECONDS, REQUESTS_PER_SECOND, RUN_INFO,
+    LEAF_EXACT_MATCH, LEAF_DROP,
 )  # fmt: skip
 
 VERDICTS: Final = ("better", "same", "worse", "inconclusive", "no_baseline")

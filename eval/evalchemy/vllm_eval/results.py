@@ -33,8 +33,21 @@ class Score(Record):
     value: Finite
 
 
+class LeafChange(Record):
+    """One leaf of a group against the group's baseline; ``p_value`` is one-sided, of "worse", of this leaf alone."""
+
+    leaf: str
+    score: Finite
+    baseline_mean: Finite
+    samples: int
+    p_value: Finite | None = None
+
+
 class StoredComparison(Record):
-    """How a good score compares with the baseline that begins with ``baseline_run`` (None: there was none)."""
+    """How a good score compares with the baseline that begins with ``baseline_run`` (None: there was none).
+
+    ``leaves`` are those of a group, in the group's order.
+    """
 
     verdict: str
     decisive: bool
@@ -43,6 +56,7 @@ class StoredComparison(Record):
     baseline_run: str | None
     baseline_runs: int = 0
     reason: str
+    leaves: tuple[LeafChange, ...] = ()
 
 
 class TaskResult(Record):
@@ -50,7 +64,9 @@ class TaskResult(Record):
 
     ``score``, ``stderr`` and ``scores`` are None or empty unless ``good``;
     ``problems`` is empty if ``good``. ``cause`` says whose fault a failure is.
-    Times are Unix seconds.
+    Times are Unix seconds. ``leaves`` are the tasks of a group, whose results
+    the run holds too; ``by_leaf`` says that the score is the mean of their
+    scores and not of their items; ``leaf_series`` that they are published.
     """
 
     task: str
@@ -72,6 +88,9 @@ class TaskResult(Record):
     paired: bool = False
     ended: Finite = 0.0
     comparison: StoredComparison | None = None
+    leaves: tuple[str, ...] = ()
+    by_leaf: bool = False
+    leaf_series: bool = False
 
     @property
     def final(self) -> bool:
@@ -83,7 +102,9 @@ class RunResult(Record):
     """One run of one model. Times are Unix seconds; ``ended`` is None while it runs or after a kill.
 
     ``list_hash`` is that of the list of models under which the scores were
-    last found to hold, and ``held_by`` the later run that found so.
+    last found to hold, and ``held_by`` the later run that found so. ``tasks``
+    has what the configuration names, ``leaves`` the groups' tasks that it does
+    not name.
     """
 
     schema_version: Literal[1] = 1
@@ -104,6 +125,12 @@ class RunResult(Record):
     served: tuple[str, ...] = ()
     failure: str | None = None
     tasks: dict[str, TaskResult] = {}
+    leaves: dict[str, TaskResult] = {}
+
+    @property
+    def asked_tasks(self) -> dict[str, TaskResult]:
+        """The tasks whose items were asked: leaves too, groups not."""
+        return {**self.leaves, **{name: task for name, task in self.tasks.items() if not task.leaves}}
 
     @property
     def complete(self) -> bool:
@@ -144,6 +171,16 @@ def clusters_of(samples: Sequence[Sample]) -> tuple[str, ...] | None:
     return tuple(f"|{sample.item}" if sample.cluster is None else sample.cluster for sample in samples)
 
 
+def leaf_item(leaf: str, item: str) -> str:
+    """Name an item, or a cluster, of a leaf among those of its group; :func:`leaf_of` is the inverse."""
+    return f"{leaf}/{item}"
+
+
+def leaf_of(item: str) -> str:
+    """Return the leaf of a group's item."""
+    return item.rpartition("/")[0]
+
+
 class ResultStore:
     """Runs of one storage.
 
@@ -172,10 +209,22 @@ class ResultStore:
             values=tuple(sample.value for sample in samples),
             clusters=clusters_of(samples),
         )
+        self.save_values(run, task, values)
+
+    def save_values(self, run: RunResult, task: str, values: ItemValues) -> None:
+        """Write the values of one task's items; of a group, its leaves' together."""
         self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed(values.model_dump_json()))
 
     def samples(self, run: RunResult, task: str) -> list[Sample] | None:
-        """Read one task's samples; None when the file is missing or damaged."""
+        """Read one task's samples, or those of a group's leaves; None when a file is missing or damaged."""
+        result = run.tasks.get(task)
+        if result is not None and result.leaves:
+            parts = {leaf: self.samples(run, leaf) for leaf in result.leaves}
+            return [
+                sample.model_copy(update={"item": leaf_item(leaf, sample.item)})
+                for leaf, part in parts.items()
+                for sample in part or ()
+            ] if all(part is not None for part in parts.values()) else None  # fmt: skip
         content = self.storage.read(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz")
         if content is None:
             return None

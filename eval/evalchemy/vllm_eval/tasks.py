@@ -37,6 +37,7 @@ class Task:
     reads them itself. ``expected`` is the number of items that the run
     must score, None when only the engine can know. ``hash`` (SHA-256, hex)
     covers the YAML, the functions it names, the data, the limit and the API.
+    ``over`` are keys that a group lays over the YAML, below the settings.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     limit: int | None
     expected: int | None
     hash: str
+    over: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def items(self) -> Items | None:
@@ -56,10 +58,18 @@ class Task:
         return None if config.get("process_docs") else self.splits.get(_eval_split(config))
 
 
-def load_tasks(enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int | None, api: str) -> list[Task]:
+def load_tasks(
+    enabled: Mapping[str, TaskSettings],
+    folder: Path,
+    *,
+    limit: int | None,
+    api: str,
+    over: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Task]:
     """Resolve all enabled tasks.
 
-    A task without a YAML in ``folder`` is left to its engine to know.
+    A task without a YAML in ``folder`` is left to its engine to know. ``over``
+    maps a task to the keys that its group lays over its YAML.
 
     Raises
     ------
@@ -71,7 +81,8 @@ def load_tasks(enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int 
     tasks = []
     for name, settings in enabled.items():
         try:
-            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api))
+            laid = (over or {}).get(name, {})
+            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api, over=laid))
         except TaskError as error:
             found.append(str(error))
     if found:
@@ -105,16 +116,18 @@ def index_folder(folder: Path) -> tuple[dict[str, tuple[Path, TaskYaml]], list[s
     return index, found
 
 
-def lay_over(config: Mapping[str, Any], settings: TaskSettings) -> dict[str, Any]:
-    """Return a task's YAML with the settings of eval_config.json laid over it.
+def lay_over(
+    config: Mapping[str, Any], settings: TaskSettings, over: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a task's YAML with its group's keys and then the settings of eval_config.json laid over it.
 
     A token limit takes the place of the YAML's, whatever its name there.
     """
-    merged = dict(config)
+    merged = {**config, **(over or {})}
     if settings.num_fewshot is not None:
         merged["num_fewshot"] = settings.num_fewshot
     if settings.generation:
-        given = config.get("generation_kwargs") or {}
+        given = merged.get("generation_kwargs") or {}
         limited = any(name in settings.generation for name in LIMITS)
         kept = {key: value for key, value in given.items() if not (limited and key in LIMITS)}
         merged["generation_kwargs"] = {**kept, **settings.generation}
@@ -122,19 +135,26 @@ def lay_over(config: Mapping[str, Any], settings: TaskSettings) -> dict[str, Any
 
 
 def _load(
-    name: str, settings: TaskSettings, entry: tuple[Path, TaskYaml] | None, *, limit: int | None, api: str
+    name: str,
+    settings: TaskSettings,
+    entry: tuple[Path, TaskYaml] | None,
+    *,
+    limit: int | None,
+    api: str,
+    over: Mapping[str, Any],
 ) -> Task:
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
-        over = lay_over({}, settings)
+        laid = lay_over({}, settings, over)
         told = {"task": name, "engine": settings.engine, "limit": least, "api": api, "rules": RULES}
-        digest = _digest({**told, **({"over": over} if over else {}), **_chosen(settings)})
+        digest = _digest({**told, **({"over": laid} if laid else {}), **_chosen(settings)})
         return Task(
-            name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest
+            name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest,
+            over=over,
         )  # fmt: skip
     path, content = entry
-    config = lay_over(content.config, settings)
+    config = lay_over(content.config, settings, over)
     data = find_data(path, config)
     splits = {split: read_items(files, data.form) for split, files in data.files.items()} if data.form else {}
     count = _count(path, config, data, splits)
@@ -154,7 +174,7 @@ def _load(
     )
     return Task(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
-        expected=expected, hash=digest,
+        expected=expected, hash=digest, over=over,
     )  # fmt: skip
 
 

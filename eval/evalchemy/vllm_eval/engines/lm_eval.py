@@ -23,7 +23,7 @@ from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure
 from vllm_eval.results import Sample, finite, to_text
-from vllm_eval.tasks import Task
+from vllm_eval.tasks import Task, lay_over
 
 if TYPE_CHECKING:
     from vllm_eval.engines.lm_eval_model import PooledModel
@@ -48,7 +48,7 @@ class LmEvalEngine:
             set_environment()  # before lm_eval is imported: it reads its caches' places then
         for task in tasks:
             if task.yaml_path is None:
-                refusal = catalog.refuse(task.name, task.settings.metric)
+                refusal = catalog.refuse(task.name, task.settings.metric, task.over)
                 found += [f"{task.name}: {refusal.text}"] if refusal else []
             config = task.config or {}
             kind = config.get("output_type", "generate_until")
@@ -56,7 +56,9 @@ class LmEvalEngine:
                 found.append(f"{task.name}: output_type {kind!r} needs log-probabilities; only generate_until is run")
             if task.settings.max_tokens is not None:
                 found.append(f"{task.name}: max_tokens is for evalchemy; set generation.max_gen_toks")
-            generation = config.get("generation_kwargs", task.settings.generation)
+            generation = config.get(
+                "generation_kwargs", lay_over({}, task.settings, task.over).get("generation_kwargs")
+            )
             problems = [*read_generation(generation)[1], *check_repeats(config.get("repeats", 1))]
             found += [f"{task.name}: {problem}" for problem in problems]
             if config.get("unsafe_code"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vllm_eval import catalog
-from vllm_eval.errors import TaskError, Terminated
+from vllm_eval.errors import TaskError, Terminated, gathered
 from vllm_eval.items import Items
 from vllm_eval.results import to_text
 from vllm_eval.sources import ITEM_LOADER
@@ -55,7 +55,7 @@ def load(tasks: Sequence[Task]) -> dict[str, Any]:
         else:
             loaded[task.name] = objects[task.name]
     if found:
-        raise TaskError.of("tasks", found)
+        raise TaskError.of("tasks", gathered(found))
     return loaded
 
 
@@ -182,13 +182,13 @@ def _spec(task: Task) -> str | dict[str, Any]:
 
     path = task.yaml_path
     if path is None:
-        if not lay_over({}, task.settings):
+        if not lay_over({}, task.settings, task.over):
             return task.name
         # lm_eval would take a mapping with the name for the whole task.
         path = catalog.manager().task_index[task.name].yaml_path
     if path is None:
         raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
-    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings), "task": task.name}
+    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, task.over), "task": task.name}
     config = task.config or {}
     if task.splits and config.get("custom_dataset") != ITEM_LOADER:
         return {**spec, "custom_dataset": lambda **_: dict(task.splits)}
