@@ -143,8 +143,10 @@ def _expand(name: str, settings: TaskSettings, names: TaskNames) -> tuple[Group,
     chosen = _choose(settings, aggregates)
     leaves = {}
     for leaf, over in overs.items():
-        own = {**names.task(leaf), **over}
-        leaves[leaf] = _Leaf(name, _leaf_settings(settings, chosen, own), over)
+        own = names.task(leaf)
+        # What the leaf says itself is laid over nothing, so that its hash is that of the leaf alone.
+        other = {key: value for key, value in over.items() if own.get(key) != value}
+        leaves[leaf] = _Leaf(name, _leaf_settings(settings, chosen, {**own, **other}), other)
     by_size = chosen.by_size if chosen is not None else True
     group = Group(name=name, settings=settings, leaves=tuple(leaves), by_size=by_size, aggregates=aggregates)
     return group, leaves
