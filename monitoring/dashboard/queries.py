@@ -62,6 +62,9 @@ EMPTY_SHARE: Final = _share(metrics.EMPTY_RESPONSES)
 TRUNCATED_SHARE: Final = _share(metrics.TRUNCATED_RESPONSES)
 SUCCESS: Final = f"min by ({_BY_TASK}) ({metrics.RUN_SUCCESS.name}{{{TASK}}})"
 
+FELL: Final = f"max by (model, task, leaf) ({metrics.LEAF_DROP.name}{{{TASK}}})"
+LEAVES: Final = f"max by (model, task, leaf) ({metrics.LEAF_EXACT_MATCH.name}{{{TASK}}})"
+
 SPEED: Final = _of_run(metrics.REQUESTS_PER_SECOND)
 DURATION: Final = _of_run(metrics.RUN_DURATION_SECONDS)
 RUN_AGE: Final = f"time() - {_of_run(metrics.LAST_RUN_TIMESTAMP_SECONDS, 'model')}"

@@ -56,3 +56,5 @@ class Run:
         yield metrics.LAST_RUN_TIMESTAMP_SECONDS, {}, self.ended
         yield metrics.LAST_SUCCESS_TIMESTAMP_SECONDS, {}, self.ended
         yield metrics.REQUESTS_PER_SECOND, {}, self.speed
+        yield metrics.LEAF_EXACT_MATCH, {"leaf": "leaf"}, self.score
+        yield metrics.LEAF_DROP, {"leaf": "leaf"}, 0.1

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from vllm_eval import metrics
 from vllm_eval.exposition import Group, build_group
 from vllm_eval.gateway import group_path
-from vllm_eval.results import RunResult, Score, StoredComparison, TaskResult
+from vllm_eval.results import LeafChange, RunResult, Score, StoredComparison, TaskResult
 
 MODEL = {"name": "org/m", "tag": "v1", "endpoint": "http://m/v1", "served_name": "m", "api": "completions"}
 
@@ -56,10 +56,12 @@ def comparison(verdict: str, *, decisive: bool = True, baseline: str | None = "r
 
 
 def test_a_good_run_has_every_metric_of_the_contract() -> None:
+    fell = LeafChange(leaf="l", score=0.2, baseline_mean=0.6, samples=10, p_value=0.01)
     good = result(
-        comparison=comparison("worse"), scores=(Score(metric="f1", filter="none", value=0.5),), empty=1, truncated=2
-    )
-    names = {name for name, _ in parsed(build_group([run(1, good)]))}
+        comparison=comparison("worse").model_copy(update={"leaves": (fell,)}), leaves=("l",), leaf_series=True,
+        scores=(Score(metric="f1", filter="none", value=0.5),), empty=1, truncated=2,
+    )  # fmt: skip
+    names = {name for name, _ in parsed(build_group([run(1, good, leaves={"l": result(0.2)})]))}
     assert names == {metric.name for metric in metrics.METRICS}
 
 

@@ -10,7 +10,6 @@ import pytest
 from tests.support.openai_server import OpenAIServer, Plan, running, share
 from tests.support.workspace import Workspace
 from vllm_eval import catalog
-from vllm_eval.cli import main
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
 from vllm_eval.exposition import build_group
@@ -168,14 +167,6 @@ def test_a_groups_hash_is_of_its_leaves_and_their_weights() -> None:
     assert group.hash(hashes) == Group(name="h", settings=ON, leaves=("b", "a"), by_size=True).hash(hashes)
     assert group.hash(hashes) != replace(group, by_size=False).hash(hashes)
     assert group.hash(hashes) != group.hash({"a": "1", "b": "3"})
-
-
-def test_equal_reasons_of_many_leaves_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = tmp_path / "eval_config.json"
-    config.write_text('{"mmlu": {"enabled": true}}')
-    assert main(["validate", "--config", str(config), "--tasks", str(tmp_path)]) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "log-probabilities" in line]
-    assert "and 54 more: output_type 'multiple_choice'" in line
 
 
 def test_one_line_enables_many_tasks_of_lm_eval_with_the_groups_settings() -> None:
