@@ -80,7 +80,8 @@ def _write_page(options: argparse.Namespace, settings: RunSettings, store: Resul
         if options.task not in chosen.tasks:
             known = ", ".join(chosen.tasks) or "none"
             raise SettingsError(f"run {chosen.run_id} has no task {options.task!r}; its tasks are: {known}")
-        chosen = chosen.model_copy(update={"tasks": {options.task: chosen.tasks[options.task]}})
+        only = {options.task: chosen.tasks[options.task]}
+        chosen = chosen.model_copy(update={"tasks": only, "leaves": chosen.asked_tasks})
     content = render_run(store, ended_runs(store.runs(settings.stack, name)), chosen, against)
     if options.html == "-":
         sys.stdout.buffer.write(content)

@@ -1,12 +1,36 @@
 """Which tasks of a group its drop comes from."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from vllm_eval.compare import DOUBT_LEVEL
-from vllm_eval.results import LeafChange, TaskResult
+from vllm_eval.results import LeafChange, RunResult, TaskResult
 
 # Alerts and tables name no more of a group's tasks.
 SHOWN_LEAVES: Final = 5
+
+
+@dataclass(frozen=True)
+class LeafRow:
+    """One task of a group in a table: its result (None: not there) and its change (None: nothing to compare with)."""
+
+    name: str
+    result: TaskResult | None
+    change: LeafChange | None
+
+    @property
+    def moved(self) -> float | None:
+        """Score minus the baseline's."""
+        return self.change.score - self.change.baseline_mean if self.change else None
+
+
+def leaf_rows(run: RunResult, result: TaskResult) -> Sequence[LeafRow]:
+    """Return a group's tasks: those without a score first, then those that lost most; empty for a task."""
+    known = run.asked_tasks
+    changes = {change.leaf: change for change in (result.comparison.leaves if result.comparison else ())}
+    rows = [LeafRow(name, known.get(name), changes.get(name)) for name in result.leaves]
+    return sorted(rows, key=lambda row: (row.result is not None and row.result.good, row.moved or 0.0))
 
 
 def fallen(result: TaskResult) -> list[LeafChange]:

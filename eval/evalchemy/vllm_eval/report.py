@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from math import isclose, sqrt
 
 from vllm_eval.catalog import Refusal
-from vllm_eval.leaves import named
-from vllm_eval.results import LeafChange, RunResult, Sample, TaskResult, rfc3339
+from vllm_eval.leaves import leaf_rows, named
+from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
 from vllm_eval.stats import Interval, share_interval, wilson_interval
 
 CELL = 40
@@ -44,22 +44,16 @@ def leaves(run: RunResult, task: TaskResult) -> str:
     """Return the table of a group's tasks, those that lost most first; empty for a task."""
     if not task.leaves:
         return ""
-    known = run.asked_tasks
-    changes = {change.leaf: change for change in (task.comparison.leaves if task.comparison else ())}
     rows = [(f"tasks of {task.task}", "score", "baseline", "change", "p", "samples", "")]
-    for name in sorted(task.leaves, key=lambda leaf: _change(changes.get(leaf))):
-        result, change = known.get(name), changes.get(name)
-        before = f"{change.baseline_mean:.3f}" if change else "-"
-        moved = f"{_change(change):+.3f}" if change else "-"
-        p_value = f"{change.p_value:.2g}" if change and change.p_value is not None else "-"
+    for row in leaf_rows(run, task):
+        before = f"{row.change.baseline_mean:.3f}" if row.change else "-"
+        moved = f"{row.moved:+.3f}" if row.moved is not None else "-"
+        p_value = f"{row.change.p_value:.2g}" if row.change and row.change.p_value is not None else "-"
+        result = row.result
         note = "" if result and result.good else "FAILED: " + "; ".join(result.problems if result else ())
-        score = _score(result) if result else "-"
-        rows.append((name, score, before, moved, p_value, str(result.samples if result else 0), _line(note, 200)))
+        score, count = (_score(result), str(result.samples)) if result else ("-", "0")
+        rows.append((row.name, score, before, moved, p_value, count, _line(note, 200)))
     return f"\n{_table(rows)}"
-
-
-def _change(change: LeafChange | None) -> float:
-    return change.score - change.baseline_mean if change else 0.0
 
 
 def _fell(task: TaskResult) -> str:

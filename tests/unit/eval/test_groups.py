@@ -70,7 +70,7 @@ def test_a_group_is_compared_with_its_own_baseline_and_names_what_fell(
     weighed = f"aggregate_metric_list: [{{metric: exact_match, weight_by_size: {by_size}}}]\n"
     configure(workspace, ALL + weighed, {"all": {}}, {"one": 40, "two": 60, "three": 150})
     evaluate(workspace, monkeypatch, VLLM_EVAL_RUN_ID="first")
-    wrong = {question: "0" for question in workspace.items["two"]}
+    wrong = dict.fromkeys(workspace.items["two"], "0")
     with running(OpenAIServer({**workspace.answers, **wrong})) as url:
         workspace.set_models(workspace.model(url))
         assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="second") == 0
@@ -79,6 +79,12 @@ def test_a_group_is_compared_with_its_own_baseline_and_names_what_fell(
     assert result.comparison.verdict == "worse"
     assert "fell most: two 1.000 to 0.000" in capsys.readouterr().out
     assert workspace.last().leaves["two"].comparison is None
+    page = workspace.store.storage.read(f"{workspace.store.folder(workspace.last())}/report.html") or b""
+    for shown in (b"Fell most: two 1.000 to 0.000.", b"3 tasks of all, those that lost most first", b"find=two/"):
+        assert shown in page
+    (drop,) = [line for line in build_group([workspace.last()]).text().splitlines() if "vllm_eval_leaf_drop{" in line]
+    assert 'leaf="two"' in drop
+    assert drop.endswith(" 1.0")
     assert workspace.run(monkeypatch, "report", "--wrong", "0") == 0
     assert "two           0.000 ± 0.000  1.000     -1.000" in capsys.readouterr().out
 
