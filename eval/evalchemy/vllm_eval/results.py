@@ -172,13 +172,8 @@ def clusters_of(samples: Sequence[Sample]) -> tuple[str, ...] | None:
 
 
 def leaf_item(leaf: str, item: str) -> str:
-    """Name an item, or a cluster, of a leaf among those of its group; :func:`leaf_of` is the inverse."""
+    """Name an item, or a cluster, of a leaf among those of its group; an item's own name has no slash."""
     return f"{leaf}/{item}"
-
-
-def leaf_of(item: str) -> str:
-    """Return the leaf of a group's item."""
-    return item.rpartition("/")[0]
 
 
 class ResultStore:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-
 # Roundings of all leaves together are below this share of the score's standard deviation.
 _FINENESS: Final = 50
 # The most points of a lattice that is exact; more are rounded.
@@ -72,7 +70,9 @@ def _variance(draws: Distribution) -> float:
     return sum((at - mean) ** 2 * share for at, share in enumerate(draws.pmf))
 
 
-def _sum(draws: Sequence[Distribution], sizes: Sequence[int], step: int, *, up: bool) -> tuple[int, "Floats"]:
+def _sum(
+    draws: Sequence[Distribution], sizes: Sequence[int], step: int, *, up: bool
+) -> tuple[int, "NDArray[np.float64]"]:
     """Return the first point and the probabilities of the sum of the leaves' means, on the lattice."""
     import numpy as np
 

@@ -13,7 +13,7 @@ from tests.support.workspace import Workspace
 # A second filter, which judges otherwise, so that a filter_list matters.
 DIGIT = '  - name: digit\n    filter: [{function: regex, regex_pattern: "([0-9])"}, {function: take_first}]\n'
 GROUPS = {
-    "sized": "task: [sized_1, sized_2, sized_3]\naggregate_metric_list: [{metric: exact_match, weight_by_size: true}]\n",
+    "sized": "task: [sized_1, sized_2, sized_3]\naggregate_metric_list: {metric: exact_match, weight_by_size: true}\n",
     "macro": "task: [macro_1, macro_2, macro_3]\naggregate_metric_list: {metric: exact_match, weight_by_size: false}\n",
     "nested": (
         "task:\n  - group: inner\n    task: [nested_1, nested_2]\n"
