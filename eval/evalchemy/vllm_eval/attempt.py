@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from vllm_eval.answers import AnswerStore, scope_of
 from vllm_eval.endpoint import Access, Served, open_session, read_access, wait_until_served
 from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
-from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError, gathered
+from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError, gathered, some
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
 from vllm_eval.pool import PoolSettings, PoolStats, RequestPool
@@ -99,7 +99,9 @@ class Attempt:
         outcomes: dict[str, TaskOutcome] = {}
         try:
             for engine, its_tasks in engines:
-                log.info("%s: %s", engine.version, ", ".join(task.name for task in its_tasks))
+                log.info(
+                    "%s: %d tasks: %s", engine.version, len(its_tasks), some([task.name for task in its_tasks], 10)
+                )
                 outcomes.update(engine.run(self._job(its_tasks)))
         finally:
             self._answers.flush()

@@ -131,6 +131,18 @@ def metrics(config: Mapping[str, Any]) -> list[str]:
     return [str(entry["metric"]).rpartition(".")[2] for entry in listed]
 
 
+def filters(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of a task's filters, the first of which judges unless another is chosen."""
+    listed = config.get("filter_list") or [{"name": "none"}]
+    return [str(entry.get("name")) for entry in listed]
+
+
+def of_index(name: str) -> Mapping[str, Any]:
+    """Return the YAML of a task of lm_eval's, functions as text; empty where it has none."""
+    entry = manager().task_index.get(name)
+    return (entry.cfg if entry is not None else None) or {}
+
+
 def why_out_of_range(metric: str) -> str | None:
     """Say why a metric is not a share of right answers, None if it may be one."""
     return next((why for pattern, why in OUT_OF_RANGE.items() if re.fullmatch(pattern, metric)), None)

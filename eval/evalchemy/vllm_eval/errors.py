@@ -41,9 +41,13 @@ def gathered(problems: Sequence[str]) -> list[str]:
         if not problem:
             lines += each
             continue
-        more = f" and {len(each) - _NAMED} more" if len(each) > _NAMED else ""
-        lines.append(f"{', '.join(each[:_NAMED])}{more}: {problem}")
+        lines.append(f"{some(each, _NAMED)}: {problem}")
     return lines
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """Join names; of many the first, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class VllmEvalError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, sqrt
 
 from vllm_eval.errors import gathered
-from vllm_eval.groups import Aggregate, Group
+from vllm_eval.groups import Group
 from vllm_eval.judge import CAUSES
 from vllm_eval.results import ItemValues, Score, TaskResult, leaf_item
 from vllm_eval.stats import standard_error
@@ -140,11 +140,7 @@ def _scores(group: Group, results: Sequence[TaskResult], wanted: Iterable[tuple[
             for score in result.scores
             if (score.metric, score.filter) == (metric, name)
         ]
-        listed = next((each for each in group.aggregates if _covers(each, metric, name)), None)
+        listed = next((each for each in group.aggregates if each.covers(metric, name)), None)
         by_size = listed.by_size if listed is not None else group.by_size
         scores.append(Score(metric=metric, filter=str(name), value=_mean(values, results, by_size=by_size)))
     return tuple(scores)
-
-
-def _covers(aggregate: Aggregate, metric: str, name: str | None) -> bool:
-    return aggregate.metric == metric and (aggregate.filters is None or name in aggregate.filters)

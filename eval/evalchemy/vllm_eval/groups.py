@@ -34,6 +34,10 @@ class Aggregate:
     filters: tuple[str, ...] | None
     by_size: bool
 
+    def covers(self, metric: str, name: str | None) -> bool:
+        """Whether it is about this metric and this filter; no filter is any."""
+        return self.metric == metric and (self.filters is None or name is None or name in self.filters)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
@@ -147,7 +151,7 @@ def _expand(name: str, settings: TaskSettings, names: TaskNames) -> tuple[Group,
         # What the leaf says itself is laid over nothing, so that its hash is that of the leaf alone.
         other = {key: value for key, value in over.items() if own.get(key) != value}
         leaves[leaf] = _Leaf(name, _leaf_settings(settings, chosen, {**own, **other}), other)
-    by_size = chosen.by_size if chosen is not None else True
+    by_size = next((each.by_size for each in (chosen, *aggregates) if each is not None), True)
     group = Group(name=name, settings=settings, leaves=tuple(leaves), by_size=by_size, aggregates=aggregates)
     return group, leaves
 
@@ -221,37 +225,28 @@ def _choose(settings: TaskSettings, aggregates: Sequence[Aggregate]) -> Aggregat
 
     None: the YAML lists no metrics, or not the one that the settings say.
     """
-    given = settings.metric if "metric" in settings.model_fields_set else None
-    usable = [each for each in aggregates if catalog.why_out_of_range(each.metric) is None]
-    fitting = [
-        each
-        for each in (usable if given is None else aggregates)
-        if given in {None, each.metric}
-        and (settings.filter is None or settings.filter in (each.filters or [settings.filter]))
-    ]
-    plain = [each for each in fitting if each.metric == catalog.DEFAULT_METRIC]
-    return next(iter([*plain, *fitting]), None)
+    if "metric" in settings.model_fields_set:
+        fitting = [each for each in aggregates if each.metric == settings.metric]
+    else:
+        usable = [each for each in aggregates if catalog.why_out_of_range(each.metric) is None]
+        fitting = [each for each in usable if each.metric == catalog.DEFAULT_METRIC] or usable
+    covering = [each for each in fitting if each.covers(fitting[0].metric, settings.filter)]
+    return next(iter([*covering, *fitting]), None)
 
 
 def _leaf_settings(settings: TaskSettings, chosen: Aggregate | None, config: Mapping[str, Any]) -> TaskSettings:
     """Return a group's settings as a leaf's; metric and filter only where they are not the leaf's own."""
     update: dict[str, Any] = {"leaves": False}
-    if chosen is not None:
-        if chosen.metric not in {settings.metric, _own_metric(config)}:
-            update["metric"] = chosen.metric
-        wanted = settings.filter or (chosen.filters[0] if chosen.filters else None)
-        if wanted is not None and wanted != settings.filter and wanted != _own_filter(config):
-            update["filter"] = wanted
+    if chosen is not None and chosen.metric not in {settings.metric, _own_metric(config)}:
+        update["metric"] = chosen.metric
+    wanted = chosen.filters[0] if chosen is not None and chosen.filters else None
+    if settings.filter is None and wanted not in {None, catalog.filters(config)[0]}:
+        update["filter"] = wanted
     return settings.model_copy(update=update)
 
 
 def _own_metric(config: Mapping[str, Any]) -> str:  # noqa: ARG001 - the default is one for all tasks
     return catalog.DEFAULT_METRIC
-
-
-def _own_filter(config: Mapping[str, Any]) -> str:
-    filters = config.get("filter_list")
-    return str(filters[0].get("name")) if filters else "none"
 
 
 def _contradiction(leaf: str, wishes: Sequence[_Leaf]) -> str | None:

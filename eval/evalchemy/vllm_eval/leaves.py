@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vllm_eval.compare import DOUBT_LEVEL
+from vllm_eval.errors import some
 from vllm_eval.results import LeafChange, RunResult, TaskResult
 
 # Alerts and tables name no more of a group's tasks.
@@ -55,7 +56,5 @@ def _cost(change: LeafChange, result: TaskResult) -> float:
 
 def named(result: TaskResult) -> str:
     """Name the leaves that fell, with both scores; empty where none did."""
-    changes = fallen(result)
-    shown = [f"{each.leaf} {each.baseline_mean:.3f} to {each.score:.3f}" for each in changes[:SHOWN_LEAVES]]
-    more = len(changes) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    told = [f"{each.leaf} {each.baseline_mean:.3f} to {each.score:.3f}" for each in fallen(result)]
+    return some(told, SHOWN_LEAVES)

@@ -10,6 +10,7 @@ import pytest
 from tests.support.openai_server import OpenAIServer, Plan, running, share
 from tests.support.workspace import Workspace
 from vllm_eval import catalog
+from vllm_eval.cli import main
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
 from vllm_eval.exposition import build_group
@@ -183,3 +184,27 @@ def test_one_line_enables_many_tasks_of_lm_eval_with_the_groups_settings() -> No
     tag = expand({"mgsm_direct": ON}, NOWHERE)
     assert list(tag.tasks) == catalog.members("mgsm_direct")
     assert tag.groups["mgsm_direct"].by_size
+
+
+def test_the_score_is_the_yamls_metric_and_filter_unless_the_line_says_another() -> None:
+    def leaf(name: str, **settings: object) -> tuple[str, str | None]:
+        plan = expand({name: TaskSettings.model_validate({"enabled": True, **settings})}, NOWHERE)
+        first = next(iter(plan.tasks.values()))
+        return first.metric, first.filter
+
+    # Of bbh_zeroshot the group looks at the leaves' second filter; of mmlu_generative at their first.
+    assert leaf("bbh_zeroshot") == ("exact_match", "flexible-extract")
+    assert leaf("bbh_zeroshot", filter="strict-match") == ("exact_match", "strict-match")
+    assert leaf("mmlu_generative") == ("exact_match", None)
+    assert leaf("mmlu") == ("acc", None)
+    # A group's keys that its leaves have anyway are laid over nothing: a leaf alone has the same hash.
+    assert not expand({"hrm8k": ON}, NOWHERE).over
+
+
+def test_a_filter_that_a_task_lacks_is_refused_before_the_first_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "eval_config.json"
+    config.write_text('{"mmlu_generative": {"enabled": true, "filter": "strict"}}')
+    assert main(["validate", "--config", str(config), "--tasks", str(tmp_path)]) == 2
+    assert "and 54 more: it has the filter get_response, not 'strict'" in capsys.readouterr().err

@@ -50,6 +50,9 @@ class LmEvalEngine:
             if task.yaml_path is None:
                 refusal = catalog.refuse(task.name, task.settings.metric, task.over)
                 found += [f"{task.name}: {refusal.text}"] if refusal else []
+            filters = catalog.filters(task.config if task.config is not None else catalog.of_index(task.name))
+            if task.settings.filter not in {None, *filters}:
+                found.append(f"{task.name}: it has the filter {' or '.join(filters)}, not {task.settings.filter!r}")
             config = task.config or {}
             kind = config.get("output_type", "generate_until")
             if kind != "generate_until":
