@@ -42,7 +42,15 @@ MERGE_KEYS: Final = {
 HUGGINGFACE: Final = SecretKey(secret=labels.HUGGINGFACE_SECRET, key="token")
 # What a stack may set on the container beside what the manifest has.
 VARIABLES: Final = frozenset(
-    ("VLLM_EVAL_LIMIT", "VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "HF_TOKEN", "MODEL_ENDPOINT", "MODEL_NAME", "MODEL_TAG")
+    (
+        "VLLM_EVAL_CONFIG",
+        "VLLM_EVAL_LIMIT",
+        "VLLM_EVAL_ENDPOINT_WAIT_SECONDS",
+        "HF_TOKEN",
+        "MODEL_ENDPOINT",
+        "MODEL_NAME",
+        "MODEL_TAG",
+    )
 )
 
 
@@ -229,6 +237,8 @@ def _environment(stack: str, evaluation: Evaluation, pushgateway: str, huggingfa
         values["VLLM_EVAL_RESULTS"] = evaluation.results.url
     if evaluation.limit is not None:
         values["VLLM_EVAL_LIMIT"] = str(evaluation.limit)
+    if evaluation.config is not None:
+        values["VLLM_EVAL_CONFIG"] = f"{labels.CONFIGS}/{evaluation.config}.json"
     entries: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if huggingface is not None:
         reference = {"name": huggingface.secret, "key": huggingface.key}

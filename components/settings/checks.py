@@ -14,6 +14,7 @@ from zoneinfo import available_timezones
 from components.settings import keys
 from components.settings.check_models import MODEL_CHECKS, network_address
 from components.settings.check_pod import POD_CHECKS
+from components.settings.check_tasks import TASK_CHECKS
 from components.settings.cron import longest_gap
 from components.settings.group import Resources, UnknownValueError
 from components.settings.model import AccessMode, ArgoCD, Cluster, Evaluation, Git, Image, Owner
@@ -260,6 +261,7 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_credentials,
     *POD_CHECKS,
     *MODEL_CHECKS,
+    *TASK_CHECKS,
 )
 
 

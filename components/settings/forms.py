@@ -72,6 +72,13 @@ ImageTag = Annotated[
     str,
     form(r"^[\w][\w.-]{0,127}$", "must be letters, digits, dots, dashes and underscores, 128 characters at most"),
 ]
+ConfigName = Annotated[
+    str,
+    form(
+        r"^[A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*$",
+        "must be a file below configs/ without its .json, such as suites/korean",
+    ),
+]
 QualifiedName = Annotated[
     str,
     form(

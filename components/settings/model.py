@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from components import labels, versions
 from components.settings.forms import (
     Cidr,
+    ConfigName,
     Digest,
     DnsLabel,
     DnsName,
@@ -187,6 +188,11 @@ class Evaluation(Group):
         description="Token in a Secret of others, in the place of the secret `huggingface-token`.",
         examples=[{"secret": "hub", "key": "token"}],
     )
+    config: ConfigName | None = Field(
+        None,
+        description="Which file of the image's `configs/` says the tasks, without `.json` (default: `eval_config`).",
+        examples=["suites/korean"],
+    )
     account_annotations: dict[QualifiedName, str] = Field(
         default_factory=dict,
         description="Annotations of the pods' ServiceAccount, such as a cloud identity's.",
@@ -262,6 +268,12 @@ class Model(Group):
     stream: bool = Field(
         False,
         description="Answers come token by token, so that the time to the first one is measured; costs the runner.",
+    )
+    tasks: tuple[Text, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Tasks and groups of the configuration that it is asked (default: all that are enabled).",
+        examples=[["kmmlu_direct", "gsm8k"]],
     )
 
 

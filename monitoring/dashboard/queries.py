@@ -74,6 +74,9 @@ THINKING_SHARE: Final = _of_responses(metrics.THINKING_RESPONSES)
 UNFINISHED_SHARE: Final = _of_responses(metrics.UNFINISHED_THOUGHTS)
 SUCCESS: Final = f"min by ({_BY_TASK}) ({metrics.RUN_SUCCESS.name}{{{TASK}}})"
 
+FELL: Final = f"max by (model, task, leaf) ({metrics.LEAF_DROP.name}{{{TASK}}})"
+LEAVES: Final = f"max by (model, task, leaf) ({metrics.LEAF_EXACT_MATCH.name}{{{TASK}}})"
+
 SPEED: Final = _of_run(metrics.REQUESTS_PER_SECOND)
 TOKENS_PER_SECOND: Final = _of_run(metrics.OUTPUT_TOKENS_PER_SECOND)
 RESPONSE_TOKENS: Final = _of_task(metrics.RESPONSE_TOKENS, _BY_TASK)

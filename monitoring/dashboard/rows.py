@@ -12,6 +12,7 @@ from monitoring.thresholds import Thresholds, Windows
 _SHARE: Final = "percentunit"
 _TASK: Final = "{{model}} · {{task}}"
 _TAGGED: Final = "{{model}} {{model_tag}} · {{task}}"
+_LEAF: Final = "{{model}} · {{task}} · {{leaf}}"
 _RUN: Final = "{{model}} {{model_tag}}"
 
 
@@ -174,6 +175,20 @@ def outcomes() -> list[Panel]:
             query(queries.ALL_SCORES, f"{_TASK} · {{{{metric}}}} {{{{filter}}}}"),
             unit="none",
         ).span(8),
+        bars(
+            "Tasks of groups that fell",
+            "Where a group is below its baseline: its tasks that lost most, and how much.",
+            query(queries.FELL, _LEAF, instant=True),
+            unit=_SHARE,
+        )
+        .min(0)
+        .span(12),
+        lines(
+            "Tasks of groups",
+            "Scores of the tasks of those groups whose settings say `leaves: true`.",
+            query(queries.LEAVES, _LEAF),
+            unit=_SHARE,
+        ).span(12),
     ]
 
 

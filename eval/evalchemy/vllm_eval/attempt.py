@@ -14,7 +14,7 @@ import aiohttp
 from vllm_eval.answers import AnswerStore, scope_of
 from vllm_eval.endpoint import MAX_LIST_BYTES, Access, Served, open_session, read_access, wait_until_served
 from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
-from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError
+from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError, gathered, some
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
 from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool, root_of
@@ -107,7 +107,9 @@ class Attempt:
         outcomes: dict[str, TaskOutcome] = {}
         try:
             for engine, its_tasks in engines:
-                log.info("%s: %s", engine.version, ", ".join(task.name for task in its_tasks))
+                log.info(
+                    "%s: %d tasks: %s", engine.version, len(its_tasks), some([task.name for task in its_tasks], 10)
+                )
                 outcomes.update(engine.run(self._job(its_tasks)))
         finally:
             self._answers.flush()
@@ -124,7 +126,7 @@ class Attempt:
     def close(self, run: RunResult) -> None:
         """Forget the answers of tasks that are done; those of the others wait for the next attempt."""
         if self._answers is not None:
-            self._answers.close(task.task_hash for task in run.tasks.values() if not task.final)
+            self._answers.close(task.task_hash for task in run.asked_tasks.values() if not task.final)
 
     def _redacted(self, result: TaskResult) -> TaskResult:
         return result.model_copy(update={"problems": tuple(self._redactor.text(text) for text in result.problems)})
@@ -347,5 +349,5 @@ def choose_engines(tasks: Sequence[Task], model: Model) -> list[tuple[Engine, li
     for name, its_tasks in groups.items():
         found += engines[name].check(its_tasks, model)
     if found:
-        raise TaskError.of("eval_config.json", found)
+        raise TaskError.of("eval_config.json", gathered(found))
     return [(engines[name], its_tasks) for name, its_tasks in groups.items()]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, pinned_baseline
+from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, leaf_tests, pinned_baseline
 from vllm_eval.errors import StorageError
-from vllm_eval.results import ItemValues, ResultStore, RunResult, StoredComparison, TaskResult
+from vllm_eval.results import ItemValues, LeafChange, ResultStore, RunResult, StoredComparison, TaskResult
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def compare_task(
     if chosen and chosen[0].run_id == run.run_id and rule.accepted is not None:
         others = chosen[:1]
     pinned = pinned_baseline(_score(store, item, item.tasks[result.task]) for item in others)
-    outcome = compare(_score(store, run, result), pinned, series=rule.series)
+    score = _score(store, run, result)
+    outcome = compare(score, pinned, series=rule.series)
     return StoredComparison(
         verdict=outcome.verdict,
         decisive=outcome.decisive,
@@ -66,6 +67,15 @@ def compare_task(
         baseline_run=others[0].run_id if outcome.baseline_runs else None,
         baseline_runs=outcome.baseline_runs,
         reason=outcome.reason,
+        leaves=_leaf_changes(score, pinned) if result.leaves and outcome.baseline_runs else (),
+    )
+
+
+def _leaf_changes(score: TaskScore, pinned: Sequence[TaskScore]) -> tuple[LeafChange, ...]:
+    same = [run for run in pinned if (run.task_hash, run.engine_version) == (score.task_hash, score.engine_version)]
+    return tuple(
+        LeafChange(leaf=leaf, score=mean, baseline_mean=before, samples=size, p_value=test.worse)
+        for leaf, (mean, before, size, test) in leaf_tests(score, same).items()
     )
 
 
@@ -103,6 +113,7 @@ def task_score(result: TaskResult, items: ItemValues | None) -> TaskScore:
         mean=result.score if result.score is not None else 0.0,
         clusters=clusters,
         samples=items.samples if items is not None and correct is not None else 1,
+        by_leaf=result.by_leaf,
     )
 
 

@@ -20,7 +20,6 @@ from vllm_eval.offline import set_environment
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._index import Entry
 
 DEFAULT_METRIC = "exact_match"
 # What lm_eval takes where a YAML has no metric_list.
@@ -48,7 +47,6 @@ class Reason(StrEnum):
     """Why a name does not run here as it is."""
 
     UNKNOWN = "unknown name"
-    GROUP = "group or tag"
     PERPLEXITY = "is perplexity, which is no share of right answers"
     CODE = "runs code that the model writes"
     MEDIA = "needs images or sound"
@@ -79,22 +77,22 @@ def manager() -> "TaskManager":
     return TaskManager(include_defaults=True)
 
 
-def refuse(name: str, metric: str | None) -> Refusal | None:
+def refuse(name: str, metric: str | None, over: Mapping[str, Any] | None = None) -> Refusal | None:
     """Judge one name by lm_eval's index; None if it can run with this metric.
 
     Parameters
     ----------
     name : str
-        A task of lm_eval's own.
+        A task of lm_eval's own, no group or tag.
     metric : str or None
         The metric that is to be the task's score; None for the task's own.
+    over : mapping or None
+        Keys that a group lays over the task's YAML.
     """
     entry = manager().task_index.get(name)
     if entry is None:
         return Refusal(Reason.UNKNOWN, f"is neither in the tasks folder nor a task of lm_eval's{near(name)}")
-    if entry.kind.name in {"GROUP", "TAG"}:
-        return _refuse_group(entry)
-    config = entry.cfg or {}
+    config = {**(entry.cfg or {}), **(over or {})}
     if entry.kind.name == "PY_TASK":
         return Refusal(Reason.CLASS, "is a Python class, of which nothing can be known before it runs")
     chosen = metric if metric is not None else own_metric(config)
@@ -149,8 +147,14 @@ def own_metric(config: Mapping[str, Any]) -> str:
     return next((name for name in (DEFAULT_METRIC, "acc") if name in names), names[0] if names else DEFAULT_METRIC)
 
 
-def config_of(name: str) -> Mapping[str, Any]:
-    """Return the YAML of a task of lm_eval's own; empty for a name that is none."""
+def filters(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of a task's filters, the first of which judges unless another is chosen."""
+    listed = config.get("filter_list") or [{"name": "none"}]
+    return [str(entry.get("name")) for entry in listed]
+
+
+def of_index(name: str) -> Mapping[str, Any]:
+    """Return the YAML of a task of lm_eval's, functions as text; empty where it has none."""
     entry = manager().task_index.get(name)
     return (entry.cfg if entry is not None else None) or {}
 
@@ -162,7 +166,7 @@ def why_out_of_range(metric: str) -> str | None:
 
 def missing_packages(config: Mapping[str, Any]) -> list[str]:
     """Return the packages that a task's functions import and that are not installed; runs nothing of the task."""
-    return sorted({package for module in _modules(config) for package in _missing(module)})
+    return sorted({package for module in modules_of(config) for package in _missing(module)})
 
 
 def near(name: str) -> str:
@@ -172,17 +176,6 @@ def near(name: str) -> str:
     parts = [other for other in known if name and name in other.lower()]
     near = list(dict.fromkeys(sorted(parts, key=len)[:4] + difflib.get_close_matches(name, known, n=4)))
     return f"; near names: {', '.join(near)}" if near else "; `vllm-eval tasks PATTERN` lists its names"
-
-
-def _refuse_group(entry: "Entry") -> Refusal:
-    leaves = members(entry.name)
-    shown = ", ".join(leaves[:3]) + (", …" if len(leaves) > 3 else "")
-    kind = entry.kind.name.lower()
-    return Refusal(
-        Reason.GROUP,
-        f"is a {kind} of {len(leaves)} tasks ({shown}); enable its tasks by their names, "
-        f"which `vllm-eval tasks {entry.name}` lists",
-    )
 
 
 def _collect(name: str, found: dict[str, None], seen: set[str]) -> None:
@@ -264,14 +257,14 @@ def _refuse_packages(config: Mapping[str, Any]) -> Refusal | None:
     return Refusal(Reason.PACKAGE, f"needs {', '.join(missing)}, which is not installed here")
 
 
-def _modules(config: object) -> Iterator[Path]:
-    """Find the Python files that a configuration names; the index keeps ``!function`` as PATH.FUNCTION."""
+def modules_of(config: object) -> Iterator[Path]:
+    """Find the Python files that a configuration of the index names; the index keeps ``!function`` as PATH.FUNCTION."""
     if isinstance(config, Mapping):
         for value in config.values():
-            yield from _modules(value)
+            yield from modules_of(value)
     elif isinstance(config, list):
         for value in config:
-            yield from _modules(value)
+            yield from modules_of(value)
     elif isinstance(config, str) and config.startswith("/") and "\n" not in config:
         path = Path(f"{config.rpartition('.')[0]}.py")
         if path.is_file():

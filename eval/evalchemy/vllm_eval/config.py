@@ -29,6 +29,9 @@ class TaskSettings(Strict):
     ``samples`` is how often each item is asked, with a seed of its own each
     time; at most ``max_unfinished_thoughts_share`` of the answers may have been
     cut by the token limit before the model stopped thinking.
+    A group's or
+    tag's settings are those of each of its tasks; ``leaves`` publishes their
+    scores beside the group's.
     """
 
     enabled: bool
@@ -44,6 +47,7 @@ class TaskSettings(Strict):
     generation: dict[str, Any] | None = None
     samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 1
     max_unfinished_thoughts_share: Share = 0.05
+    leaves: bool = False
 
 
 def parse_config(text: str, source: str) -> dict[str, TaskSettings]:

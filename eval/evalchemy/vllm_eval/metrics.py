@@ -13,6 +13,7 @@ PRACTICAL_DROP: Final = Fraction(1, 10)
 
 RUN: Final = ("stack", "model", "model_tag")
 TASK: Final = ("stack", "task", "model", "model_tag")
+LEAF: Final = (*TASK, "leaf")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,14 @@ INTER_TOKEN_LATENCY_SECONDS: Final = Metric(
     "Mean time from token to token of an answer in the last run, by quantile.",
     (*TASK, "quantile"),
 )
+LEAF_EXACT_MATCH: Final = Metric(
+    "vllm_eval_leaf_exact_match", "Score of one task of a group whose settings say so, 0..1.", LEAF
+)
+LEAF_DROP: Final = Metric(
+    "vllm_eval_leaf_drop",
+    "Drop below the baseline of the five tasks that a group's own drop comes from, 0..1.",
+    LEAF,
+)
 
 METRICS: Final = (
     EXACT_MATCH, EXACT_MATCH_STDERR, SAMPLES, SAMPLES_EXPECTED, EMPTY_RESPONSES, TRUNCATED_RESPONSES,
@@ -96,6 +105,7 @@ METRICS: Final = (
     CHOICE_MASS,
     OUTPUT_TOKENS_PER_SECOND, RESPONSES, THINKING_RESPONSES, UNFINISHED_THOUGHTS, RESPONSE_TOKENS, REQUEST_SECONDS,
     TIME_TO_FIRST_TOKEN_SECONDS, INTER_TOKEN_LATENCY_SECONDS,
+    LEAF_EXACT_MATCH, LEAF_DROP,
 )  # fmt: skip
 
 VERDICTS: Final = ("better", "same", "worse", "inconclusive", "no_baseline")

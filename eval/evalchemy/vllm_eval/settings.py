@@ -47,8 +47,11 @@ class RunSettings:
 
     @property
     def tasks_folder(self) -> Path:
-        """The folder of task YAML files: ``tasks`` beside the config's folder, unless set."""
-        return self.tasks if self.tasks is not None else self.config.resolve().parent.parent / "tasks"
+        """The folder of task YAML files, unless set: ``tasks`` beside the config's folder, or one level up (suites)."""
+        if self.tasks is not None:
+            return self.tasks
+        beside, higher = (each / "tasks" for each in self.config.resolve().parents[1:3])
+        return higher if higher.is_dir() and not beside.is_dir() else beside
 
     @property
     def incremental(self) -> bool:

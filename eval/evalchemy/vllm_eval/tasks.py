@@ -39,7 +39,8 @@ class Task:
     reads them itself. ``expected`` is the number of items that the run
     must score, None when only the engine can know. ``hash`` (SHA-256, hex)
     covers the YAML, the functions it names, the data, the limit, the API and
-    the model's own block, which is ``asking``.
+    the model's own block, which is ``asking``. ``over`` are keys
+    that a group lays over the YAML, below the settings.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Task:
     asking: Asking = field(default_factory=Asking)
     api: str = "completions"
     yaml_generation: Mapping[str, Any] = field(default_factory=dict)
+    over: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def generation(self) -> dict[str, Any]:
@@ -79,11 +81,18 @@ class Task:
 
 
 def load_tasks(
-    enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int | None, api: str, asking: Asking | None = None
+    enabled: Mapping[str, TaskSettings],
+    folder: Path,
+    *,
+    limit: int | None,
+    api: str,
+    asking: Asking | None = None,
+    over: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Task]:
     """Resolve all enabled tasks, as they are asked of a model with this block.
 
-    A task without a YAML in ``folder`` is left to its engine to know.
+    A task without a YAML in ``folder`` is left to its engine to know. ``over``
+    maps a task to the keys that its group lays over its YAML.
 
     Raises
     ------
@@ -95,7 +104,10 @@ def load_tasks(
     tasks = []
     for name, settings in enabled.items():
         try:
-            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api, asking=asking or Asking()))
+            laid = (over or {}).get(name, {})
+            entry = index.get(name)
+            task = _load(name, settings, entry, limit=limit, api=api, asking=asking or Asking(), over=laid)
+            tasks.append(task)
         except TaskError as error:
             found.append(str(error))
     if found:
@@ -129,9 +141,14 @@ def index_folder(folder: Path) -> tuple[dict[str, tuple[Path, TaskYaml]], list[s
     return index, found
 
 
-def lay_over(config: Mapping[str, Any], settings: TaskSettings, generation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a task's YAML with the model's ``generation`` and the settings of eval_config.json laid over it."""
-    merged = dict(config)
+def lay_over(
+    config: Mapping[str, Any],
+    settings: TaskSettings,
+    generation: Mapping[str, Any],
+    over: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a task's YAML with its group's keys, the model's ``generation`` and then the settings laid over it."""
+    merged = {**config, **(over or {})}
     if settings.num_fewshot is not None:
         merged["num_fewshot"] = settings.num_fewshot
     for layer in (generation, settings.generation):
@@ -148,20 +165,21 @@ def _load(
     limit: int | None,
     api: str,
     asking: Asking,
+    over: Mapping[str, Any],
 ) -> Task:
     settings = _with_metric(name, settings, entry[1].config if entry else None)
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
-        over = lay_over({}, settings, {})
+        laid = lay_over({}, settings, {}, over)
         told = {"task": name, "engine": settings.engine, "limit": least, "api": api, "rules": RULES}
-        digest = _digest({**told, **({"over": over} if over else {}), **_chosen(settings), **_asked(asking)})
+        digest = _digest({**told, **({"over": laid} if laid else {}), **_chosen(settings), **_asked(asking)})
         return Task(
             name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest,
-            asking=asking, api=api,
+            asking=asking, api=api, over=over,
         )  # fmt: skip
     path, content = entry
-    config = lay_over(content.config, settings, asking.layer(api))
+    config = lay_over(content.config, settings, asking.layer(api), over)
     data = find_data(path, config)
     splits = {split: read_items(files, data.form) for split, files in data.files.items()} if data.form else {}
     count = _count(path, config, data, splits)
@@ -182,7 +200,7 @@ def _load(
     )
     return Task(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
-        expected=expected, hash=digest, asking=asking, api=api,
+        expected=expected, hash=digest, asking=asking, api=api, over=over,
         yaml_generation=content.config.get("generation_kwargs") or {},
     )  # fmt: skip
 
@@ -191,7 +209,7 @@ def _with_metric(name: str, settings: TaskSettings, config: Mapping[str, Any] | 
     """Choose the task's own metric where the configuration names none."""
     if settings.metric is not None or settings.engine != "lm_eval":
         return settings
-    known = config if config is not None else catalog.config_of(name)
+    known = config if config is not None else catalog.of_index(name)
     return settings.model_copy(update={"metric": catalog.own_metric(known)})
 
 

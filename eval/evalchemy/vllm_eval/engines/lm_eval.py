@@ -24,7 +24,7 @@ from vllm_eval.models import Model
 from vllm_eval.offline import set_environment
 from vllm_eval.requests import Answer
 from vllm_eval.results import Sample, finite, to_text
-from vllm_eval.tasks import Task
+from vllm_eval.tasks import Task, lay_over
 
 if TYPE_CHECKING:
     from vllm_eval.engines.lm_eval_model import PooledModel
@@ -47,8 +47,11 @@ class LmEvalEngine:
         found = []
         for task in tasks:
             if task.yaml_path is None:
-                refusal = catalog.refuse(task.name, task.metric)
+                refusal = catalog.refuse(task.name, task.metric, task.over)
                 found += [f"{task.name}: {refusal.text}"] if refusal else []
+            filters = catalog.filters(task.config if task.config is not None else catalog.of_index(task.name))
+            if task.settings.filter not in {None, *filters}:
+                found.append(f"{task.name}: it has the filter {' or '.join(filters)}, not {task.settings.filter!r}")
             config = task.config or {}
             kind = config.get("output_type", "generate_until")
             if kind not in catalog.KINDS:
@@ -59,7 +62,9 @@ class LmEvalEngine:
                 found.append(f"{task.name}: log-probabilities are the same each time; remove the task's samples")
             if task.settings.max_tokens is not None:
                 found.append(f"{task.name}: max_tokens is for evalchemy; set generation.max_gen_toks")
-            generation = config.get("generation_kwargs", task.settings.generation)
+            generation = config.get(
+                "generation_kwargs", lay_over({}, task.settings, task.over).get("generation_kwargs")
+            )
             problems = [*read_generation(generation)[1], *check_repeats(config.get("repeats", 1))]
             found += [f"{task.name}: {problem}" for problem in problems]
             if config.get("unsafe_code"):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from vllm_eval import catalog
 from vllm_eval.engines.lm_eval_choices import gold
 from vllm_eval.engines.repeats import EQUAL_SAMPLES
-from vllm_eval.errors import TaskError, Terminated
+from vllm_eval.errors import TaskError, Terminated, gathered
 from vllm_eval.generation import read_generation
 from vllm_eval.items import Items
 from vllm_eval.results import to_text
@@ -58,7 +58,7 @@ def load(tasks: Sequence[Task]) -> dict[str, Any]:
         else:
             loaded[task.name] = objects[task.name]
     if found:
-        raise TaskError.of("tasks", found)
+        raise TaskError.of("tasks", gathered(found))
     return loaded
 
 
@@ -198,13 +198,13 @@ def _spec(task: Task) -> str | dict[str, Any]:
 
     path, layer = task.yaml_path, task.asking.layer(task.api)
     if path is None:
-        if not lay_over({}, task.settings, layer):
+        if not lay_over({}, task.settings, layer, task.over):
             return task.name
         # lm_eval would take a mapping with the name for the whole task.
         path = catalog.manager().task_index[task.name].yaml_path
     if path is None:
         raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
-    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, layer), "task": task.name}
+    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, layer, task.over), "task": task.name}
     config = task.config or {}
     if task.splits and config.get("custom_dataset") != ITEM_LOADER:
         return {**spec, "custom_dataset": lambda **_: dict(task.splits)}
