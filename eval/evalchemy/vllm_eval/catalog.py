@@ -16,10 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllm_eval.offline import set_environment
+
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 DEFAULT_METRIC = "exact_match"
+# What lm_eval takes where a YAML has no metric_list.
+_UNLISTED = {"multiple_choice": ("acc", "acc_norm"), "loglikelihood": ("perplexity", "acc")}
 
 # Metrics that are no share of right answers. A score is published as 0..1, where
 # more is better, and its error bars and tests rest on that. Patterns of whole names.
@@ -63,20 +67,21 @@ class Refusal:
 @cache
 def manager() -> "TaskManager":
     """Return lm_eval's task manager with the index of all that it brings; made once a process."""
+    set_environment()  # before lm_eval is imported: it reads its caches' places then
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_defaults=True)
 
 
-def refuse(name: str, metric: str, over: Mapping[str, Any] | None = None) -> Refusal | None:
+def refuse(name: str, metric: str | None, over: Mapping[str, Any] | None = None) -> Refusal | None:
     """Judge one name by lm_eval's index; None if it can run with this metric.
 
     Parameters
     ----------
     name : str
         A task of lm_eval's own, no group or tag.
-    metric : str
-        The metric that is to be the task's score.
+    metric : str or None
+        The metric that is to be the task's score; None for the task's own.
     over : mapping or None
         Keys that a group lays over the task's YAML.
     """
@@ -86,7 +91,8 @@ def refuse(name: str, metric: str, over: Mapping[str, Any] | None = None) -> Ref
     config = {**(entry.cfg or {}), **(over or {})}
     if entry.kind.name == "PY_TASK":
         return Refusal(Reason.CLASS, "is a Python class, of which nothing can be known before it runs")
-    return _refuse_kind(config) or _refuse_metric(config, metric) or _refuse_packages(config)
+    chosen = metric if metric is not None else own_metric(config)
+    return _refuse_kind(config) or _refuse_metric(config, chosen) or _refuse_packages(config)
 
 
 def members(name: str) -> list[str]:
@@ -107,7 +113,7 @@ def select(pattern: str | None) -> dict[str, Refusal | None]:
     Returns
     -------
     dict
-        Task name to why it cannot run with the default metric, None if it can; in the order of the names.
+        Task name to why it cannot run with its own metric, None if it can; in the order of the names.
     """
     index = manager().task_index
     if pattern is not None and pattern in index:
@@ -119,14 +125,14 @@ def select(pattern: str | None) -> dict[str, Refusal | None]:
             for name, entry in index.items()
             if entry.kind.name in {"TASK", "PY_TASK"} and fnmatch.fnmatchcase(name, wild)
         )
-    return {name: refuse(name, DEFAULT_METRIC) for name in names}
+    return {name: refuse(name, None) for name in names}
 
 
 def metrics(config: Mapping[str, Any]) -> list[str]:
     """Return the names of a task's metrics, as lm_eval names them in its results."""
     listed = config.get("metric_list")
     if listed is None:
-        return [DEFAULT_METRIC]
+        return list(_UNLISTED.get(config.get("output_type", ""), (DEFAULT_METRIC,)))
     # A metric that is a function of the task's own is named by the function.
     return [str(entry["metric"]).rpartition(".")[2] for entry in listed]
 
@@ -137,8 +143,14 @@ def filters(config: Mapping[str, Any]) -> list[str]:
     return [str(entry.get("name")) for entry in listed]
 
 
-def of_index(name: str) -> Mapping[str, Any]:
-    """Return the YAML of a task of lm_eval's, functions as text; empty where it has none."""
+def own_metric(config: Mapping[str, Any]) -> str:
+    """Return a task's score where no metric is chosen: exact match, else accuracy, else its first metric in 0..1."""
+    names = [name for name in metrics(config) if why_out_of_range(name) is None]
+    return next((name for name in (DEFAULT_METRIC, "acc") if name in names), names[0] if names else DEFAULT_METRIC)
+
+
+def config_of(name: str) -> Mapping[str, Any]:
+    """Return the YAML of a task of lm_eval's own; empty for a name that is none."""
     entry = manager().task_index.get(name)
     return (entry.cfg if entry is not None else None) or {}
 

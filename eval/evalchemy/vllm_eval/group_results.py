@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, sqrt
 
+from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.errors import gathered
 from vllm_eval.groups import Group
 from vllm_eval.judge import CAUSES
@@ -41,7 +42,7 @@ def group_result(
         good=good,
         cause=cause,
         problems=tuple(problems),
-        metric=primary[0] if primary else group.settings.metric,
+        metric=primary[0] if primary else group.settings.metric or DEFAULT_METRIC,
         filter=primary[1] if primary else group.settings.filter,
         score=_mean([result.score or 0.0 for result in results], results, by_size=group.by_size) if good else None,
         stderr=_stderr(group, results, values) if good else None,

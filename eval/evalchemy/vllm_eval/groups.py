@@ -225,7 +225,7 @@ def _choose(settings: TaskSettings, aggregates: Sequence[Aggregate]) -> Aggregat
 
     None: the YAML lists no metrics, or not the one that the settings say.
     """
-    if "metric" in settings.model_fields_set:
+    if settings.metric is not None:
         fitting = [each for each in aggregates if each.metric == settings.metric]
     else:
         usable = [each for each in aggregates if catalog.why_out_of_range(each.metric) is None]
@@ -237,16 +237,12 @@ def _choose(settings: TaskSettings, aggregates: Sequence[Aggregate]) -> Aggregat
 def _leaf_settings(settings: TaskSettings, chosen: Aggregate | None, config: Mapping[str, Any]) -> TaskSettings:
     """Return a group's settings as a leaf's; metric and filter only where they are not the leaf's own."""
     update: dict[str, Any] = {"leaves": False}
-    if chosen is not None and chosen.metric not in {settings.metric, _own_metric(config)}:
+    if chosen is not None and chosen.metric not in {settings.metric, catalog.own_metric(config)}:
         update["metric"] = chosen.metric
     wanted = chosen.filters[0] if chosen is not None and chosen.filters else None
     if settings.filter is None and wanted not in {None, catalog.filters(config)[0]}:
         update["filter"] = wanted
     return settings.model_copy(update=update)
-
-
-def _own_metric(config: Mapping[str, Any]) -> str:  # noqa: ARG001 - the default is one for all tasks
-    return catalog.DEFAULT_METRIC
 
 
 def _contradiction(leaf: str, wishes: Sequence[_Leaf]) -> str | None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from vllm_eval import catalog
+from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
 from vllm_eval.generation import LIMITS
@@ -50,6 +52,11 @@ class Task:
     expected: int | None
     hash: str
     over: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """The metric that is the task's score."""
+        return self.settings.metric or DEFAULT_METRIC
 
     @property
     def items(self) -> Items | None:
@@ -143,6 +150,7 @@ def _load(
     api: str,
     over: Mapping[str, Any],
 ) -> Task:
+    settings = _with_metric(name, settings, entry[1].config if entry else None, over)
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
@@ -178,11 +186,20 @@ def _load(
     )  # fmt: skip
 
 
+def _with_metric(
+    name: str, settings: TaskSettings, config: Mapping[str, Any] | None, over: Mapping[str, Any]
+) -> TaskSettings:
+    """Choose the task's own metric where the configuration names none."""
+    if settings.metric is not None or settings.engine != "lm_eval":
+        return settings
+    known = config if config is not None else catalog.config_of(name)
+    return settings.model_copy(update={"metric": catalog.own_metric({**known, **over})})
+
+
 def _chosen(settings: TaskSettings) -> dict[str, str]:
-    """Return the metric and the filter that are not the default: with others, the score is another number."""
-    defaults = TaskSettings(enabled=True)
+    """Return the metric and the filter if they are not exact match and the first: with others, the score is another."""
     chosen = {"metric": settings.metric, "filter": settings.filter}
-    return {key: value for key, value in chosen.items() if value is not None and value != getattr(defaults, key)}
+    return {key: value for key, value in chosen.items() if value is not None and value != DEFAULT_METRIC}
 
 
 def _eval_split(config: Mapping[str, Any]) -> str:

@@ -7,11 +7,9 @@ import hashlib
 import importlib
 import importlib.metadata
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +19,7 @@ from vllm_eval.engines.lm_eval_tasks import accepted, describe, load, untried
 from vllm_eval.errors import VllmEvalError
 from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
+from vllm_eval.offline import set_environment
 from vllm_eval.requests import Answer, Failure
 from vllm_eval.results import Sample, finite, to_text
 from vllm_eval.tasks import Task, lay_over
@@ -44,13 +43,11 @@ class LmEvalEngine:
     def check(self, tasks: Sequence[Task], model: Model) -> list[str]:  # noqa: ARG002 - the protocol's arguments
         """Refuse tasks that need log-probabilities or run code from a model's answer, and unfit names of lm_eval's."""
         found = []
-        if any(task.yaml_path is None for task in tasks):
-            set_environment()  # before lm_eval is imported: it reads its caches' places then
         for task in tasks:
             if task.yaml_path is None:
-                refusal = catalog.refuse(task.name, task.settings.metric, task.over)
+                refusal = catalog.refuse(task.name, task.metric, task.over)
                 found += [f"{task.name}: {refusal.text}"] if refusal else []
-            filters = catalog.filters(task.config if task.config is not None else catalog.of_index(task.name))
+            filters = catalog.filters(task.config if task.config is not None else catalog.config_of(task.name))
             if task.settings.filter not in {None, *filters}:
                 found.append(f"{task.name}: it has the filter {' or '.join(filters)}, not {task.settings.filter!r}")
             config = task.config or {}
@@ -103,22 +100,6 @@ class LmEvalEngine:
             log.debug("the failure in full", exc_info=True)
             return {task.name: _score_alone(model, job, task, loaded[task.name]) for task in job.tasks}
         return {task.name: _outcome(model, task, loaded[task.name], results) for task in job.tasks}
-
-
-def set_environment() -> None:
-    """Keep lm_eval and datasets offline and inside the temporary folder, unless told otherwise."""
-    cache = Path(os.environ.get("TMPDIR", "/tmp")) / "vllm-eval-cache"  # noqa: S108 - the pod's only writable place
-    for variable, value in (
-        ("HF_HOME", str(cache)),
-        ("HF_HUB_OFFLINE", "1"),
-        ("HF_DATASETS_OFFLINE", "1"),
-        ("HF_HUB_DISABLE_TELEMETRY", "1"),
-        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
-        ("LM_HARNESS_CACHE_PATH", str(cache / "lm_eval")),
-        ("TQDM_DISABLE", "1"),
-        ("MPLCONFIGDIR", str(cache)),
-    ):
-        os.environ.setdefault(variable, value)
 
 
 def _evaluate(model: "PooledModel", job: EngineJob, tasks: list[Any]) -> dict[str, Any]:
@@ -211,7 +192,7 @@ def _numbers(row: Mapping[str, Any]) -> tuple[dict[tuple[str, str], float], dict
 
 def _primary(task: Task, metrics: Mapping[tuple[str, str], float]) -> tuple[str, str] | None:
     for metric, filter_name in metrics:
-        if metric == task.settings.metric and task.settings.filter in {None, filter_name}:
+        if metric == task.metric and task.settings.filter in {None, filter_name}:
             return metric, filter_name
     return None
 

@@ -121,7 +121,7 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
 
 
 def _unfit_metric(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
-    metric = task.settings.metric
+    metric = task.metric
     # lm_eval takes an unknown metric for None, and says so only in its log.
     functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
     unknown = [name for name, function in functions.items() if function is None]
