@@ -21,6 +21,8 @@ typed = $(if $(filter command line,$(origin $(1))),--$(2)='$(subst ','\'',$($(1)
 OPTIONS = $(call typed,CONTEXT,context) $(call typed,STACK,stack) $(call typed,STANDINS,standins) \
   $(call typed,MODEL_ENDPOINT,model-endpoint) $(call typed,MODEL,model) $(call typed,MODEL_TAG,model-tag) \
   $(call typed,LIMIT,limit) $(call typed,UI_PORTS,ports)
+# Compiled modules lie beside their sources; without them each of the many processes here compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # The end-to-end suites read these two from the environment, also only as typed.
 ifneq ($(origin CONTEXT),command line)
 unexport CONTEXT
@@ -77,7 +79,7 @@ test-rest: venv tools
 	@$(PYTHON) -m tests.support.sealed $(PYTEST) -n 2 --dist loadfile
 
 test-unit: venv
-	@$(PYTEST) -n 2 --dist worksteal tests/unit
+	@$(PYTEST) -n 2 --dist loadfile tests/unit
 
 test-browser: chromium  ## the report, the dashboard and the sandbox's page in a headless Chromium
 	@$(PYTEST) -s -m browser tests/browser

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pulumi
-import yaml
 
 from components import patches, reruns
 from components.labels import NAMESPACE, PROJECT
@@ -119,7 +118,7 @@ def _job(inputs: Mapping[str, Any]) -> patches.Manifest | None:
     """Return this checkout's Job with the patches of an Application, None where it has none for that Job."""
     kustomize = inputs.get("spec", {}).get("source", {}).get("kustomize", {})
     found = [json.loads(each["patch"]) for each in kustomize.get("patches", [])]
-    manifest = yaml.safe_load(patches.MANIFEST.read_text())
+    manifest = patches.manifest()
     try:
         return patches.apply(manifest, found, kustomize.get("namespace") or NAMESPACE)
     except ValueError:

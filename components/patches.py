@@ -7,10 +7,13 @@ matches, where a target that matches nothing is passed over in silence.
 """
 
 import copy
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 from components import labels
 from components.settings.model import Evaluation, Model, SecretKey, Settings
@@ -49,6 +52,17 @@ VARIABLES: Final = frozenset(
         "MODEL_TAG",
     )
 )
+
+
+def manifest() -> Manifest:
+    """Return the Job's manifest in `k8s/`, the caller's own to change."""
+    return copy.deepcopy(_read(MANIFEST))
+
+
+@functools.cache
+def _read(path: Path) -> Manifest:
+    content: Manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
 
 
 def model_entry(model: Model) -> dict[str, Any]:

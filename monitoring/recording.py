@@ -28,7 +28,7 @@ SAMPLES_SHARE: Final = Recorded(metrics.SAMPLES, TASK, "share")
 VERDICT: Final = Recorded(metrics.VERDICT, (*TASK, "verdict"))
 SUCCESS: Final = Recorded(metrics.RUN_SUCCESS, TASK)
 LAST_RUN: Final = Recorded(metrics.LAST_RUN_TIMESTAMP_SECONDS, MODEL)
-SPEED: Final = Recorded(metrics.REQUESTS_PER_SECOND, MODEL)
+REQUEST_TIME: Final = Recorded(metrics.REQUEST_SECONDS, TASK, "median")
 
 
 def _rule(series: Recorded, expr: str) -> dict[str, Any]:
@@ -115,4 +115,5 @@ def score_rules(stack: str, limits: Thresholds, windows: Windows) -> list[dict[s
 
 def run_rules(stack: str) -> list[dict[str, Any]]:
     """Return the recording rules about runs."""
-    return [_newest(SUCCESS, stack, "min"), _newest(LAST_RUN, stack), _newest(SPEED, stack)]
+    median = aggregate("max", TASK, select(metrics.REQUEST_SECONDS.name, stack, 'quantile="0.5"'))
+    return [_newest(SUCCESS, stack, "min"), _newest(LAST_RUN, stack), _rule(REQUEST_TIME, median)]

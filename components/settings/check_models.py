@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from components.settings.problems import (
 )
 from components.settings.translate import field_cure
 from vllm_eval import models as runner
+from vllm_eval.asking import Asking, check_block
 
 Found = Iterator[Problem]
 Key = list[str | int]
@@ -215,9 +216,26 @@ def check_models_runner(index: int, model: Model) -> Found:
         runner.Model.model_validate(patches.model_entry(model))
     except ValidationError as error:
         for item in error.errors(include_url=False):
+            if not item["loc"]:
+                continue  # check_models_block names the key
             path: Path = ("models", index, *item["loc"])
             fault = item["msg"].removeprefix("Value error, ")
             yield problem(path, item["input"], fault, _runner_cure(path, item["input"]))
+
+
+def check_models_block(index: int, model: Model) -> Found:
+    """Refuse generation settings that the runner does not know, or that contradict each other."""
+    block = Asking(
+        generation=model.generation or {}, reasoning=model.reasoning, think_end_token=model.think_end_token
+    )  # fmt: skip
+    for line in check_block(block, model.api.value):
+        key, _, fault = line.partition(": ")
+        path: Path = ("models", index, *key.split("."))
+        given: Any = vars(model).get(str(path[2]))
+        for part in path[3:]:
+            given = given.get(part) if isinstance(given, dict) else None
+        fault, _, cure = fault.rpartition("; ")
+        yield problem(path, given, fault or cure, cure if fault else rm_command(path))
 
 
 def _runner_cure(path: Path, given: object) -> str:
@@ -240,5 +258,6 @@ MODEL_CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_models_way,
     check_models_base,
     check_models_ca,
+    check_models_block,
     check_models_runner,
 )

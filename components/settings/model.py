@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from components import labels, versions
 from components.settings.forms import (
@@ -26,6 +26,7 @@ from components.settings.forms import (
     Schedule,
     SecretKeyName,
     StoreUrl,
+    TagText,
     Text,
     Url,
     Version,
@@ -34,6 +35,7 @@ from components.settings.group import Group, Resources
 from components.settings.keys import Secrets
 from components.settings.monitored import Monitoring, Network
 from components.settings.pod import Pod
+from vllm_eval.asking import Reasoning
 from vllm_eval.models import MOST_REQUESTS
 
 
@@ -217,6 +219,10 @@ class Api(StrEnum):
     CHAT = "chat"
 
 
+# YAML 1.1 reads a bare `off` as false.
+ReasoningWord = Annotated[Reasoning, BeforeValidator(lambda given: "off" if given is False else given)]
+
+
 class Baseline(Group):
     """The accepted baseline."""
 
@@ -245,6 +251,24 @@ class Model(Group):
     )
     ca: SecretName | None = Field(None, description="The same for its CA bundle.", examples=["ca"])
     baseline: Baseline | None = Field(None, description="Accepted baseline (default: from the first good run on).")
+    generation: dict[str, Any] | None = Field(
+        None,
+        description="Laid over the generation_kwargs of every task's YAML; a task's own `generation` lies over it.",
+        examples=[{"temperature": 0.6, "top_p": 0.95, "max_tokens": 32768}],
+    )
+    reasoning: ReasoningWord | None = Field(
+        None,
+        description="off: thinking is turned off, any: it may think, required: an answer without a thought is a fault.",
+    )
+    think_end_token: TagText | None = Field(
+        None,
+        description="Ends a thought in the text of a server without a reasoning parser.",
+        examples=["</think>"],
+    )
+    stream: bool = Field(
+        False,
+        description="Answers come token by token, so that the time to the first one is measured; costs the runner.",
+    )
     tasks: tuple[Text, ...] | None = Field(
         None,
         min_length=1,

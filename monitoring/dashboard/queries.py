@@ -26,6 +26,16 @@ def _share(part: metrics.Metric) -> str:
     return f"{_of_task(part, _BY_TASK)} / {_of_task(metrics.SAMPLES_EXPECTED, _BY_TASK)}"
 
 
+def _of_responses(part: metrics.Metric) -> str:
+    # A run of an earlier version does not say how many answers it had: one for each item.
+    every = f"({_of_task(metrics.RESPONSES, _BY_TASK)} or {_of_task(metrics.SAMPLES_EXPECTED, _BY_TASK)})"
+    return f"{_of_task(part, _BY_TASK)} / {every}"
+
+
+def _quantiles(metric: metrics.Metric) -> str:
+    return f'max by (model, task, quantile) ({metric.name}{{{TASK}, quantile=~"0.5|0.99"}})'
+
+
 def _bound(sign: str) -> str:
     score = _of_task(metrics.EXACT_MATCH, _BY_TASK)
     return f"clamp({score} {sign} {_CONFIDENCE} * {_of_task(metrics.EXACT_MATCH_STDERR, _BY_TASK)}, 0, 1)"
@@ -58,14 +68,21 @@ ALL_SCORES: Final = f"max by (model, task, metric, filter) ({metrics.SCORE.name}
 
 SAMPLES: Final = _of_task(metrics.SAMPLES)
 SAMPLES_SHARE: Final = _share(metrics.SAMPLES)
-EMPTY_SHARE: Final = _share(metrics.EMPTY_RESPONSES)
-TRUNCATED_SHARE: Final = _share(metrics.TRUNCATED_RESPONSES)
+EMPTY_SHARE: Final = _of_responses(metrics.EMPTY_RESPONSES)
+TRUNCATED_SHARE: Final = _of_responses(metrics.TRUNCATED_RESPONSES)
+THINKING_SHARE: Final = _of_responses(metrics.THINKING_RESPONSES)
+UNFINISHED_SHARE: Final = _of_responses(metrics.UNFINISHED_THOUGHTS)
 SUCCESS: Final = f"min by ({_BY_TASK}) ({metrics.RUN_SUCCESS.name}{{{TASK}}})"
 
 FELL: Final = f"max by (model, task, leaf) ({metrics.LEAF_DROP.name}{{{TASK}}})"
 LEAVES: Final = f"max by (model, task, leaf) ({metrics.LEAF_EXACT_MATCH.name}{{{TASK}}})"
 
 SPEED: Final = _of_run(metrics.REQUESTS_PER_SECOND)
+TOKENS_PER_SECOND: Final = _of_run(metrics.OUTPUT_TOKENS_PER_SECOND)
+RESPONSE_TOKENS: Final = _of_task(metrics.RESPONSE_TOKENS, _BY_TASK)
+REQUEST_SECONDS: Final = _quantiles(metrics.REQUEST_SECONDS)
+FIRST_TOKEN: Final = _quantiles(metrics.TIME_TO_FIRST_TOKEN_SECONDS)
+BETWEEN_TOKENS: Final = _quantiles(metrics.INTER_TOKEN_LATENCY_SECONDS)
 DURATION: Final = _of_run(metrics.RUN_DURATION_SECONDS)
 RUN_AGE: Final = f"time() - {_of_run(metrics.LAST_RUN_TIMESTAMP_SECONDS, 'model')}"
 SUCCESS_AGE: Final = f"time() - {_of_run(metrics.LAST_SUCCESS_TIMESTAMP_SECONDS, 'model')}"

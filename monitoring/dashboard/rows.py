@@ -160,10 +160,13 @@ def outcomes() -> list[Panel]:
             unit=_SHARE,
         ).span(8),
         lines(
-            "Empty and truncated answers",
-            "Share of the answers of the last run without text, or cut by the token limit. They count as wrong.",
+            "Empty and truncated answers, thoughts",
+            "Share of the answers of the last run without text, or cut by the token limit: they count as wrong. "
+            "Thoughts are not graded.",
             query(queries.EMPTY_SHARE, f"empty · {_TASK}", ref="A"),
             query(queries.TRUNCATED_SHARE, f"truncated · {_TASK}", ref="B"),
+            query(queries.UNFINISHED_SHARE, f"never stopped thinking · {_TASK}", ref="C"),
+            query(queries.THINKING_SHARE, f"thought first · {_TASK}", ref="D"),
             unit=_SHARE,
         ).span(8),
         lines(
@@ -197,6 +200,26 @@ def runs() -> list[Panel]:
             "Of the last run, from its first to its last request.",
             query(queries.SPEED, _RUN),
             unit="reqps",
+        ).span(8),
+        lines(
+            "Tokens per second",
+            "Generated in the last run by all requests together, and the mean tokens of an answer.",
+            query(queries.TOKENS_PER_SECOND, _RUN, ref="A"),
+            query(queries.RESPONSE_TOKENS, f"tokens of an answer · {_TASK}", ref="B"),
+            unit="none",
+        ).span(8),
+        lines(
+            "Seconds of a request",
+            "Median and 99th percentile of each task, whole request, in the last run.",
+            query(queries.REQUEST_SECONDS, f"{_TASK} · {{{{quantile}}}}"),
+            unit="s",
+        ).span(8),
+        lines(
+            "First token, and token to token",
+            "Median and 99th percentile of each task, where the server tells (--enable-per-request-metrics).",
+            query(queries.FIRST_TOKEN, f"first · {_TASK} · {{{{quantile}}}}", ref="A"),
+            query(queries.BETWEEN_TOKENS, f"between · {_TASK} · {{{{quantile}}}}", ref="B"),
+            unit="s",
         ).span(8),
         lines("Duration", "Wall time of the last run.", query(queries.DURATION, _RUN), unit="s").span(8),
         lines(

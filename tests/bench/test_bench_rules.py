@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import monitoring
-from monitoring.recording import BASELINE, FLOOR, REFERENCE, SAMPLES, SCORE, SPEED
+from monitoring.recording import BASELINE, FLOOR, REFERENCE, REQUEST_TIME, SAMPLES, SCORE
 from monitoring.thresholds import Windows
 from tests.support.monitoring import promtool
 from tests.support.monitoring.contract import Run
@@ -34,7 +34,8 @@ def _past(now: int) -> Iterator[Sample]:
                     yield series.name + labels, value, float(at)
     for at in range(now - windows.usual, now, windows.interval):
         for model in MODELS:
-            yield SPEED.name + promtool.labels(stack="prod", model=model), 20.0, float(at)
+            for task in TASKS:
+                yield REQUEST_TIME.name + promtool.labels(stack="prod", task=task, model=model), 0.4, float(at)
 
 
 def _total(server: Prometheus, metric: str) -> float:

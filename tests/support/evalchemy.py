@@ -2,7 +2,7 @@
 
 It answers the command line of ``python -m eval.eval``, asks the endpoint over
 the chat API, and writes results files of the shape that the real one (commit
-6ed6741) writes: no sample counts, no samples, floats of numpy as plain numbers,
+6ed6741) writes: no sample counts, answers but not which of them are right, floats of numpy as plain numbers,
 an exit code of 0 for nearly everything. ``mode`` is what goes wrong.
 """
 
@@ -53,12 +53,17 @@ except Exception as error:
 results = {{}}
 if runs is not None and mode != "empty":
     right = [sum(answer == example["answer"] for answer, example in zip(run, asked)) for run in runs]
+    for example, outputs in zip(asked, zip(*runs)):
+        example.update({{"model_output": outputs[0], "model_answer": outputs[0]}} if task == "MATH500" else
+                       {{"model_outputs": outputs, "model_answers": outputs}})
+    stats = [{{"repetition": turn + 1, "num_total": len(asked), "num_solved": solved + (mode == "other sums")}}
+             for turn, solved in enumerate(right)]
     accuracy = sum(right) / (len(asked) * repeats)
     if task == "MATH500":
         results[task] = {{"examples": asked, "num_total": len(asked), "num_solved": right[0], "accuracy": accuracy}}
     else:
         results[task] = {{"examples": asked, "num_total": len(asked), "solved_avg": sum(right) / repeats,
-                         "run_stats": [], "accuracy_avg": accuracy, "accuracy_std_err": 0.01, "num_repeat": repeats}}
+                         "run_stats": stats, "accuracy_avg": accuracy, "accuracy_std_err": 0.01, "num_repeat": repeats}}
     if mode == "no metric":
         results[task].pop("accuracy_avg")
     if mode == "nan":

@@ -121,6 +121,8 @@ class OpenAIServer:
         self.fail: Callable[[Mapping[str, Any]], bool] | None = None
         # Makes of a body and its right answer the response: its bytes, or values laid over the usual document.
         self.reply: Callable[[Mapping[str, Any], str | None], bytes | Mapping[str, Any] | None] | None = None
+        # Makes of the same the events of a stream, where the body asks for one.
+        self.stream: Callable[[Mapping[str, Any], str | None], Sequence[Mapping[str, Any]]] | None = None
         # What /v1/models lists, where `plan.models` and `plan.root` are not enough.
         self.entries: Sequence[Mapping[str, Any]] | None = None
         self.set_answers(answers)
@@ -297,6 +299,8 @@ class OpenAIServer:
         text: str | None = self.answer_to(prompt)
         text = {"null": None, "empty": ""}.get(kind or "", text)
         finish = {"length": "length", "abort": "abort"}.get(kind or "", "stop")
+        if self.stream is not None and body.get("stream"):
+            return await self._stream(request, self.stream(body, text))
         content = self._body(body, text, finish, kind, chat=chat)
         if kind in {"drip", "truncated_body", "partial_then_reset"}:
             return await self._broken_stream(request, content, kind)
@@ -321,6 +325,15 @@ class OpenAIServer:
         if kind == "huge":
             return content + b" " * (40 << 20)
         return content
+
+    async def _stream(self, request: web.Request, events: Sequence[Mapping[str, Any]]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in events:
+            await response.write(b"data: " + json.dumps({"model": self.plan.models[0], **event}).encode() + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        self.answered += 1
+        return response
 
     async def _broken_stream(self, request: web.Request, content: bytes, kind: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": str(len(content)), "Content-Type": "application/json"})

@@ -69,7 +69,7 @@ def save_run(
         requests_per_second=asked / 425.0, served=(model,), tasks=results,
     )  # fmt: skip
     for name, items in tasks.items():
-        store.save_samples(run, name, items)
+        store.save_samples(run, name, items, {})
     rule = BaselineRule(accepted=None, series=len(tasks))
     run = compare_run(store, [*store.runs(STACK, model), run], run, rule)
     store.save(run)

@@ -215,7 +215,7 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
     evaluation, monitoring = draw(evaluations()), draw(monitorings())
     tasks = st.lists(st.sampled_from(CONFIGS[evaluation.get("config", "eval_config")]), min_size=1, unique=True)
     for model, _ in drawn:
-        model |= draw(some(tasks=tasks))
+        model.update(draw(some(tasks=tasks)))
     if "huggingface_token" in evaluation:
         secrets.pop("huggingface-token", None)
     if evaluation.get("schedule", "") is None:

@@ -14,17 +14,22 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vllm_eval.errors import StorageError
 from vllm_eval.requests import Answer, Request
+from vllm_eval.spool import Kept
 from vllm_eval.storage import Storage
 from vllm_eval.strict import whole_text
 
 log = logging.getLogger(__name__)
 
+# Fields of an answer that many servers do not fill, and their keys in a line.
+_FURTHER: Mapping[str, str] = {
+    "tokens": "n", "thought_tokens": "rn", "seconds": "s", "first_token": "sf", "between_tokens": "sb",
+}  # fmt: skip
 SYNC_SECONDS = 1.0
 SEGMENT_SECONDS = 5.0
 
@@ -64,7 +69,7 @@ class AnswerStore:
         now = time.time()
         self.taken: dict[str, Taken] = {}
         for name in storage.list(self._folder):
-            for key, taken in _parse(storage.read(f"{self._folder}/{name}") or b""):
+            for key, taken in _parse(_lines(storage, f"{self._folder}/{name}")):
                 # An answer from the future comes from a wrong clock and has no age.
                 if now - max_age <= taken.time <= now + 60 and taken.time > closed.get(taken.task_hash, 0):
                     self.taken[key] = taken
@@ -84,7 +89,12 @@ class AnswerStore:
         line = {
             "k": request.key, "h": request.task_hash, "x": answer.text, "f": answer.finish_reason,
             "m": answer.served, "t": round(time.time(), 3),
+            **({} if answer.values is None else {"v": answer.values, "g": answer.greedy}),
         }  # fmt: skip
+        further = ((short, getattr(answer, name)) for name, short in _FURTHER.items())
+        line |= {short: value for short, value in further if value is not None}
+        if answer.thought is not None:
+            line["r"] = answer.thought.text
         self._writer.append(json.dumps(line, ensure_ascii=True).encode() + b"\n")
 
     def flush(self) -> None:
@@ -98,8 +108,8 @@ class AnswerStore:
         names = self._storage.list(self._folder)
         kept: list[bytes] = []
         for name in names if keep else []:
-            lines = (self._storage.read(f"{self._folder}/{name}") or b"").splitlines(keepends=True)
-            kept += [line for line in lines if any(taken.task_hash in keep for _, taken in _parse(line))]
+            lines = _lines(self._storage, f"{self._folder}/{name}")
+            kept += [line for line in lines if any(taken.task_hash in keep for _, taken in _parse([line]))]
         if kept:
             # First the copy, then the originals: a crash between leaves an answer twice, never not at all.
             self._storage.write(f"{self._folder}/{_file_name()}-kept.jsonl", b"".join(kept))
@@ -125,22 +135,50 @@ def _file_name() -> str:
     return f"{time.time_ns()}-{os.getpid()}"
 
 
-def _parse(content: bytes) -> Iterable[tuple[str, Taken]]:
-    for line in content.split(b"\n"):
+def _lines(storage: Storage, path: str) -> Iterator[bytes]:
+    """Return the lines of a file one after the other: a run's long answers together may not fit into memory."""
+    if storage.local is None:
+        yield from (storage.read(path) or b"").splitlines(keepends=True)
+        return
+    try:
+        with (storage.local / path).open("rb") as file:
+            yield from file
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"cannot read {storage.local / path}: {error.strerror}") from None
+
+
+def _parse(lines: Iterable[bytes]) -> Iterator[tuple[str, Taken]]:
+    for line in lines:
         if not line.strip():
             continue
         try:
             row: Any = json.loads(line)
             text, finish_reason, served = row["x"], row["f"], row["m"]
             answer = Answer(
-                None if text is None else whole_text(text), finish_reason, None if served is None else str(served)
-            )
+                None if text is None else whole_text(text), finish_reason, None if served is None else str(served),
+                **_likelihood(row),
+                **_further(row),
+            )  # fmt: skip
             # Versions before this one recorded what the server had not finished, too: it is asked again.
-            if answer.finished:
+            if answer.finished or answer.values is not None:
                 yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             # A line torn by a crash; its request is simply asked again.
             continue
+
+
+def _likelihood(row: Mapping[str, Any]) -> dict[str, Any]:
+    if "v" not in row:
+        return {}
+    return {"values": tuple(float(value) for value in row["v"]), "greedy": tuple(bool(flag) for flag in row["g"])}
+
+
+def _further(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: row[short] for name, short in _FURTHER.items() if row.get(short) is not None}
+    thought = {"thought": Kept(whole_text(str(row["r"])))} if row.get("r") is not None else {}
+    return {**found, **thought}
 
 
 class _Writer(Protocol):

@@ -97,11 +97,12 @@ def _score(store: ResultStore, run: RunResult, result: TaskResult) -> TaskScore:
 
 
 def task_score(result: TaskResult, items: ItemValues | None) -> TaskScore:
-    """Build what ``compare`` takes; items only if each of them is right or wrong and nothing between."""
+    """Build what ``compare`` takes; items only if each of their answers is right or wrong and nothing between."""
     correct = None
     clusters = None
-    if items is not None and set(items.values) <= {0.0, 1.0} and len(items.items) == result.samples:
-        correct = {item: value == 1.0 for item, value in zip(items.items, items.values, strict=True)}
+    counts = items.counts() if items is not None else None
+    if items is not None and counts is not None and len(items.items) == result.samples:
+        correct = dict(zip(items.items, counts, strict=True))
         if items.clusters is not None:
             clusters = dict(zip(items.items, items.clusters, strict=True))
     return TaskScore(
@@ -111,6 +112,7 @@ def task_score(result: TaskResult, items: ItemValues | None) -> TaskScore:
         n=result.samples,
         mean=result.score if result.score is not None else 0.0,
         clusters=clusters,
+        samples=items.samples if items is not None and correct is not None else 1,
         by_leaf=result.by_leaf,
     )
 

@@ -47,13 +47,17 @@ class Reason(StrEnum):
     """Why a name does not run here as it is."""
 
     UNKNOWN = "unknown name"
-    LOG_PROBABILITIES = "needs log-probabilities"
+    PERPLEXITY = "is perplexity, which is no share of right answers"
     CODE = "runs code that the model writes"
     MEDIA = "needs images or sound"
     CLASS = "is a Python class"
     METRIC = "no metric in 0..1"
     CHOOSE_METRIC = "the task's metric must be set"
     PACKAGE = "needs a package that is not installed"
+
+
+# What a task may ask of a model: a text, or the log-probabilities of given texts.
+KINDS = frozenset({"generate_until", "multiple_choice", "loglikelihood"})
 
 
 @dataclass(frozen=True)
@@ -205,12 +209,20 @@ def _collect_inline(member: Mapping[str, Any], found: dict[str, None], seen: set
             _collect(str(name), found, seen)
 
 
+def refuse_output(kind: object) -> str:
+    """Say why an output type is not run."""
+    if kind == "loglikelihood_rolling":
+        return (
+            "output_type 'loglikelihood_rolling' is perplexity: no share of right answers, so no score in 0..1 that a "
+            "verdict or an alert could compare"
+        )
+    return f"output_type {kind!r} is unknown; {', '.join(sorted(KINDS))} are run"
+
+
 def _refuse_kind(config: Mapping[str, Any]) -> Refusal | None:
     kind = config.get("output_type", "generate_until")
-    if kind != "generate_until":
-        return Refusal(
-            Reason.LOG_PROBABILITIES, f"output_type {kind!r} needs log-probabilities; only generate_until is run"
-        )
+    if kind not in KINDS:
+        return Refusal(Reason.PERPLEXITY, refuse_output(kind))
     if config.get("unsafe_code"):
         return Refusal(Reason.CODE, "unsafe_code tasks run what the model writes, which this runner does not do")
     if config.get("doc_to_image") or config.get("doc_to_audio"):

@@ -4,15 +4,19 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vllm_eval import baseline, catalog
 from vllm_eval import report as tables
+from vllm_eval.asking import who_says
 from vllm_eval.config import load_config
-from vllm_eval.errors import RegressionError, SettingsError
+from vllm_eval.engines.repeats import EQUAL_SAMPLES
+from vllm_eval.errors import RegressionError, SettingsError, TaskError
 from vllm_eval.gateway import Gateway
-from vllm_eval.groups import expand
-from vllm_eval.models import choose_tasks, parse_models, select_model
+from vllm_eval.generation import read_generation
+from vllm_eval.groups import Plan, expand
+from vllm_eval.models import Model, choose_tasks, parse_models, select_model
 from vllm_eval.offline import set_environment
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.publish import Publisher, ended_runs
@@ -165,6 +169,7 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
     settings = load_settings(os.environ, vars(options))
     enabled = load_config(settings.config)
     _write(f"{settings.config}: {len(enabled)} tasks enabled\n")
+    models: Sequence[Model] = ()
     if options.models_file is not None:
         models = parse_models(options.models_file.read_text(encoding="utf-8"), str(options.models_file))
         for model in models:
@@ -175,9 +180,40 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
         weighed = "all items" if group.by_size else "the tasks' scores"
         _write(f"{name}: a group of {len(group.leaves)} tasks; its score is the mean of {weighed}\n")
     tasks = load_tasks(plan.tasks, settings.tasks_folder, limit=settings.limit, api="completions", over=plan.over)
-    for line in try_tasks(tasks):
+    for line in try_tasks(tasks, series=len(enabled) * max(len(models), 1)):
+        _write(f"{line}\n")
+    for line in _asked(settings, plan, models):
         _write(f"{line}\n")
     return 0
+
+
+def _asked(settings: RunSettings, plan: Plan, models: Sequence[Model]) -> list[str]:
+    """Say with what each task is asked of each model, where more than its YAML says it.
+
+    Raises
+    ------
+    TaskError
+        Repeated answers that a model's settings make all the same.
+    """
+    lines: list[str] = []
+    found: list[str] = []
+    for model in models:
+        layer = model.asking.layer(model.api)
+        tasks = load_tasks(
+            plan.tasks, settings.tasks_folder, limit=settings.limit, api=model.api, asking=model.asking, over=plan.over
+        )
+        for task in tasks:
+            own = task.settings.generation or {}
+            greedy = read_generation(task.generation)[0].temperature == 0
+            if task.samples > 1 and greedy and task.config is not None:
+                found.append(f"{task.name} of {model.name}: {EQUAL_SAMPLES.format(task.samples)}")
+            if layer or own:
+                said = who_says(task.yaml_generation, layer, own)
+                stops = "; its stops are looked for after the thought" if model.asking.thinks else ""
+                lines.append(f"{task.name} of {model.name} is asked with {said}{stops}")
+    if found:
+        raise TaskError.of("samples", found)
+    return lines
 
 
 def tasks(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike

@@ -50,7 +50,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from math import ceil, floor, fsum, isclose
+from math import ceil, floor, isclose
 from statistics import fmean
 from typing import Final, Literal
 
@@ -87,11 +87,14 @@ class TaskScore:
     mean
         The score, 0..1.
     correct
-        Item id to whether it was answered right; None where single items are
-        not known, or are neither right nor wrong.
+        Item id to how many of its answers are right, 0 to ``samples`` (a bool
+        where there is one answer); None where single items are not known, or
+        their answers are neither right nor wrong.
     clusters
         Item id to what it shares with others (a passage); None: items are
         independent.
+    samples
+        Answers to each item.
     by_leaf
         The score of a group: the mean of its leaves' means, and not of the
         items, which are named LEAF/ITEM.
@@ -106,33 +109,39 @@ class TaskScore:
     engine_version: str
     n: int
     mean: float
-    correct: Mapping[str, bool] | None = None
+    correct: Mapping[str, int] | None = None
     clusters: Mapping[str, str] | None = None
+    samples: int = 1
     by_leaf: bool = False
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not 0 <= self.mean <= 1:
-            raise ValueError(f"a score needs n >= 1 and 0 <= mean <= 1; got n={self.n}, mean={self.mean}")
+        if self.n < 1 or self.samples < 1 or not 0 <= self.mean <= 1:
+            raise ValueError(f"a score needs n, samples >= 1 and 0 <= mean <= 1; got n={self.n}, mean={self.mean}")
         if self.correct is None:
             return
-        right = sum(self.correct.values())
+        right, answers = sum(self.correct.values()), len(self.correct) * self.samples
+        if not 0 <= min(self.correct.values()) <= max(self.correct.values()) <= self.samples:
+            raise ValueError(f"an item has fewer than 0 or more than {self.samples} right answers")
         if self.by_leaf:
-            if not isclose(fsum(map(fmean, self._leaves().values())) / len(self._leaves()), self.mean, abs_tol=1e-6):
-                raise ValueError(f"the mean of the leaves' means is not {self.mean}")
-        elif len(self.correct) != self.n or not isclose(right / self.n, self.mean, abs_tol=1e-6):
-            raise ValueError(f"{right} of {len(self.correct)} items are right, which is not {self.mean} of {self.n}")
+            means = [fmean(counts) / self.samples for counts in self._leaves().values()]
+            if len(self.correct) != self.n or not isclose(fmean(means), self.mean, abs_tol=1e-6):
+                raise ValueError(f"the mean of the leaves' means is {fmean(means)}, which is not {self.mean}")
+        elif len(self.correct) != self.n or not isclose(right / answers, self.mean, abs_tol=1e-6):
+            raise ValueError(f"{right} of {answers} answers are right, which is not {self.mean} of {self.n} items")
         if self.clusters is not None and not self.correct.keys() <= self.clusters.keys():
             raise ValueError(f"no cluster for item {min(self.correct.keys() - self.clusters.keys())!r}")
 
-    def _leaves(self) -> dict[str, list[bool]]:
-        leaves: dict[str, list[bool]] = {}
+    def _leaves(self) -> dict[str, list[int]]:
+        leaves: dict[str, list[int]] = {}
         for item, right in (self.correct or {}).items():
             leaves.setdefault(item.rpartition("/")[0], []).append(right)
         return leaves
 
     @property
     def right(self) -> Fraction:
-        """Sum of the items' scores: the number of right answers where items are right or wrong."""
+        """Sum of the items' scores, each 0..1: the number of right answers where each item has one."""
+        if self.correct is not None and not self.by_leaf:
+            return Fraction(sum(self.correct.values()), self.samples)
         total = self.mean * self.n
         return Fraction(round(total)) if isclose(total, round(total), abs_tol=1e-6) else Fraction(total)
 
@@ -204,7 +213,7 @@ def leaf_tests(candidate: TaskScore, baseline: Sequence[TaskScore]) -> dict[str,
         leaf: (
             sum(units[0]) / size,
             sum(map(sum, units[1:])) / (size * len(baseline)),
-            size,
+            size // candidate.samples,
             exchange(units[0], units[1:]),
         )
         for leaf, (size, units) in _by_leaf(candidate, baseline).items()
@@ -251,7 +260,7 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
     return Comparison(
         verdict=verdict,
         reason=f"{float(score):.4g} against {float(reference):.4g} of {len(runs)} baseline run"
-        f"{'s' if len(runs) > 1 else ''}, {candidate.n} items, p = {test.worse:.2g}, level {level:.2g}: {why}",
+        f"{'s' if len(runs) > 1 else ''}, {_items(candidate)}, p = {test.worse:.2g}, level {level:.2g}: {why}",
         p_value=test.worse,
         baseline_mean=float(reference),
         baseline_runs=len(runs),
@@ -259,6 +268,10 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
         level=level,
         method=method,
     )
+
+
+def _items(score: TaskScore) -> str:
+    return f"{score.n} items" + (f" x {score.samples} answers" if score.samples > 1 else "")
 
 
 def _judge(
@@ -280,7 +293,10 @@ def _judge(
 
 def _mismatch(one: TaskScore, other: TaskScore) -> str | None:
     if one.task_hash != other.task_hash:
-        return "the task is not the one of the baseline (its text, data, limit or API changed); accept a new baseline"
+        return (
+            "the task is not the one of the baseline (its text, data, limit, the API or the model's generation "
+            "settings changed); accept a new baseline"
+        )
     if one.engine_version != other.engine_version:
         return (
             f"the engine is {one.engine_version}, the baseline's {other.engine_version}, "
@@ -316,15 +332,20 @@ def _test(candidate: TaskScore, runs: Sequence[TaskScore]) -> tuple[Exact, Metho
 
 def _collapse(candidate: TaskScore, runs: Sequence[TaskScore]) -> float:
     """The p-value of "worse" if the candidate had no right answer at all."""
-    items = None if candidate.correct is None else dict.fromkeys(candidate.correct, False)
+    items = None if candidate.correct is None else dict.fromkeys(candidate.correct, 0)
     return _test(replace(candidate, mean=0.0, correct=items), runs)[0].worse
 
 
 def _units(candidate: TaskScore, runs: Sequence[TaskScore]) -> list[list[int]] | None:
-    """Right answers of each item or cluster, one list a run, the candidate's first; None if items do not match."""
+    """Right answers of each item or cluster, one list a run, the candidate's first; None if items do not match.
+
+    The answers to one item depend on each other: their count is what may be exchanged, never a single answer.
+    """
     tables = [score.correct for score in (candidate, *runs)]
     known = [table for table in tables if table is not None]
     if len(known) < len(tables) or any(table.keys() != known[0].keys() for table in known):
+        return None
+    if any(run.samples != candidate.samples for run in runs):
         return None
     items = list(known[0])
     if candidate.clusters is None:
@@ -336,7 +357,7 @@ def _units(candidate: TaskScore, runs: Sequence[TaskScore]) -> list[list[int]] |
 
 
 def _by_leaf(candidate: TaskScore, runs: Sequence[TaskScore]) -> dict[str, tuple[int, list[list[int]]]]:
-    """Of each leaf of a group its number of items and what :func:`_units` returns; empty if items do not match."""
+    """Of each leaf of a group its number of answers and what :func:`_units` returns; empty if items do not match."""
     items: dict[str, list[str]] = {}
     for item in candidate.correct or {}:
         items.setdefault(item.rpartition("/")[0], []).append(item)
@@ -346,7 +367,7 @@ def _by_leaf(candidate: TaskScore, runs: Sequence[TaskScore]) -> dict[str, tuple
         units = _units(parts[0], parts[1:])
         if units is None:
             return {}
-        found[leaf] = (len(members), units)
+        found[leaf] = (len(members) * candidate.samples, units)
     return found
 
 
@@ -354,7 +375,7 @@ def _part(score: TaskScore, items: Sequence[str]) -> TaskScore:
     """Return the score of some of its items; without any where it lacks one of them."""
     table = score.correct or {}
     correct = {item: table[item] for item in items if item in table}
-    mean = sum(correct.values()) / len(items)
+    mean = sum(correct.values()) / (len(items) * score.samples)
     return replace(
         score, n=len(items), mean=mean, correct=correct if len(correct) == len(items) else None, by_leaf=False
     )

@@ -1,20 +1,25 @@
 """One request to an OpenAI-compatible endpoint: sent once, and its response judged."""
 
 import json
+import math
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import aiohttp
 
 from vllm_eval.endpoint import describe, excerpt
-from vllm_eval.requests import Answer
+from vllm_eval.requests import Answer, Wanted
 from vllm_eval.secrets import Redactor
+from vllm_eval.spool import Kept
+from vllm_eval.streams import Stream, events
 from vllm_eval.strict import shown
-from vllm_eval.thoughts import TAGS
 
 # Far above any answer that max_tokens allows; a server that sends more is broken.
 MAX_BODY_BYTES = 32 << 20
+# Each token comes with an envelope of its own.
+STREAM_OVERHEAD = 64
 MAX_MESSAGE_BYTES = 4096
 # 404: some ingresses answer it while a backend is replaced.
 RETRIED = frozenset({404, 408, 409, 425, 429, *range(500, 600)})
@@ -54,22 +59,69 @@ class Rejected:
 Outcome = Answer | Retry | Rejected
 
 
-async def ask_once(session: aiohttp.ClientSession, url: str, body: bytes, redactor: Redactor) -> Outcome:
-    """POST one request and judge the response; never raises for what a server or network does."""
+async def ask_once(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    redactor: Redactor,
+    *,
+    timeout: float,
+    stream: bool = False,
+    wanted: Wanted | None = None,
+) -> Outcome:
+    """POST one request and judge the response; never raises for what a server or network does.
+
+    Parameters
+    ----------
+    timeout
+        Seconds until the answer must be whole.
+    stream
+        The body asks for a stream, whose times are measured.
+    """
+    begun = time.monotonic()
+    limit = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
+    headers = {"Content-Type": "application/json"}
     try:
-        async with session.post(
-            url, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False
-        ) as response:
-            content = await _read_limited(response)
+        async with session.post(url, data=body, headers=headers, allow_redirects=False, timeout=limit) as response:
+            streamed = None
+            if stream and response.status == 200 and response.content_type == "text/event-stream":
+                streamed = await _read_stream(response, begun)
+                content = streamed.whole() if streamed is not None else None
+            else:
+                content = await _read_limited(response)
             if content is None:
                 return Rejected(f"the response is larger than {MAX_BODY_BYTES >> 20} MiB")
-            if response.status == 200:
-                return parse_answer(content, redactor)
-            return _judge_status(response, content, redactor)
+            if response.status != 200:
+                return _judge_status(response, content, redactor)
+            outcome = parse_answer(content, redactor) if wanted is None else _parse_wanted(content, redactor, wanted)
+            return _timed(outcome, time.monotonic() - begun, streamed)
     except TimeoutError:
         return Retry("no answer within the request's time-out")
     except (aiohttp.ClientError, OSError) as error:
         return Retry(redactor.text(describe(error)))
+    except (ValueError, TypeError, AttributeError) as error:
+        return Retry(redactor.text(f"the stream is none of completions: {error}"))
+
+
+def _timed(outcome: Outcome, seconds: float, streamed: Stream | None) -> Outcome:
+    if not isinstance(outcome, Answer):
+        return outcome
+    timed = replace(outcome, seconds=round(seconds, 4))
+    # What the server measured has no network in it, and no wait for a free connection.
+    if streamed is None or timed.first_token is not None:
+        return timed
+    first, between = streamed.times(timed.tokens)
+    return replace(timed, first_token=first, between_tokens=between)
+
+
+async def _read_stream(response: aiohttp.ClientResponse, begun: float) -> Stream | None:
+    stream, size = Stream(begun), 0
+    async for data in events(response.content):
+        size += len(data)
+        if size > MAX_BODY_BYTES * STREAM_OVERHEAD:
+            return None
+        stream.take(data)
+    return stream
 
 
 async def _read_limited(response: aiohttp.ClientResponse) -> bytes | None:
@@ -125,8 +177,13 @@ def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
         error = body.get("error") if choice is None else choice.get("error")
         if choice is None or error:
             return _judge_error(error, redactor)
-        text = _text(choice["message"]) if "message" in choice else choice["text"]
+        message = choice.get("message")
+        text = choice["text"] if message is None else _text(message)
+        thought = None if message is None else message.get("reasoning") or message.get("reasoning_content")
         finish_reason, served = choice.get("finish_reason"), body.get("model")
+        usage = body.get("usage") or {}
+        details = usage.get("completion_tokens_details") or {}
+        metrics = body.get("metrics") or {}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Retry(f"the response is not a completion: {excerpt(content, redactor)}")
     if text is not None and not isinstance(text, str):
@@ -136,8 +193,36 @@ def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
             text=None if text is None else redactor.text(text),
             finish_reason=redactor.text(finish_reason) if isinstance(finish_reason, str) else None,
             served=redactor.text(served) if isinstance(served, str) else None,
+            thought=Kept(redactor.text(thought)) if isinstance(thought, str) and thought else None,
+            tokens=_count(usage.get("completion_tokens")),
+            thought_tokens=_count(details.get("reasoning_tokens")),
+            # vLLM's, with --enable-per-request-metrics.
+            first_token=_seconds(metrics.get("time_to_first_token_ms")),
+            between_tokens=_seconds(metrics.get("mean_itl_ms")),
         )
     )
+
+
+def _parse_wanted(content: bytes, redactor: Redactor, wanted: Wanted) -> Outcome:
+    """Read a response that is to hold something else than a text."""
+    try:
+        body: Any = json.loads(content)
+        if body.get("error"):
+            return _judge_error(body["error"], redactor)
+        outcome = wanted.read(body)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return Retry(f"the response does not hold what was asked for: {excerpt(content, redactor)}", stated=True)
+    return Retry(redactor.text(outcome), stated=True) if isinstance(outcome, str) else outcome
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _seconds(milliseconds: object) -> float | None:
+    if not isinstance(milliseconds, int | float) or isinstance(milliseconds, bool):
+        return None
+    return milliseconds / 1000 if 0 <= milliseconds < math.inf else None
 
 
 def _if_finished(answer: Answer) -> Outcome:
@@ -156,21 +241,12 @@ def _first(choices: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _text(message: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return a chat message's text: that of its parts, or what it says in the place of an answer.
-
-    Thoughts that the server sends apart are no text. Where nothing else came,
-    they are put in as an unclosed thought: that tells why the text is empty.
-    """
+    """Return a chat message's text: that of its parts, or what it says in the place of an answer; thoughts are none."""
     content = message.get("content")
     if isinstance(content, list):
         parts = [part if isinstance(part, str) else part.get(TEXT_PARTS.get(part["type"], "")) for part in content]
         content = "".join(part for part in parts if part is not None) if any(parts) else None
-    if content is None:
-        content = message.get("refusal")
-    if not content:
-        thought = message.get("reasoning") or message.get("reasoning_content")
-        return f"{TAGS[0][0]}{thought}" if isinstance(thought, str) and thought.strip() else content
-    return content
+    return message.get("refusal") if content is None else content
 
 
 def _judge_error(error: Any, redactor: Redactor) -> Outcome:  # noqa: ANN401 - any JSON

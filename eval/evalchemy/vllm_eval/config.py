@@ -1,13 +1,15 @@
 """eval_config.json: which tasks run, and how strictly their answers are judged."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 
 from vllm_eval.errors import ConfigError
 from vllm_eval.strict import Strict, parse_json, problems
 
+# More would tell nothing that more items would not tell better.
+MOST_SAMPLES: Final = 256
 Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 
 
@@ -23,7 +25,11 @@ class TaskSettings(Strict):
     token limit of Evalchemy's benchmarks (a YAML has its own). ``cluster`` names
     a field of the items that share a passage, so that error bars allow for it.
     ``num_fewshot`` and ``generation`` are laid over the YAML's ``num_fewshot``
-    and ``generation_kwargs``, key by key, of lm_eval's own tasks too. A group's or
+    and ``generation_kwargs``, key by key, of lm_eval's own tasks too.
+    ``samples`` is how often each item is asked, with a seed of its own each
+    time; at most ``max_unfinished_thoughts_share`` of the answers may have been
+    cut by the token limit before the model stopped thinking.
+    A group's or
     tag's settings are those of each of its tasks; ``leaves`` publishes their
     scores beside the group's.
     """
@@ -39,6 +45,8 @@ class TaskSettings(Strict):
     cluster: Annotated[str, Field(min_length=1)] | None = None
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
     generation: dict[str, Any] | None = None
+    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 1
+    max_unfinished_thoughts_share: Share = 0.05
     leaves: bool = False
 
 

@@ -8,6 +8,7 @@ from vllm_eval import metrics
 from vllm_eval.leaves import SHOWN_LEAVES, fallen
 from vllm_eval.metrics import Metric
 from vllm_eval.results import RunResult, TaskResult
+from vllm_eval.speech import QUANTILES, Speed
 
 
 @dataclass
@@ -61,6 +62,8 @@ def build_group(runs: Sequence[RunResult]) -> Group:
     asked = next((run for run in reversed(runs) if run.requests_per_second is not None), None)
     if asked is not None:
         group.set(metrics.REQUESTS_PER_SECOND, {**of_run, "model_tag": asked.model["tag"]}, asked.requests_per_second)
+        tokens = asked.output_tokens_per_second
+        group.set(metrics.OUTPUT_TOKENS_PER_SECOND, {**of_run, "model_tag": asked.model["tag"]}, tokens)
     return group
 
 
@@ -73,6 +76,7 @@ def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dic
     if judged is not None:
         group.set(metrics.EMPTY_RESPONSES, labels, float(judged.empty))
         group.set(metrics.TRUNCATED_RESPONSES, labels, float(judged.truncated))
+        _speech_series(group, judged, labels)
     if last.expected is not None:
         group.set(metrics.SAMPLES_EXPECTED, labels, float(last.expected))
     if not good:
@@ -83,6 +87,7 @@ def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dic
     group.set(metrics.EXACT_MATCH, scored, result.score)
     group.set(metrics.EXACT_MATCH_STDERR, scored, result.stderr)
     group.set(metrics.SAMPLES, scored, float(result.samples))
+    group.set(metrics.CHOICE_MASS, scored, result.choice_mass)
     for score in result.scores:
         group.set(metrics.SCORE, {**scored, "metric": score.metric, "filter": score.filter}, score.value)
     info = {
@@ -96,6 +101,26 @@ def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dic
     for change in fallen(result)[:SHOWN_LEAVES]:
         group.set(metrics.LEAF_DROP, {**scored, "leaf": change.leaf}, change.baseline_mean - change.score)
     _verdict_series(group, [item.tasks[task] for item in good], scored)
+
+
+def _speech_series(group: Group, result: TaskResult, labels: dict[str, str]) -> None:
+    """Export what was counted of the answers beside their score: thoughts and times."""
+    # A run of an earlier version did not count its answers.
+    if result.answers:
+        group.set(metrics.RESPONSES, labels, float(result.answers))
+    if result.thoughts is not None:
+        group.set(metrics.THINKING_RESPONSES, labels, float(result.thoughts.answers))
+        group.set(metrics.UNFINISHED_THOUGHTS, labels, float(result.thoughts.unfinished))
+    speed = result.speed or Speed()
+    group.set(metrics.RESPONSE_TOKENS, labels, speed.tokens)
+    for metric, found in (
+        (metrics.REQUEST_SECONDS, speed.request),
+        (metrics.TIME_TO_FIRST_TOKEN_SECONDS, speed.first_token),
+        (metrics.INTER_TOKEN_LATENCY_SECONDS, speed.between_tokens),
+    ):
+        values = (found.p50, found.p90, found.p99) if found is not None else ()
+        for quantile, value in zip(QUANTILES, values, strict=False):
+            group.set(metric, {**labels, "quantile": f"{quantile:g}"}, value)
 
 
 def _verdict_series(group: Group, results: Sequence[TaskResult], labels: dict[str, str]) -> None:

@@ -43,7 +43,6 @@ CURES: Mapping[str, str] = {
     "num_return_sequences": "set the task's `repeats`",
     "num_beams": "a beam search is not run; remove it",
     "use_beam_search": "a beam search is not run; remove it",
-    "extra_body": "put its keys beside the others",
     "continue_final_message": "set the task's `gen_prefix`, which is continued",
     "add_generation_prompt": "set the task's `gen_prefix`, which is continued",
     "enable_thinking": "put it into chat_template_kwargs",
@@ -59,6 +58,8 @@ CURES: Mapping[str, str] = {
 # The part of a request that is the question, and not a setting.
 QUESTION = frozenset({"model", "prompt", "messages", "continue_final_message", "add_generation_prompt"})
 KNOWN = ("until", "do_sample", "temperature", "seed", *LIMITS, *sorted(PASSED), *NEUTRAL)
+# Holds parameters of a server that are not known here; they are sent beside the others.
+EXTRA = "extra_body"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +180,9 @@ def _seed(settings: Mapping[Any, Any], found: list[str]) -> int | None:
 def _others(settings: Mapping[Any, Any], found: list[str]) -> dict[str, Any]:
     others: dict[str, Any] = {}
     for key, value in settings.items():
-        if key in PASSED:
+        if key == EXTRA:
+            others.update(_extra(value, found))
+        elif key in PASSED:
             if _is_json(value):
                 others[key] = value
             else:
@@ -190,6 +193,24 @@ def _others(settings: Mapping[Any, Any], found: list[str]) -> dict[str, Any]:
         elif key not in KNOWN:
             found.append(f"{key}: unknown key; {_cure(key)}")
     return others
+
+
+def _extra(extra: object, found: list[str]) -> dict[str, Any]:
+    """Return what ``extra_body`` adds: parameters whose effect is not known here, and none whose effect is."""
+    if not isinstance(extra, Mapping):
+        found.append(f"{EXTRA}: must be a mapping (got {shown(extra)})")
+        return {}
+    added: dict[str, Any] = {}
+    for key, value in extra.items():
+        if key in {*KNOWN, EXTRA}:
+            found.append(f"{EXTRA}.{key}: is known; put it beside the others")
+        elif not isinstance(key, str) or key in CURES or key in {*QUESTION, "stream_options"}:
+            found.append(f"{EXTRA}.{key}: {CURES.get(key, 'is not taken; remove it')}")
+        elif not _is_json(value):
+            found.append(f"{EXTRA}.{key}: {shown(value)} cannot be sent as JSON")
+        else:
+            added[key] = value
+    return added
 
 
 def _cure(key: object) -> str:

@@ -13,7 +13,7 @@ from vllm_eval.errors import (
     VerificationError,
     VllmEvalError,
 )
-from vllm_eval.results import Cause, Score, TaskResult, clusters_of
+from vllm_eval.results import Cause, Score, TaskResult, item_values
 from vllm_eval.stats import standard_error
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
@@ -43,7 +43,7 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         task=task.name,
         task_hash=task.hash,
         engine=engine.name,
-        engine_version=engine.version,
+        engine_version=f"{engine.version}, {outcome.asked}" if outcome.asked else engine.version,
         good=good,
         cause=None if good else outcome.cause or "verification",
         problems=tuple(problems),
@@ -58,6 +58,12 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         scores=_other_scores(outcome) if good else (),
         paired=good and outcome.samples is not None,
         ended=time.time(),
+        choice_mass=outcome.choice_mass if good else None,
+        repeats=outcome.repeats,
+        thoughts=outcome.thoughts,
+        answers=outcome.answers,
+        speed=outcome.speed,
+        generation=task.generation,
     )
 
 
@@ -91,14 +97,15 @@ def error_of(results: Iterable[TaskResult]) -> VllmEvalError | None:
 
 
 def _stderr(outcome: TaskOutcome) -> float | None:
-    """Return the standard error: by clusters if the items have any, else the engine's, else that of the items' mean."""
-    samples = outcome.samples or ()
-    values = [sample.value for sample in samples]
-    clusters = clusters_of(samples)
-    if clusters is not None:
-        return standard_error(values, clusters)
-    given = outcome.stderrs.get(outcome.primary) if outcome.primary else None
-    return given if given is not None else standard_error(values)
+    """Return the standard error: by clusters if the items have any, else the engine's, else that of the items' mean.
+
+    The answers to one item are one unit: the engine's own number would take them for independent.
+    """
+    items = item_values(outcome.samples or ())
+    if items.clusters is not None:
+        return standard_error(items.values, items.clusters)
+    given = outcome.stderrs.get(outcome.primary) if outcome.primary and items.samples == 1 else None
+    return given if given is not None else standard_error(items.values)
 
 
 def _other_scores(outcome: TaskOutcome) -> tuple[Score, ...]:

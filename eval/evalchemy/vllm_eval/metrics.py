@@ -60,6 +60,35 @@ RUN_INFO: Final = Metric(
     (*TASK, "run_id", "git_commit", "task_hash", "engine_version"),
 )
 
+CHOICE_MASS: Final = Metric(
+    "vllm_eval_choice_mass", "Mean probability of all choices of an item together, 0..1 (one token each).", TASK
+)
+OUTPUT_TOKENS_PER_SECOND: Final = Metric(
+    "vllm_eval_output_tokens_per_second", "Tokens that all requests of the last run together got in a second.", RUN
+)
+RESPONSES: Final = Metric("vllm_eval_responses", "Answers of the last run: items times repeats.", TASK)
+THINKING_RESPONSES: Final = Metric(
+    "vllm_eval_thinking_responses", "Answers of the last run before which the model thought.", TASK
+)
+UNFINISHED_THOUGHTS: Final = Metric(
+    "vllm_eval_unfinished_thoughts", "Answers of the last run that the token limit cut within the thought.", TASK
+)
+RESPONSE_TOKENS: Final = Metric(
+    "vllm_eval_response_tokens", "Mean tokens of an answer of the last run, its thought included.", TASK
+)
+REQUEST_SECONDS: Final = Metric(
+    "vllm_eval_request_seconds", "Time of a whole request in the last run, by quantile.", (*TASK, "quantile")
+)
+TIME_TO_FIRST_TOKEN_SECONDS: Final = Metric(
+    "vllm_eval_time_to_first_token_seconds",
+    "Time to the first token in the last run, by quantile.",
+    (*TASK, "quantile"),
+)
+INTER_TOKEN_LATENCY_SECONDS: Final = Metric(
+    "vllm_eval_inter_token_latency_seconds",
+    "Mean time from token to token of an answer in the last run, by quantile.",
+    (*TASK, "quantile"),
+)
 LEAF_EXACT_MATCH: Final = Metric(
     "vllm_eval_leaf_exact_match", "Score of one task of a group whose settings say so, 0..1.", LEAF
 )
@@ -73,6 +102,9 @@ METRICS: Final = (
     EXACT_MATCH, EXACT_MATCH_STDERR, SAMPLES, SAMPLES_EXPECTED, EMPTY_RESPONSES, TRUNCATED_RESPONSES,
     BASELINE_EXACT_MATCH, REGRESSION_PVALUE, VERDICT, RUN_SUCCESS, SCORE, RUN_DURATION_SECONDS,
     LAST_RUN_TIMESTAMP_SECONDS, LAST_SUCCESS_TIMESTAMP_SECONDS, REQUESTS_PER_SECOND, RUN_INFO,
+    CHOICE_MASS,
+    OUTPUT_TOKENS_PER_SECOND, RESPONSES, THINKING_RESPONSES, UNFINISHED_THOUGHTS, RESPONSE_TOKENS, REQUEST_SECONDS,
+    TIME_TO_FIRST_TOKEN_SECONDS, INTER_TOKEN_LATENCY_SECONDS,
     LEAF_EXACT_MATCH, LEAF_DROP,
 )  # fmt: skip
 

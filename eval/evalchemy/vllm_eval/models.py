@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from vllm_eval.asking import Asking, Reasoning, check_block
 from vllm_eval.errors import ModelsError
 from vllm_eval.strict import Strict, parse_json, problems
 
@@ -27,8 +28,6 @@ TaskName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=253)]
 
 
-# Fields of a model that older versions did not have.
-_LATER: Final = frozenset({"tasks"})
 Task = TypeVar("Task")
 
 
@@ -46,7 +45,9 @@ class Model(Strict):
     ``served_name`` (default: ``name``) is what the endpoint is asked for;
     ``concurrency`` is the number of requests in flight; ``api_key`` and ``ca``
     name files of the Secret; ``tasks`` are the lines of eval_config.json that
-    it is asked (default: all that are enabled).
+    it is asked (default: all that are enabled). ``generation``, ``reasoning`` and
+    ``think_end_token`` are the model's own block (:class:`Asking`). ``stream``:
+    answers come token by token, so that their times are known.
     """
 
     name: Name
@@ -58,7 +59,25 @@ class Model(Strict):
     api_key: SecretKey | None = None
     ca: SecretKey | None = None
     baseline: Baseline | None = None
+    generation: dict[str, Any] | None = None
+    reasoning: Reasoning | None = None
+    think_end_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    stream: bool = False
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, strict=False)] | None = None
+
+    @property
+    def asking(self) -> Asking:
+        """How it is asked, besides its API."""
+        return Asking(
+            generation=self.generation or {}, reasoning=self.reasoning, think_end_token=self.think_end_token
+        )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _check_block(self) -> "Model":
+        found = check_block(self.asking, self.api)
+        if found:
+            raise ValueError("; ".join(found))
+        return self
 
     @property
     def asked_name(self) -> str:
@@ -91,6 +110,7 @@ class Model(Strict):
             "endpoint": self.endpoint,
             "served_name": self.asked_name,
             "api": self.api,
+            **{key: value if isinstance(value, str) else _json(value) for key, value in self.asking.told.items()},
         }
 
 
@@ -217,14 +237,19 @@ def select_model(models_file: Path, environ: Mapping[str, str], single: Mapping[
 
 
 def list_hash(models: Sequence[Model]) -> str:
-    """Return the SHA-256 (hex) of a list of models: of all that it says, defaults too.
+    """Return the SHA-256 (hex) of a list of models: of all that it says, defaults too."""
+    return hashlib.sha256(_json([_whole(model) for model in models]).encode()).hexdigest()
 
-    What this version has beside older ones counts only where it is set, so that an unchanged list keeps its hash.
-    """
-    entries = [model.model_dump(mode="json") for model in models]
-    told = [{key: value for key, value in entry.items() if key not in _LATER or value is not None} for entry in entries]
-    canonical = json.dumps(told, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+
+def _whole(model: Model) -> dict[str, Any]:
+    """Return all that an entry says; keys that it lacks leave the hash of the list as it was before them."""
+    said: dict[str, Any] = model.model_dump(mode="json")
+    later = ("generation", "reasoning", "think_end_token", "stream", "tasks")
+    return {key: value for key, value in said.items() if key not in later or value not in (None, False)}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 # Field -> the option and the variable that set it for one model without a list.

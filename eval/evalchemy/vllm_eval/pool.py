@@ -20,6 +20,7 @@ from vllm_eval.completions import Rejected, Retry, ask_once
 from vllm_eval.errors import DeadlineError, EndpointError
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.secrets import Redactor
+from vllm_eval.streams import ASKED
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ MAX_ATTEMPTS = 6
 # asked first; and so many it takes for the endpoint to count as down, since a
 # request that hangs until its time-out is one attempt, however long that took.
 ATTEMPTS_IN_A_ROW = 3
+# A request may take so long, and longer where it may bring many tokens: a busy endpoint gives each of its requests
+# ten tokens a second and more.
+LEAST_TIMEOUT_SECONDS = 300.0
+SLOWEST_TOKEN_SECONDS = 0.1
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -46,27 +51,42 @@ class PoolStats:
     first_request: float | None = None
     last_answer: float | None = None
     served: set[str] = field(default_factory=set)
+    tokens: int = 0
 
     @property
     def rate(self) -> float | None:
         """Answers per second, first request to last answer; None without two answers."""
+        return self._per_second(self.answered)
+
+    @property
+    def token_rate(self) -> float | None:
+        """Generated tokens per second, of all requests together; None where the server does not count them."""
+        return self._per_second(self.tokens) if self.tokens else None
+
+    def _per_second(self, count: int) -> float | None:
         if self.first_request is None or self.last_answer is None or self.last_answer <= self.first_request:
             return None
-        return self.answered / (self.last_answer - self.first_request)
+        return count / (self.last_answer - self.first_request)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSettings:
     """How the pool asks.
 
+    ``endpoint``: the model's, for requests that want something else than a text.
     ``patience``: seconds of failures without any answer between them after
-    which the endpoint counts as down; ``deadline``: end of the run in ``time.monotonic()`` seconds.
+    which the endpoint counts as down; ``deadline``: end of the run in
+    ``time.monotonic()`` seconds; ``timeout``: seconds of one request, None: as
+    long as its tokens may take; ``stream``: answers come token by token.
     """
 
     url: str
+    endpoint: str
     concurrency: int
     patience: float
     deadline: float
+    timeout: float | None = None
+    stream: bool = False
 
 
 @dataclass
@@ -190,11 +210,18 @@ class RequestPool:
 
     async def _try(self, request: Request) -> Answer | Failure | None:
         """Ask one request a few times in a row; None: neither answered nor given up yet."""
-        body = json.dumps(request.payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        settings = self._settings
+        stream = settings.stream and request.wanted is None
+        payload = {**request.payload, **ASKED} if stream else request.payload
+        body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        timeout = settings.timeout or max(LEAST_TIMEOUT_SECONDS, _max_tokens(request) * SLOWEST_TOKEN_SECONDS)
         tries = self._tries.get(request.key) or self._first_try(request)
         for attempt in range(1, ATTEMPTS_IN_A_ROW + 1):
             begun = time.monotonic()
-            outcome = await ask_once(self._session, self._settings.url, body, self._redactor)
+            outcome = await ask_once(
+                self._session, self._url(request), body, self._redactor,
+                timeout=timeout, stream=stream, wanted=request.wanted,
+            )  # fmt: skip
             if isinstance(outcome, Answer):
                 self._answered(request, outcome, begun)
                 return outcome
@@ -217,8 +244,14 @@ class RequestPool:
             await self._pause(attempt, silent, outcome)
         return None
 
+    def _url(self, request: Request) -> str:
+        if request.wanted is None:
+            return self._settings.url
+        path = request.wanted.path
+        return f"{root_of(self._settings.endpoint)}{path}" if path[0] == "/" else f"{self._settings.endpoint}/{path}"
+
     def _first_try(self, request: Request) -> _Tries:
-        self.stats.asked += 1
+        self.stats.asked += request.wanted is None or request.wanted.recorded
         if self.stats.first_request is None:
             self.stats.first_request = time.monotonic()
         tries = self._tries[request.key] = _Tries()
@@ -231,6 +264,7 @@ class RequestPool:
         self._failing_since = None
         self.stats.last_answer = time.monotonic()
         self.stats.answered += 1
+        self.stats.tokens += answer.tokens or 0
         if answer.served is not None:
             self.stats.served.add(answer.served)
         self._on_progress(self.stats)
@@ -264,6 +298,11 @@ class RequestPool:
         if self.stats.retries <= 3 or self.stats.retries % 100 == 0:
             log.warning("asking again in %.1f s (retry %d of this run): %s", pause, self.stats.retries, outcome.reason)
         await asyncio.sleep(pause)
+
+
+def root_of(endpoint: str) -> str:
+    """Return the address of the server itself, whose OpenAI API is below ``/v1``."""
+    return endpoint.removesuffix("/v1")
 
 
 def _prompt_length(request: Request) -> int:

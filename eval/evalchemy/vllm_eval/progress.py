@@ -30,6 +30,7 @@ class Progress:
     def __init__(self, total: int, stats: PoolStats, stream: TextIO | None = None) -> None:
         self._total = total
         self._before = stats.answered
+        self._tokens_before = stats.tokens
         self._stream = stream if stream is not None else sys.stderr
         self._terminal = self._stream.isatty()
         self._interval = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
@@ -48,7 +49,10 @@ class Progress:
         left = f", {(self._total - done) / rate:.0f} s left" if rate and self._total else ""
         share = f"{done}/{self._total}" if self._total else str(done)
         retries = f", {stats.retries} retries" if stats.retries else ""
-        text = f"{share} answers, {rate:.1f}/s{retries}{left}"
+        # Of long answers, few end in a while; their tokens tell that the server works.
+        tokens = stats.tokens - self._tokens_before
+        speed = f", {tokens / max(now - self._start, 1e-9):.0f} tokens/s" if tokens else ""
+        text = f"{share} answers, {rate:.1f}/s{speed}{retries}{left}"
         if self._terminal:
             filled = BAR_WIDTH * done // self._total if self._total else 0
             self._stream.write(f"\r[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}\x1b[K")

@@ -20,10 +20,11 @@ from aiohttp import web
 
 from vllm_eval.answers import Taken
 from vllm_eval.errors import VllmEvalError
+from vllm_eval.generation import LIMITS, read_generation
 from vllm_eval.pool import RequestPool
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.tasks import Task
-from vllm_eval.thoughts import without_thoughts
+from vllm_eval.thoughts import Rule, spoken_of
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +116,26 @@ class Relay:
             return _problem(400, "not a chat request")
         if self.error is not None:
             return _problem(503, str(self.error))
-        answer = await self._answer({**payload, "model": self._model})
+        answer = await self._answer(self._as_the_model_is_asked(payload))
         if isinstance(answer, Failure):
             return _problem(502, answer.reason)
         # Each answer alone, since its client waits: a tag in the middle of the text is taken for a thought's end.
-        message = {"role": "assistant", "content": without_thoughts([answer.text])[0].text}
+        said = spoken_of([answer], Rule(asking=self._task.asking))[0]
+        message = {"role": "assistant", "content": said.text}
         choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
         return web.json_response({"object": "chat.completion", "model": self._model, "choices": [choice]})
+
+    def _as_the_model_is_asked(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Lay the model's own block over the benchmark's settings; the task's ``max_tokens`` lies over both."""
+        layer = self._task.asking.layer(self._task.api)
+        said, _ = read_generation(layer)
+        changed: dict[str, Any] = dict(said.others)
+        if said.max_tokens is not None and self._task.settings.max_tokens is None:
+            payload = {key: value for key, value in payload.items() if key not in LIMITS}
+            changed["max_tokens"] = said.max_tokens
+        if "temperature" in layer or "do_sample" in layer:
+            changed["temperature"] = said.temperature
+        return {**payload, **changed, "model": self._model}
 
     async def _answer(self, payload: dict[str, Any]) -> Answer | Failure:
         text = json.dumps(payload, sort_keys=True)

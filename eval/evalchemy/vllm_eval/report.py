@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import isclose, sqrt
 
-from vllm_eval.catalog import Refusal
+from vllm_eval.catalog import DEFAULT_METRIC, Refusal
 from vllm_eval.leaves import leaf_rows, named
 from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
 from vllm_eval.stats import Interval, share_interval, wilson_interval
@@ -18,10 +18,14 @@ def summary(run: RunResult) -> str:
     for name, task in run.tasks.items():
         verdict = task.comparison.verdict if task.comparison else "-"
         note = _fell(task) if task.good else "FAILED: " + "; ".join(task.problems)
-        counts = f"{task.samples}/{_known(task.expected)}"
-        rows.append((name, _score(task), _interval(task), counts, verdict, _line(note, 200)))
+        counts = f"{task.samples}/{_known(task.expected)}" + (f" x {task.repeats}" if task.repeats > 1 else "")
+        rows.append((_named(name, task), _score(task), _interval(task), counts, verdict, _line(note, 200)))
     when = rfc3339(run.ended) if run.ended is not None else "unfinished"
     return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id}, {when})\n{_table(rows)}"
+
+
+def _named(name: str, task: TaskResult) -> str:
+    return name if task.metric == DEFAULT_METRIC else f"{name} ({task.metric})"
 
 
 def comparison(run: RunResult) -> str:
@@ -102,10 +106,10 @@ def _interval(task: TaskResult) -> str:
 def interval_of(task: TaskResult) -> Interval | None:
     """Return Wilson's 95 % interval where the score is a share of independent items that are right or wrong, else None.
 
-    Elsewhere its width would be wrong: parts of a right answer, items that share a passage. A group's is that of as
-    many items as its standard error is worth.
+    Elsewhere its width would be wrong: parts of a right answer, items that share a passage or are asked several times.
+    A group's is that of as many items as its standard error is worth.
     """
-    if task.score is None or task.samples < 2:
+    if task.score is None or task.samples < 2 or task.repeats > 1:
         return None
     if task.leaves:
         return _group_interval(task.score, task.stderr, task.samples)

@@ -1,28 +1,24 @@
 """The record of a run: one JSON for the run, one compressed JSONL of answers for each task."""
 
 import gzip
+import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from numbers import Real
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from vllm_eval.errors import StorageError
+from vllm_eval.speech import Finite, Record, Speed, Thoughts
+from vllm_eval.spool import Kept
 from vllm_eval.storage import Storage
 from vllm_eval.strict import whole_text
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Cause = Literal["verification", "endpoint", "input", "deadline"]
-
-
-class Record(BaseModel):
-    """Base of what is stored: unknown keys are ignored, so that an older version can read a newer file."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Score(Record):
@@ -64,6 +60,8 @@ class TaskResult(Record):
 
     ``score``, ``stderr`` and ``scores`` are None or empty unless ``good``;
     ``problems`` is empty if ``good``. ``cause`` says whose fault a failure is.
+    ``samples`` counts items, each of which was asked ``repeats`` times, with
+    the settings ``generation`` (of lm_eval's own tasks, without their YAML's).
     Times are Unix seconds. ``leaves`` are the tasks of a group, whose results
     the run holds too; ``by_leaf`` says that the score is the mean of their
     scores and not of their items; ``leaf_series`` that they are published.
@@ -88,6 +86,12 @@ class TaskResult(Record):
     paired: bool = False
     ended: Finite = 0.0
     comparison: StoredComparison | None = None
+    choice_mass: Annotated[float, Field(ge=0)] | None = None
+    repeats: int = 1
+    thoughts: Thoughts | None = None
+    answers: int = 0
+    speed: Speed | None = None
+    generation: dict[str, Any] = Field({})
     leaves: tuple[str, ...] = ()
     by_leaf: bool = False
     leaf_series: bool = False
@@ -124,8 +128,9 @@ class RunResult(Record):
     requests_per_second: Finite | None = None
     served: tuple[str, ...] = ()
     failure: str | None = None
-    tasks: dict[str, TaskResult] = {}
-    leaves: dict[str, TaskResult] = {}
+    tasks: dict[str, TaskResult] = Field({})
+    output_tokens_per_second: Finite | None = None
+    leaves: dict[str, TaskResult] = Field({})
 
     @property
     def asked_tasks(self) -> dict[str, TaskResult]:
@@ -139,9 +144,11 @@ class RunResult(Record):
 
 
 class Sample(Record):
-    """One scored item: a line of the task's samples file.
+    """One scored answer: a line of the task's samples file.
 
-    ``value`` is the item's share of the score, 1.0 or 0.0 for exact match.
+    ``value`` is its share of the item's score, 1.0 or 0.0 for exact match;
+    ``repeat`` numbers the answers to one item, from 0. ``tokens`` counts the
+    generated tokens, those of the thought among them, by the server's word.
     """
 
     item: str
@@ -153,22 +160,60 @@ class Sample(Record):
     judged: str
     finish_reason: str | None = None
     cluster: str | None = None
+    repeat: int = 0
+    tokens: int | None = None
+
+
+class Thought(Record):
+    """What was thought before an answer: a line of the task's thoughts file. It is never graded."""
+
+    item: str
+    repeat: int
+    thought: str
 
 
 class ItemValues(Record):
-    """The values of a task's items, and nothing else of them: what comparisons read of many runs."""
+    """The values of a task's items, and nothing else of them: what comparisons read of many runs.
+
+    An item's value is the mean of its ``samples`` answers.
+    """
 
     items: tuple[str, ...]
     values: tuple[Finite, ...]
     clusters: tuple[str, ...] | None = None
+    samples: int = 1
+
+    def counts(self) -> list[int] | None:
+        """Return how many of each item's answers are right; None if one is neither right nor wrong."""
+        counts = [round(value * self.samples) for value in self.values]
+        whole = all(
+            0 <= count <= self.samples and math.isclose(value * self.samples, count, abs_tol=1e-6)
+            for value, count in zip(self.values, counts, strict=True)
+        )
+        return counts if whole else None
 
 
-def clusters_of(samples: Sequence[Sample]) -> tuple[str, ...] | None:
+def item_values(samples: Sequence[Sample]) -> ItemValues:
+    """Take the items' values out of the answers; each item has as many answers as the first."""
+    values: dict[str, list[float]] = {}
+    clusters: dict[str, str | None] = {}
+    for sample in samples:
+        values.setdefault(sample.item, []).append(sample.value)
+        clusters.setdefault(sample.item, sample.cluster)
+    return ItemValues(
+        items=tuple(values),
+        values=tuple(math.fsum(of_item) / len(of_item) for of_item in values.values()),
+        clusters=_own_clusters(clusters),
+        samples=len(next(iter(values.values()), [0.0])),
+    )
+
+
+def _own_clusters(named: Mapping[str, str | None]) -> tuple[str, ...] | None:
     """Return each item's cluster; an item that names none is one of its own. None if no item names one."""
-    if all(sample.cluster is None for sample in samples):
+    if all(cluster is None for cluster in named.values()):
         return None
     # The bar keeps an item's own cluster apart from a passage of that name.
-    return tuple(f"|{sample.item}" if sample.cluster is None else sample.cluster for sample in samples)
+    return tuple(f"|{item}" if cluster is None else cluster for item, cluster in named.items())
 
 
 def leaf_item(leaf: str, item: str) -> str:
@@ -195,20 +240,35 @@ class ResultStore:
         self.storage.write(path, run.model_dump_json(indent=1).encode() + b"\n")
         self._ended.pop(path, None)
 
-    def save_samples(self, run: RunResult, task: str, samples: Sequence[Sample]) -> None:
-        """Write one task's samples, and their values apart."""
-        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+    def save_samples(
+        self, run: RunResult, task: str, samples: Sequence[Sample], inner: Mapping[tuple[int, int], Kept]
+    ) -> None:
+        """Write one task's samples; their values and their thoughts (by ``doc_id`` and repeat) apart."""
+        lines = (sample.model_dump_json() for sample in samples)
         self.storage.write(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz", _compressed(lines))
-        values = ItemValues(
-            items=tuple(sample.item for sample in samples),
-            values=tuple(sample.value for sample in samples),
-            clusters=clusters_of(samples),
-        )
-        self.save_values(run, task, values)
+        self.save_values(run, task, item_values(samples))
+        if inner:
+            found = ((sample, inner.get((sample.doc_id, sample.repeat))) for sample in samples)
+            thoughts = (
+                Thought(item=sample.item, repeat=sample.repeat, thought=kept.text).model_dump_json()
+                for sample, kept in found
+                if kept is not None
+            )
+            self.storage.write(f"{self.folder(run)}/thoughts/{_name(task)}.jsonl.gz", _compressed(thoughts))
 
     def save_values(self, run: RunResult, task: str, values: ItemValues) -> None:
         """Write the values of one task's items; of a group, its leaves' together."""
-        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed(values.model_dump_json()))
+        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed([values.model_dump_json()]))
+
+    def thoughts(self, run: RunResult, task: str) -> Iterator[Thought]:
+        """Read what was thought before one task's answers, one after the other; nothing where nothing is stored."""
+        for leaf in run.tasks[task].leaves if task in run.tasks else ():
+            for thought in self.thoughts(run, leaf):
+                yield thought.model_copy(update={"item": leaf_item(leaf, thought.item)})
+        content = self.storage.read(f"{self.folder(run)}/thoughts/{_name(task)}.jsonl.gz")
+        if content is not None:
+            with gzip.open(io.BytesIO(content)) as file:
+                yield from map(Thought.model_validate_json, file)
 
     def samples(self, run: RunResult, task: str) -> list[Sample] | None:
         """Read one task's samples, or those of a group's leaves; None when a file is missing or damaged."""
@@ -279,9 +339,14 @@ def _parse_run(content: bytes) -> RunResult | None:
         return None
 
 
-def _compressed(text: str) -> bytes:
+def _compressed(lines: Iterable[str]) -> bytes:
+    """Return lines, each with its end, as gzip; they are never in memory together."""
+    content = io.BytesIO()
     # mtime 0: equal samples make equal files. Level 3: the score waits for it.
-    return gzip.compress(text.encode("utf-8", "surrogatepass"), compresslevel=3, mtime=0)
+    with gzip.GzipFile(fileobj=content, mode="wb", compresslevel=3, mtime=0) as file:
+        for line in lines:
+            file.write(f"{line}\n".encode("utf-8", "surrogatepass"))
+    return content.getvalue()
 
 
 def _name(text: str) -> str:

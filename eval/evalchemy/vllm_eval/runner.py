@@ -157,7 +157,10 @@ class Runner:
 
     def _tasks(self, plan: Plan) -> list[Task]:
         folder = self._settings.tasks_folder
-        return load_tasks(plan.tasks, folder, limit=self._settings.limit, api=self._model.api, over=plan.over)
+        return load_tasks(
+            plan.tasks, folder, limit=self._settings.limit, api=self._model.api, asking=self._model.asking,
+            over=plan.over,
+        )  # fmt: skip
 
     def _evaluate(
         self, run: RunResult, enabled: Mapping[str, TaskSettings], rule: BaselineRule
@@ -197,7 +200,7 @@ class Runner:
 
     def _finish(self, run: RunResult, attempt: Attempt, result: AttemptResult, plan: Plan) -> RunResult:
         for name, samples in result.samples.items():
-            self._store.save_samples(run, name, samples)
+            self._store.save_samples(run, name, samples, result.inner[name])
         merged = {**run.asked_tasks, **result.tasks}
         merged |= {name: self._group(run, group, merged) for name, group in plan.groups.items()}
         ended = time.time()
@@ -214,6 +217,7 @@ class Runner:
                 "retries": stats.retries,
                 "served": tuple(sorted(stats.served)),
                 "requests_per_second": stats.rate,
+                "output_tokens_per_second": stats.token_rate,
             }
         )
 

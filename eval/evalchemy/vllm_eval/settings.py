@@ -37,7 +37,7 @@ class RunSettings:
     deadline: float = 14400.0
     answer_max_age: float = 21600.0
     endpoint_wait: float = 300.0
-    request_timeout: float = 300.0
+    request_timeout: float | None = None
     publish_wait: float = 120.0
     keep_runs: int = 100
     keep_days: float = 400.0

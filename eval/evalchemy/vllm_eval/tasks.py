@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from vllm_eval import catalog
+from vllm_eval.asking import Asking, laid_over
 from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
-from vllm_eval.generation import LIMITS
 from vllm_eval.items import Items
 from vllm_eval.readers import read_items
 from vllm_eval.sources import LocalData, TaskYaml, find_data, function_hashes, read_yaml
@@ -38,8 +38,9 @@ class Task:
     split to absolute files, ``splits`` to their items, as far as the runner
     reads them itself. ``expected`` is the number of items that the run
     must score, None when only the engine can know. ``hash`` (SHA-256, hex)
-    covers the YAML, the functions it names, the data, the limit and the API.
-    ``over`` are keys that a group lays over the YAML, below the settings.
+    covers the YAML, the functions it names, the data, the limit, the API and
+    the model's own block, which is ``asking``. ``over``
+    are keys that a group lays over the YAML, below both.
     """
 
     name: str
@@ -51,7 +52,21 @@ class Task:
     limit: int | None
     expected: int | None
     hash: str
+    asking: Asking = field(default_factory=Asking)
+    api: str = "completions"
+    yaml_generation: Mapping[str, Any] = field(default_factory=dict)
     over: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """The generation settings with which the task is asked; of an engine's own task, without those of its YAML."""
+        layers = (self.asking.layer(self.api), self.settings.generation or {})
+        return laid_over(laid_over(self.yaml_generation, layers[0]), layers[1])
+
+    @property
+    def samples(self) -> int:
+        """How often each item is asked."""
+        return self.settings.samples
 
     @property
     def metric(self) -> str:
@@ -71,9 +86,10 @@ def load_tasks(
     *,
     limit: int | None,
     api: str,
+    asking: Asking | None = None,
     over: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Task]:
-    """Resolve all enabled tasks.
+    """Resolve all enabled tasks, as they are asked of a model with this block.
 
     A task without a YAML in ``folder`` is left to its engine to know. ``over``
     maps a task to the keys that its group lays over its YAML.
@@ -89,7 +105,8 @@ def load_tasks(
     for name, settings in enabled.items():
         try:
             laid = (over or {}).get(name, {})
-            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api, over=laid))
+            model = asking or Asking()
+            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api, asking=model, over=laid))
         except TaskError as error:
             found.append(str(error))
     if found:
@@ -124,20 +141,18 @@ def index_folder(folder: Path) -> tuple[dict[str, tuple[Path, TaskYaml]], list[s
 
 
 def lay_over(
-    config: Mapping[str, Any], settings: TaskSettings, over: Mapping[str, Any] | None = None
+    config: Mapping[str, Any],
+    settings: TaskSettings,
+    generation: Mapping[str, Any],
+    over: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return a task's YAML with its group's keys and then the settings of eval_config.json laid over it.
-
-    A token limit takes the place of the YAML's, whatever its name there.
-    """
+    """Return a task's YAML with what lies over it: its group's keys, the model's ``generation``, the settings."""
     merged = {**config, **(over or {})}
     if settings.num_fewshot is not None:
         merged["num_fewshot"] = settings.num_fewshot
-    if settings.generation:
-        given = merged.get("generation_kwargs") or {}
-        limited = any(name in settings.generation for name in LIMITS)
-        kept = {key: value for key, value in given.items() if not (limited and key in LIMITS)}
-        merged["generation_kwargs"] = {**kept, **settings.generation}
+    for layer in (generation, settings.generation):
+        if layer:
+            merged["generation_kwargs"] = laid_over(merged.get("generation_kwargs") or {}, layer)
     return merged
 
 
@@ -148,21 +163,22 @@ def _load(
     *,
     limit: int | None,
     api: str,
+    asking: Asking,
     over: Mapping[str, Any],
 ) -> Task:
     settings = _with_metric(name, settings, entry[1].config if entry else None, over)
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
-        laid = lay_over({}, settings, over)
+        laid = lay_over({}, settings, {}, over)
         told = {"task": name, "engine": settings.engine, "limit": least, "api": api, "rules": RULES}
-        digest = _digest({**told, **({"over": laid} if laid else {}), **_chosen(settings)})
+        digest = _digest({**told, **({"over": laid} if laid else {}), **_chosen(settings), **_asked(asking)})
         return Task(
             name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest,
-            over=over,
+            asking=asking, api=api, yaml_generation=over.get("generation_kwargs") or {}, over=over,
         )  # fmt: skip
     path, content = entry
-    config = lay_over(content.config, settings, over)
+    config = lay_over(content.config, settings, asking.layer(api), over)
     data = find_data(path, config)
     splits = {split: read_items(files, data.form) for split, files in data.files.items()} if data.form else {}
     count = _count(path, config, data, splits)
@@ -177,12 +193,14 @@ def _load(
             "items": expected if expected is not None else least,
             "api": api,
             **_chosen(settings),
+            **_asked(asking),
             "rules": RULES,
         }
     )
     return Task(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
-        expected=expected, hash=digest, over=over,
+        expected=expected, hash=digest, asking=asking, api=api,
+        yaml_generation={**content.config, **over}.get("generation_kwargs") or {}, over=over,
     )  # fmt: skip
 
 
@@ -196,10 +214,16 @@ def _with_metric(
     return settings.model_copy(update={"metric": catalog.own_metric({**known, **over})})
 
 
-def _chosen(settings: TaskSettings) -> dict[str, str]:
-    """Return the metric and the filter if they are not exact match and the first: with others, the score is another."""
+def _asked(asking: Asking) -> dict[str, Any]:
+    """Return the model's block, if it has one: another block is another thing that was asked."""
+    return {"asked": asking.told} if asking.told else {}
+
+
+def _chosen(settings: TaskSettings) -> dict[str, Any]:
+    """Return metric, filter and samples that are not the first choice: with others, the score is another number."""
     chosen = {"metric": settings.metric, "filter": settings.filter}
-    return {key: value for key, value in chosen.items() if value is not None and value != DEFAULT_METRIC}
+    named = {key: value for key, value in chosen.items() if value is not None and value != DEFAULT_METRIC}
+    return {**named, **({"samples": settings.samples} if settings.samples > 1 else {})}
 
 
 def _eval_split(config: Mapping[str, Any]) -> str:

@@ -5,10 +5,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from vllm_eval import power
 from vllm_eval.attempt import choose_engines
 from vllm_eval.engines import Engine, EngineJob, TaskOutcome
+from vllm_eval.engines.evalchemy import EvalchemyEngine
 from vllm_eval.errors import TaskError
+from vllm_eval.generation import read_generation
 from vllm_eval.models import Model
+from vllm_eval.power import Size
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import Sample
@@ -39,7 +43,7 @@ class _Trial:
     failing: dict[int, Sample]
 
 
-def try_tasks(tasks: Sequence[Task]) -> list[str]:
+def try_tasks(tasks: Sequence[Task], series: int = 1) -> list[str]:
     """Answer every item first with nonsense, then with its own target.
 
     A task passes if its metric is there and in 0..1 both times, and if every
@@ -48,10 +52,15 @@ def try_tasks(tasks: Sequence[Task]) -> list[str]:
     pattern, ``process_results`` or repeats decide what is right, a target alone
     need not be, and the line says that it cannot be tried.
 
+    Parameters
+    ----------
+    series
+        How many scores the stack watches, for what a task of its size can show.
+
     Returns
     -------
     list of str
-        One line a task.
+        What a task scored, and what drop it could show: two lines a task.
 
     Raises
     ------
@@ -61,24 +70,29 @@ def try_tasks(tasks: Sequence[Task]) -> list[str]:
     lines: list[str] = []
     found: list[str] = []
     for engine, its_tasks in choose_engines(tasks, _MODEL):
+        by_name = {task.name: task for task in its_tasks}
         # A target may be short, empty or long; the bounds are meant for what models say.
         lenient = [replace(task, settings=task.settings.model_copy(update=_ANY_SHARE)) for task in its_tasks]
         try:
             trials = _try(engine, lenient)
         except _AsksItselfError:
             lines += [f"{task.name}: cannot be tried without a model: {engine.name} asks by itself" for task in lenient]
+            if isinstance(engine, EvalchemyEngine):
+                lines += [f"{task.name}: {power.describe(engine.size(task), series)}" for task in its_tasks]
             continue
         for trial in trials:
             problems = _problems(trial)
             found += [f"{trial.task.name}: {problem}" for problem in problems]
             if not problems:
-                lines.append(f"{trial.task.name}: {trial.oracle.answered} items; {_said(trial)}")
+                name = trial.task.name
+                lines.append(f"{name}: {trial.oracle.answered} items; {_said(trial)}")
+                lines.append(f"{name}: {power.describe(_size(by_name[name], trial), series)}")
     if found:
         raise TaskError.of("tasks", found)
     return lines
 
 
-_ANY_SHARE: Final = {"max_empty_share": 1.0, "max_truncated_share": 1.0}
+_ANY_SHARE: Final = {"max_empty_share": 1.0, "max_truncated_share": 1.0, "samples": 1}
 
 
 def _try(engine: Engine, tasks: Sequence[Task]) -> list[_Trial]:
@@ -110,6 +124,11 @@ def _texts(tasks: Sequence[Task], outcomes: Mapping[str, TaskOutcome], turn: int
         for item, texts in outcomes[task.name].targets.items()
         if texts
     }
+
+
+def _size(task: Task, trial: _Trial) -> Size:
+    sampled = read_generation(task.generation)[0].temperature > 0
+    return Size(items=max(trial.oracle.answered, 1), repeats=task.samples, sampled=sampled or task.samples > 1)
 
 
 def _problems(trial: _Trial) -> list[str]:
@@ -162,4 +181,6 @@ def _job(tasks: Sequence[Task], texts: _Texts) -> EngineJob:
     def relay(_: Task) -> AbstractContextManager[Relay]:
         raise _AsksItselfError
 
-    return EngineJob(model=_MODEL, tasks=tasks, ask=ask, relay=relay, seed=1234, deadline=float("inf"))
+    return EngineJob(
+        model=_MODEL, tasks=tasks, ask=ask, relay=relay, seed=1234, deadline=float("inf"), right=bool(texts)
+    )

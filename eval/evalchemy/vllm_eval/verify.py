@@ -4,7 +4,9 @@ import math
 from collections import Counter
 
 from vllm_eval.engines.base import TaskOutcome
+from vllm_eval.speech import Thoughts
 from vllm_eval.tasks import Task
+from vllm_eval.thoughts import OWN_WORDS_SHARE
 
 
 def verify(task: Task, outcome: TaskOutcome) -> list[str]:
@@ -52,11 +54,15 @@ def _samples(outcome: TaskOutcome) -> list[str]:
     if outcome.samples is None or outcome.primary is None:
         return []
     found = []
-    if len(outcome.samples) != outcome.answered:
-        found.append(f"{len(outcome.samples)} samples for {outcome.answered} scored items")
-    twice = [item for item, count in Counter(sample.item for sample in outcome.samples).items() if count > 1]
+    wanted = outcome.repeats
+    counts = Counter(sample.item for sample in outcome.samples)
+    twice = [item for item, count in counts.items() if count > wanted]
+    if len(outcome.samples) != outcome.answered * wanted:
+        found.append(f"{len(outcome.samples)} samples for {outcome.answered} scored items" + _times(wanted))
     if twice:
-        found.append(f"{len(twice)} items are scored more than once, the first is {twice[0]}")
+        found.append(f"{len(twice)} items are scored more than {_often(wanted)}, the first is {twice[0]}")
+    elif any(count < wanted for count in counts.values()):
+        found.append(f"not every item is scored {wanted} times")
     values = [sample.value for sample in outcome.samples]
     score = outcome.metrics.get(outcome.primary)
     if values and score is not None and all(value in {0.0, 1.0} for value in values):
@@ -66,21 +72,63 @@ def _samples(outcome: TaskOutcome) -> list[str]:
     return found
 
 
+def _times(wanted: int) -> str:
+    return f", each asked {wanted} times" if wanted > 1 else ""
+
+
+def _often(wanted: int) -> str:
+    return "once" if wanted == 1 else f"{wanted} times"
+
+
 def _shares(task: Task, outcome: TaskOutcome) -> list[str]:
-    found = []
-    if outcome.only_thoughts and outcome.empty > task.settings.max_empty_share * outcome.answers:
+    unfinished = outcome.thoughts.unfinished if outcome.thoughts else 0
+    settings = task.settings
+    found = _thoughts(task, outcome)
+    empty, truncated = outcome.empty - unfinished, outcome.truncated - unfinished
+    if outcome.only_thoughts > unfinished and empty > settings.max_empty_share * outcome.answers:
         found.append(
             f"{outcome.only_thoughts} of {outcome.answers} answers are thoughts and nothing else; if these are in the "
-            "text (<think>), start the server with its --reasoning-parser; else take stops from `until` that a thought "
-            "has, too (such as a line break), raise the token limit, or turn thinking off (chat_template_kwargs)"
+            "text (<think>), start the server with its --reasoning-parser; else set the model's reasoning to any, so "
+            "that no stop of the task cuts a thought, raise the token limit, or turn thinking off (reasoning: off)"
         )
     for what, count, most, key in (
-        ("without text", outcome.empty, task.settings.max_empty_share, "max_empty_share"),
-        ("cut by the token limit", outcome.truncated, task.settings.max_truncated_share, "max_truncated_share"),
+        ("without text", empty, settings.max_empty_share, "max_empty_share"),
+        ("cut by the token limit", truncated, settings.max_truncated_share, "max_truncated_share"),
     ):
         if count > most * outcome.answers:
             found.append(
                 f"{count} of {outcome.answers} answers are {what}, more than {key} {most:g} allows; "
                 "look at them with `vllm-eval report`, then mend the prompt, the token limit or the bound"
             )
+    return found
+
+
+def _thoughts(task: Task, outcome: TaskOutcome) -> list[str]:
+    """Compare what the model thought with what its ``reasoning`` says of it."""
+    seen = outcome.thoughts or Thoughts()
+    asking, total = task.asking, outcome.answers
+    found = []
+    if asking.reasoning is not None and asking.think_end_token is None and seen.in_text > OWN_WORDS_SHARE * total:
+        found.append(
+            f"{seen.in_text} of {total} answers have tags of thoughts in their text: the server does not send thoughts "
+            "apart; start it with its --reasoning-parser, or set the model's think_end_token (such as </think>)"
+        )
+    if asking.reasoning == "off" and seen.answers > OWN_WORDS_SHARE * total:
+        found.append(
+            f"{seen.answers} of {total} answers hold a thought, though the model's reasoning is off: its template has "
+            "another switch; set it in generation.chat_template_kwargs, or set reasoning to any"
+        )
+    if asking.reasoning == "required" and seen.answers < total:
+        found.append(
+            f"{total - seen.answers} of {total} answers came without a thought, though the model's reasoning is "
+            "required; turn it on in generation.chat_template_kwargs, start the server with its --reasoning-parser, or "
+            "set reasoning to any"
+        )
+    most = task.settings.max_unfinished_thoughts_share
+    if seen.unfinished > most * total:
+        found.append(
+            f"{seen.unfinished} of {total} answers never stopped thinking before the token limit, more than "
+            f"max_unfinished_thoughts_share {most:g} allows; raise the model's generation.max_tokens, bound the "
+            "thought (generation.thinking_token_budget), or turn thinking off (reasoning: off)"
+        )
     return found

@@ -8,7 +8,7 @@ import pytest
 
 import monitoring
 from monitoring.alerts import ALERTS
-from monitoring.recording import BASELINE, SCORE, SPEED
+from monitoring.recording import BASELINE, REQUEST_TIME, SCORE
 from tests.support.monitoring import board, promtool
 from tests.support.monitoring.contract import Run
 from tests.support.monitoring.prometheus import Prometheus, Sample, gateway, serve, wait_for, write_history
@@ -53,7 +53,7 @@ def _history(now: int) -> Iterator[Sample]:
 
 def _before(groups: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the recording rules whose past the alerts look at; backfilling them all would take half a minute."""
-    needed = {SCORE.name, BASELINE.name, SPEED.name, EXPECTED.name}
+    needed = {SCORE.name, BASELINE.name, REQUEST_TIME.name, EXPECTED.name}
     rules = [rule for group in groups for rule in group["rules"] if rule.get("record") in needed]
     return {"name": "past", "interval": f"{STEP}s", "rules": rules}
 

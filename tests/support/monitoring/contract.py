@@ -56,5 +56,14 @@ class Run:
         yield metrics.LAST_RUN_TIMESTAMP_SECONDS, {}, self.ended
         yield metrics.LAST_SUCCESS_TIMESTAMP_SECONDS, {}, self.ended
         yield metrics.REQUESTS_PER_SECOND, {}, self.speed
+        yield metrics.OUTPUT_TOKENS_PER_SECOND, {}, self.speed * 40
+        yield metrics.RESPONSES, {}, self.expected
+        yield metrics.THINKING_RESPONSES, {}, self.expected
+        yield metrics.UNFINISHED_THOUGHTS, {}, 2
+        yield metrics.RESPONSE_TOKENS, {}, 40
+        for quantile, times in (("0.5", 8), ("0.9", 12), ("0.99", 20)):
+            yield metrics.REQUEST_SECONDS, {"quantile": quantile}, times / self.speed
+            yield metrics.TIME_TO_FIRST_TOKEN_SECONDS, {"quantile": quantile}, times / self.speed / 10
+            yield metrics.INTER_TOKEN_LATENCY_SECONDS, {"quantile": quantile}, times / self.speed / 50
         yield metrics.LEAF_EXACT_MATCH, {"leaf": "leaf"}, self.score
         yield metrics.LEAF_DROP, {"leaf": "leaf"}, 0.1

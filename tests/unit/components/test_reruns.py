@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from components import labels, patches, reruns
 from tests.support.evaluations import quick_and_quiet, workspace
@@ -27,6 +26,9 @@ CASES: list[tuple[str, list[Entry], list[Entry], Entry, Entry, int]] = [
     ("key", [ONE, TWO], [{**ONE, "api_key": "key"}, TWO], KNOWN, KNOWN, 0),
     ("tag", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, KNOWN, 1),
     ("api", [ONE, TWO], [{**ONE, "api": "chat"}, TWO], KNOWN, KNOWN, 1),
+    ("block", [ONE, TWO], [{**ONE, "generation": {"temperature": 0.6}}, TWO], KNOWN, KNOWN, 1),
+    ("stream", [ONE, TWO], [{**ONE, "stream": True}, TWO], KNOWN, KNOWN, 0),
+    ("reasoning", [ONE, TWO], [{**ONE, "reasoning": "off"}, TWO], KNOWN, KNOWN, 1),
     ("one more", [ONE], [ONE, TWO], KNOWN, KNOWN, 1),
     ("one less", [ONE, TWO], [TWO], KNOWN, KNOWN, 0),
     ("order", [ONE, TWO], [TWO, ONE], KNOWN, KNOWN, 0),
@@ -44,7 +46,7 @@ CASES: list[tuple[str, list[Entry], list[Entry], Entry, Entry, int]] = [
 
 def job(models: list[Entry], said: Entry) -> Entry:
     """Return the committed Job with a list of models and what else is said of it."""
-    manifest: Entry = yaml.safe_load(patches.MANIFEST.read_text())
+    manifest: Entry = patches.manifest()
     template = manifest["spec"]["template"]
     listed = [{**each, "endpoint": "http://model/v1"} for each in models]
     template["metadata"]["annotations"] |= {

@@ -84,7 +84,7 @@ def test_any_answer_is_recorded_graded_and_stored(
         for number, (answer, part) in enumerate(zip(answers.values(), spoken, strict=True))
     ]  # fmt: skip
     results, run = ResultStore(storage), RunResult(run_id="r", stack="s", model={"name": "m"}, started=time.time())
-    results.save_samples(run, "t", samples)
+    results.save_samples(run, "t", samples, {})
     assert results.samples(run, "t") == samples
 
 

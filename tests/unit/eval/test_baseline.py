@@ -71,7 +71,7 @@ def test_retention_removes_the_rest_by_count_and_by_age(workspace: Workspace) ->
     samples = [Sample(item="0", doc_id=0, value=1, prompt="", target="", answer="", judged="")]
     for item in runs:
         store.save(item)
-        store.save_samples(item, "t", samples)
+        store.save_samples(item, "t", samples, {})
     apply_retention(store, runs[-1], FIRST, RunSettings(keep_runs=5, keep_days=1e6))
     kept = [item.run_id for item in store.runs("s", "m")]
     assert kept == [*(f"r{number}" for number in range(1, 11)), *(f"r{number}" for number in range(26, 31))]

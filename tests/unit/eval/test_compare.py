@@ -162,7 +162,7 @@ def test_items_are_matched_by_id() -> None:
     answers = "1" * 50 + "0" * 50
     run = score(answers)
     assert run.correct is not None
-    turned = score(answers, correct=dict(reversed(list(run.correct.items()))))
+    turned = replace(run, correct={item: run.correct[item] for item in reversed([*run.correct])})
     assert compare(turned, run, series=1).p_value == 1.0
     assert compare(score("0" * 50 + "1" * 50), run, series=1).p_value == mcnemar(50, 50).worse
 
@@ -223,8 +223,8 @@ def test_clusters_are_one_unit() -> None:
         ({"n": 0}, "n=0"),
         ({"mean": 1.5}, r"mean=1\.5"),
         ({"mean": math.nan}, "mean=nan"),
-        ({"n": 5, "mean": 0.4}, "2 of 4 items are right, which is not 0.4 of 5"),
-        ({"mean": 0.75}, "2 of 4 items are right, which is not 0.75 of 4"),
+        ({"n": 5, "mean": 0.4}, "2 of 4 answers are right, which is not 0.4 of 5 items"),
+        ({"mean": 0.75}, "2 of 4 answers are right, which is not 0.75 of 4 items"),
         ({"clusters": {"item-0": "a", "item-2": "a", "item-3": "a"}}, "no cluster for item 'item-1'"),
     ],
 )

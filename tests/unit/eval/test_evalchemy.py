@@ -44,7 +44,7 @@ def test_a_good_run_is_a_score_with_its_counts(
         assert workspace.run(monkeypatch) == 0
     result = workspace.last().tasks[task]
     assert result.score == sum(share(question) < 0.5 for question in QUESTIONS) / ITEMS
-    assert (result.samples, result.expected, result.paired) == (ITEMS, ITEMS, False)
+    assert (result.samples, result.expected, result.paired) == (ITEMS, ITEMS, True)
     assert result.engine_version == f"evalchemy {COMMIT[:12]}"
     assert len(server.requests) == ITEMS * repeats
     assert {body["max_completion_tokens"] for body in server.requests} == {77}

@@ -14,6 +14,7 @@ from vllm_eval.answers import AnswerStore
 from vllm_eval.completions import Rejected, Retry, parse_answer
 from vllm_eval.requests import Answer
 from vllm_eval.secrets import Redactor
+from vllm_eval.spool import Kept
 from vllm_eval.storage import LocalStorage
 
 REDACTOR = Redactor()
@@ -98,11 +99,9 @@ def test_content_in_parts_is_joined_without_thoughts(content: object, text: str 
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_thoughts_sent_apart_are_no_text_but_tell_why_there_is_none(field: str) -> None:
-    assert outcome(chat("7", **{field: "8?"})) == Answer("7", "stop", "m")
-    for nothing in (None, ""):
-        assert outcome(chat(nothing, **{field: "8?"})) == Answer("<think>8?", "stop", "m")
-        assert outcome(chat(nothing, **{field: " "})) == Answer(nothing, "stop", "m")
+def test_thoughts_sent_apart_are_kept_apart(field: str) -> None:
+    for text in ("7", None, ""):
+        assert outcome(chat(text, **{field: "8?"})) == Answer(text, "stop", "m", thought=Kept("8?"))
 
 
 def test_the_refusal_of_the_model_is_its_answer() -> None:

@@ -3,16 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from vllm_eval.models import Model
 from vllm_eval.relay import Relay
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
 from vllm_eval.results import Cause, Sample
+from vllm_eval.speech import Speed, Thoughts, mean, quantiles
+from vllm_eval.spool import Kept
 from vllm_eval.tasks import Task
+from vllm_eval.thoughts import Spoken
 
 Ask = Callable[[Sequence[Request]], Mapping[str, Answer | Failure]]
+Post = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
 OpenRelay = Callable[[Task], AbstractContextManager[Relay]]
 
 
@@ -24,6 +28,9 @@ class EngineJob:
     ``Request.key``; it may be called several times, each time with requests of
     any tasks. ``relay`` is for an engine with a client of its own: it serves
     the model on loopback. ``deadline`` is in ``time.monotonic()`` seconds.
+    ``post`` sends one body to a path of the server (:class:`Wanted`) and returns
+    the status, 0 for no answer, and the body; None in a trial without a model,
+    where ``right`` says whether the item's own target is to be the likeliest.
     """
 
     model: Model
@@ -32,6 +39,8 @@ class EngineJob:
     relay: OpenRelay
     seed: int
     deadline: float
+    post: Post | None = None
+    right: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,11 @@ class TaskOutcome:
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     ``targets`` are the texts that answer an item right, by ``doc_id``, and
     ``untried`` says why such a text need not be scored 1 (None: it must be);
-    ``validate`` reads both.
+    ``validate`` reads both. ``asked`` is how, where that can differ for one
+    task: scores that were asked differently are not compared. ``choice_mass``
+    is the mean probability of all choices of an item together, 0..1.
+    ``samples`` holds ``repeats`` answers of each item, and ``inner`` what was
+    thought before them, by ``doc_id`` and repeat.
     """
 
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -65,6 +78,39 @@ class TaskOutcome:
     cause: Cause | None = None
     targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     untried: str | None = None
+    asked: str = ""
+    choice_mass: float | None = None
+    repeats: int = 1
+    thoughts: Thoughts | None = None
+    speed: Speed | None = None
+    inner: Mapping[tuple[int, int], Kept] = field(default_factory=dict)
+
+
+def counted(outcome: TaskOutcome, answers: Sequence[Answer], spoken: Sequence[Spoken]) -> TaskOutcome:
+    """Return the outcome with its answers counted; ``spoken`` is what is graded of each."""
+    thought = [said.inner for said in spoken if said.inner is not None and not said.inner.blank]
+    tokens = [answer.thought_tokens for answer in answers if answer.thought_tokens is not None]
+    tagged = sum(said.tagged for said in spoken)
+    unfinished = sum(said.only_thought and answer.truncated for answer, said in zip(answers, spoken, strict=True))
+    thoughts = Thoughts(
+        answers=len(thought), unfinished=unfinished, in_text=tagged,
+        characters=sum(inner.characters for inner in thought), tokens=sum(tokens) if tokens else None,
+    )  # fmt: skip
+    return replace(
+        outcome,
+        answers=len(answers),
+        empty=sum(said.empty for said in spoken),
+        only_thoughts=sum(said.only_thought for said in spoken),
+        # A stop that the runner looked for came before the cut: the server would have ended there.
+        truncated=sum(answer.truncated and not said.stopped for answer, said in zip(answers, spoken, strict=True)),
+        thoughts=thoughts if thought or tagged or unfinished else None,
+        speed=Speed(
+            request=quantiles(answer.seconds for answer in answers),
+            first_token=quantiles(answer.first_token for answer in answers),
+            between_tokens=quantiles(answer.between_tokens for answer in answers),
+            tokens=mean([answer.tokens for answer in answers]),
+        ),
+    )
 
 
 def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutcome | None:

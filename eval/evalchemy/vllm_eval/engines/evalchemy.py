@@ -2,9 +2,9 @@
 
 Evalchemy ends with 0 and an empty or missing result when something failed, so
 nothing that it says is believed without a count: how many questions its data
-holds, how many requests came through the relay, how many items it scored.
-Single items are not comparable across its versions, so there are no samples,
-and scores are compared by their shares alone.
+holds, how many requests came through the relay, how many items it scored, and which
+of its answers are right (:mod:`.evalchemy_samples`). Where these sums differ
+from its own, there are no samples, and scores are compared by their shares.
 """
 
 import contextlib
@@ -16,19 +16,22 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
+from vllm_eval.engines.base import EngineJob, TaskOutcome, counted, unanswered
+from vllm_eval.engines.evalchemy_samples import read_samples
+from vllm_eval.engines.repeats import further_scores
 from vllm_eval.errors import DeadlineError
 from vllm_eval.models import Model
+from vllm_eval.power import Size
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer
 from vllm_eval.results import finite
 from vllm_eval.tasks import Task, lay_over
-from vllm_eval.thoughts import without_thoughts
+from vllm_eval.thoughts import Rule, spoken_of
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +104,20 @@ class EvalchemyEngine:
             return [f"{task.name}: Evalchemy runs {known} here; other tasks run on the engine lm_eval"]
         if not (self._home / "checkout" / benchmark.data).is_file():
             return [f"{task.name}: its data {benchmark.data} is missing in the image"]
-        if lay_over({}, task.settings):
+        if lay_over({}, task.settings, {}):
             return [f"{task.name}: num_fewshot and generation are for lm_eval's tasks; of Evalchemy's, set max_tokens"]
+        if task.samples > 1:
+            return [f"{task.name}: Evalchemy asks each question {benchmark.repeats} times by itself; remove samples"]
         items = self._items(benchmark)
         if task.limit is not None and task.limit < items:
             return [f"{task.name}: Evalchemy cannot limit its benchmarks (limit {task.limit}, {items} items)"]
         return []
+
+    def size(self, task: Task) -> Size:
+        """Say how much a benchmark asks."""
+        benchmark = BENCHMARKS[task.name]
+        # AIME and AMC sample by themselves; a benchmark that asks once decodes greedily.
+        return Size(items=self._items(benchmark), repeats=benchmark.repeats, sampled=benchmark.repeats > 1)
 
     def warm_up(self) -> None:
         """Nothing is imported here."""
@@ -130,7 +141,7 @@ class EvalchemyEngine:
             if relay.error is not None:
                 raise relay.error
             results = _read_results(Path(folder) / "results")
-        return _outcome(task.name, self._items(benchmark), relay, process, (results or {}).get(task.name))
+        return _outcome(task, self._items(benchmark), relay, process, (results or {}).get(task.name))
 
     def _process(self, job: EngineJob, task: Task, relay: Relay, folder: Path) -> "_Ended":
         with (folder / "log").open("w+", encoding="utf-8", errors="replace") as output:
@@ -216,27 +227,31 @@ def _read_results(folder: Path) -> Mapping[str, Any] | None:
     return results if isinstance(results, dict) else None
 
 
-def _outcome(task: str, items: int, relay: Relay, ended: _Ended, row: object) -> TaskOutcome:
-    given = [answer for answer in relay.answers if isinstance(answer, Answer)]
-    spoken = [without_thoughts([answer.text])[0] for answer in given]
+def _outcome(task: Task, items: int, relay: Relay, ended: _Ended, row: object) -> TaskOutcome:
     failed = unanswered(relay.answers, items)
-    problems = [*(failed.problems if failed is not None else []), *_problems(task, items, relay, ended, row)]
-    found = ((name, finite(value)) for name, value in (row if isinstance(row, dict) else {}).items())
+    problems = [*(failed.problems if failed is not None else []), *_problems(task.name, items, relay, ended, row)]
+    fields: Mapping[str, Any] = row if isinstance(row, dict) else {}
+    found = ((name, finite(value)) for name, value in fields.items())
     metrics = {(name, "none"): number for name, number in found if number is not None}
-    primary = (BENCHMARKS[task].metric, "none")
-    return TaskOutcome(
-        metrics=metrics,
+    benchmark = BENCHMARKS[task.name]
+    primary = (benchmark.metric, "none")
+    samples = None if problems or primary not in metrics else read_samples(fields, benchmark.repeats)
+    further = further_scores(samples) if samples else {}
+    outcome = TaskOutcome(
+        metrics={**metrics, **{(metric, "none"): value for metric, value in further.items()}},
         # Its own error bar knows the repeats only, not that other questions could have been asked.
         primary=primary if primary in metrics else None,
+        samples=samples,
         answered=int(metrics.get(("num_total", "none"), 0)),
-        answers=len(relay.answers),
         expected=items,
-        empty=sum(said.empty for said in spoken),
-        only_thoughts=sum(said.only_thought for said in spoken),
-        truncated=sum(answer.truncated for answer in given),
         problems=problems,
         cause=(failed.cause if failed is not None else "endpoint") if problems else None,
+        repeats=benchmark.repeats,
     )
+    given = [answer for answer in relay.answers if isinstance(answer, Answer)]
+    # Each alone, as the relay judged it for its client.
+    spoken = [spoken_of([answer], Rule(asking=task.asking))[0] for answer in given]
+    return replace(counted(outcome, given, spoken), answers=len(relay.answers))
 
 
 def _problems(task: str, items: int, relay: Relay, ended: _Ended, row: object) -> list[str]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from vllm_eval.engines.base import EngineJob, TaskOutcome, unanswered
+from vllm_eval.engines.base import EngineJob, TaskOutcome, counted, unanswered
 from vllm_eval.models import Model
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.results import Sample, to_text
 from vllm_eval.tasks import Task
-from vllm_eval.thoughts import without_thoughts
+from vllm_eval.thoughts import Rule, spoken_of
 
 
 class FakeEngine:
@@ -17,8 +17,9 @@ class FakeEngine:
     version = "fake 1"
 
     def check(self, tasks: Sequence[Task], model: Model) -> list[str]:  # noqa: ARG002 - the protocol's arguments
-        """Refuse tasks without local data."""
-        return [f"{task.name}: the fake engine needs data_files" for task in tasks if not task.data_files]
+        """Refuse tasks without local data, and repeats."""
+        found = [f"{task.name}: the fake engine needs data_files" for task in tasks if not task.data_files]
+        return found + [f"{task.name}: the fake engine asks once; remove samples" for task in tasks if task.samples > 1]
 
     def warm_up(self) -> None:
         """Nothing is slow here."""
@@ -61,25 +62,23 @@ def _outcome(task: Task, items: list[dict[str, str]], answers: list[Answer | Fai
     if failed is not None:
         return failed
     given = [answer for answer in answers if isinstance(answer, Answer)]
-    spoken = without_thoughts([answer.text for answer in given])
+    spoken = spoken_of(given, Rule(asking=task.asking))
     samples = [
         Sample(
             item=str(index), doc_id=index, value=float(said.text.strip() == str(item["answer"])),
             prompt=to_text(item["question"]), target=to_text(item["answer"]), answer=answer.text,
             judged=said.text.strip(), finish_reason=answer.finish_reason,
-            cluster=item.get(task.settings.cluster or ""),
+            cluster=item.get(task.settings.cluster or ""), tokens=answer.tokens,
         )
         for index, (item, answer, said) in enumerate(zip(items, given, spoken, strict=True))
     ]  # fmt: skip
     key = ("exact_match", "none")
-    return TaskOutcome(
+    outcome = TaskOutcome(
         metrics={key: sum(sample.value for sample in samples) / len(samples)},
         primary=key,
         samples=samples,
         answered=len(samples),
-        answers=len(given),
         expected=len(items),
-        empty=sum(said.empty for said in spoken),
-        only_thoughts=sum(said.only_thought for said in spoken),
-        truncated=sum(answer.truncated for answer in given),
+        inner={(index, 0): said.inner for index, said in enumerate(spoken) if said.inner is not None},
     )
+    return counted(outcome, given, spoken)

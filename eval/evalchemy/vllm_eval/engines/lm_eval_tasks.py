@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from vllm_eval import catalog
+from vllm_eval.engines.lm_eval_choices import gold
+from vllm_eval.engines.repeats import EQUAL_SAMPLES
 from vllm_eval.errors import TaskError, Terminated, gathered
+from vllm_eval.generation import read_generation
 from vllm_eval.items import Items
 from vllm_eval.results import to_text
 from vllm_eval.sources import ITEM_LOADER
@@ -83,6 +86,9 @@ def accepted(loaded: Any, item: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: 
 
     An element of a list of targets; the choice that an index names.
     """
+    if loaded.OUTPUT_TYPE == "multiple_choice":
+        choices = list(loaded.doc_to_choice(item))
+        return tuple(to_text(choices[index]) for index in gold(loaded, item))
     target = loaded.doc_to_target(item)
     targets = list(target) if isinstance(target, list | tuple) else [target]
     if loaded.get_config("doc_to_choice") is not None:
@@ -113,11 +119,21 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
     if list(objects) != [task.name]:
         return f"is a group ({', '.join(objects)}); enable its tasks by their names"
     loaded = objects[task.name]
-    if loaded.OUTPUT_TYPE != "generate_until":
-        return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
+    if loaded.OUTPUT_TYPE not in catalog.KINDS:
+        return catalog.refuse_output(loaded.OUTPUT_TYPE)
     if getattr(loaded, "MULTIMODAL", False):
         return "needs images or sound, which this runner does not send"
-    return _unfit_metric(task, loaded)
+    return _unfit_repeats(task, loaded) or _unfit_metric(task, loaded)
+
+
+def _unfit_repeats(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
+    if task.samples == 1:
+        return None
+    if (loaded.get_config("repeats") or 1) > 1:
+        return "samples and the YAML's `repeats` both say how often an item is asked; keep one"
+    if read_generation(loaded.get_config("generation_kwargs"))[0].temperature == 0:
+        return EQUAL_SAMPLES.format(task.samples)
+    return None
 
 
 def _unfit_metric(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
@@ -180,15 +196,15 @@ def _spec(task: Task) -> str | dict[str, Any]:
     """Return the task's YAML, settings laid over, with its items read; the name of a built-in task left as it is."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    path = task.yaml_path
+    path, layer = task.yaml_path, task.asking.layer(task.api)
     if path is None:
-        if not lay_over({}, task.settings, task.over):
+        if not lay_over({}, task.settings, layer, task.over):
             return task.name
         # lm_eval would take a mapping with the name for the whole task.
         path = catalog.manager().task_index[task.name].yaml_path
     if path is None:
         raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
-    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, task.over), "task": task.name}
+    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, layer, task.over), "task": task.name}
     config = task.config or {}
     if task.splits and config.get("custom_dataset") != ITEM_LOADER:
         return {**spec, "custom_dataset": lambda **_: dict(task.splits)}

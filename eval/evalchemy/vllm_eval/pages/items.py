@@ -28,7 +28,7 @@ class Counts:
 def rows(
     samples: Sequence[Sample], others: Sequence[Sample] | None, baseline: Sequence[ItemValues]
 ) -> tuple[list[list[Cell]], Counts]:
-    """Return one row for each item, and their counts.
+    """Return one row for each answer, and their counts.
 
     A row is: item, value, prompt, target, answer, judged, finish reason; then
     the other run's value, answer, judged, finish reason, None where it lacks
@@ -36,7 +36,8 @@ def rows(
     without a baseline. Both answers of an item stand close together, so that
     compression finds what they share.
     """
-    by_item = {sample.item: sample for sample in others or ()}
+    by_item = {(sample.item, sample.repeat): sample for sample in others or ()}
+    repeated = any(sample.repeat for sample in samples)
     right: dict[str, int] = {}
     for values in baseline:
         for item, value in zip(values.items, values.values, strict=True):
@@ -45,10 +46,10 @@ def rows(
     wrong = lost = gained = 0
     for sample in samples:
         row: list[Cell] = [
-            sample.item, sample.value, _short(sample.prompt), _short(sample.target),
-            _short(sample.answer), _short(sample.judged), sample.finish_reason,
+            sample.item + (f" #{sample.repeat + 1}" if repeated else ""), sample.value, _short(sample.prompt),
+            _short(sample.target), _short(sample.answer), _short(sample.judged), sample.finish_reason,
         ]  # fmt: skip
-        other = by_item.get(sample.item)
+        other = by_item.get((sample.item, sample.repeat))
         if other is None:
             row += [None, None, None, None]
         else:

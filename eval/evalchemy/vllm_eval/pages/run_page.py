@@ -123,6 +123,7 @@ def _facts(run: RunResult) -> list[tuple[str, str]]:
         ("ended", rfc3339(run.ended) if run.ended is not None else "not ended"),
         ("duration", f"{run.duration:.0f} s" if run.duration is not None else ""),
         ("speed", f"{run.requests_per_second:.2f} requests/s" if run.requests_per_second is not None else ""),
+        ("tokens", f"{run.output_tokens_per_second:.0f} a second" if run.output_tokens_per_second is not None else ""),
         ("requests", f"{run.asked} asked, {run.taken_over} taken over, {run.retries} retries"),
         ("failure", run.failure or ""),
     ]

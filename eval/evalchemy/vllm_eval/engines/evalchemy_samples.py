@@ -1,0 +1,67 @@
+"""The single answers in a results file of Evalchemy's, each judged again and counted against Evalchemy's own sums."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, cast
+
+from vllm_eval.results import Sample, to_text
+
+
+def read_samples(row: Mapping[str, Any], repeats: int) -> list[Sample] | None:
+    """Return the answers of a benchmark, judged as it judges them.
+
+    Its file has the answers and, for each repeat, how many are right, but not
+    which. They are judged here by the function that it uses, of this lm_eval.
+
+    Returns
+    -------
+    list of Sample or None
+        None where the file has no answers, or where a sum differs from
+        Evalchemy's own: then nobody knows which items are right.
+    """
+    examples = row.get("examples")
+    if not isinstance(examples, Sequence) or not examples:
+        return None
+    try:
+        samples = [sample for number, example in enumerate(examples) for sample in _of_item(number, example, repeats)]
+        stated = [int(run["num_solved"]) for run in row["run_stats"]] if repeats > 1 else [int(row["num_solved"])]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return None
+    counted = [sum(sample.value == 1.0 for sample in samples if sample.repeat == turn) for turn in range(repeats)]
+    return samples if counted == stated else None
+
+
+@cache
+def _judge() -> Callable[[str, str | None], bool]:
+    with warnings.catch_warnings():
+        # Of escapes in its texts, which says nothing of the answers.
+        warnings.simplefilter("ignore")
+        from lm_eval.tasks.hendrycks_math.utils import is_equiv
+    return cast("Callable[[str, str | None], bool]", is_equiv)
+
+
+def _of_item(number: int, example: Mapping[str, Any], repeats: int) -> list[Sample]:
+    is_equiv = _judge()
+    gold = str(example["expected_answer"] if "expected_answer" in example else example["answer"])
+    single = "model_answer" in example
+    answers = [example["model_answer"]] if single else example["model_answers"]
+    outputs = [example["model_output"]] if single else example["model_outputs"]
+    if len(answers) != repeats or len(outputs) != repeats:
+        raise ValueError(f"item {number} has {len(answers)} answers")
+    problem = to_text(example["problem"])
+    digest = hashlib.sha256(f"{problem}\n{gold}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return [
+        Sample(
+            item=f"{number}-{digest}",
+            doc_id=number,
+            value=float(is_equiv(gold, answer)),
+            prompt=problem,
+            target=to_text(gold),
+            answer=to_text(output),
+            judged=to_text(answer or ""),
+            repeat=turn,
+        )
+        for turn, (answer, output) in enumerate(zip(answers, outputs, strict=True))
+    ]
