@@ -102,6 +102,10 @@ RESULTS = st.sampled_from(
 )
 
 
+# Configurations of this checkout, and what they enable.
+CONFIGS = {"eval_config": ["custom_task_1", "custom_task_2"], "suites/korean": ["kmmlu_direct", "hrm8k", "kormedmcqa"]}
+
+
 @st.composite
 def evaluations(draw: st.DrawFn) -> Groups:
     results: Groups = {**draw(RESULTS), "keep": draw(st.booleans())}
@@ -119,6 +123,7 @@ def evaluations(draw: st.DrawFn) -> Groups:
         pod=st.builds(lambda pod, users: {**pod, **users}, PODS, USERS),
         queue=WORD,
         huggingface_token=st.just({"secret": "of-others", "key": "token"}),
+        config=st.sampled_from(list(CONFIGS)),
         account_annotations=st.just({"iam.example/role": "evaluations"}),
     )
     drawn = draw(optional)
@@ -212,6 +217,9 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
     outside = st.builds(lambda context, server: {"context": context, **server}, WORD, pinned)
     cluster = st.one_of(outside, st.just({"in_cluster": True}))
     evaluation, monitoring = draw(evaluations()), draw(monitorings())
+    tasks = st.lists(st.sampled_from(CONFIGS[evaluation.get("config", "eval_config")]), min_size=1, unique=True)
+    for model, _ in drawn:
+        model.update(draw(some(tasks=tasks)))
     if "huggingface_token" in evaluation:
         secrets.pop("huggingface-token", None)
     if evaluation.get("schedule", "") is None:

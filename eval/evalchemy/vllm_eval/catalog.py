@@ -141,20 +141,20 @@ def metrics(config: Mapping[str, Any]) -> list[str]:
     return [str(entry["metric"]).rpartition(".")[2] for entry in listed]
 
 
-def own_metric(config: Mapping[str, Any]) -> str:
-    """Return a task's score where no metric is chosen: exact match, else accuracy, else its first metric in 0..1."""
-    names = [name for name in metrics(config) if why_out_of_range(name) is None]
-    return next((name for name in (DEFAULT_METRIC, "acc") if name in names), names[0] if names else DEFAULT_METRIC)
-
-
 def filters(config: Mapping[str, Any]) -> list[str]:
     """Return the names of a task's filters, the first of which judges unless another is chosen."""
     listed = config.get("filter_list") or [{"name": "none"}]
     return [str(entry.get("name")) for entry in listed]
 
 
-def of_index(name: str) -> Mapping[str, Any]:
-    """Return the YAML of a task of lm_eval's, functions as text; empty where it has none."""
+def own_metric(config: Mapping[str, Any]) -> str:
+    """Return a task's score where no metric is chosen: exact match, else accuracy, else its first metric in 0..1."""
+    names = [name for name in metrics(config) if why_out_of_range(name) is None]
+    return next((name for name in (DEFAULT_METRIC, "acc") if name in names), names[0] if names else DEFAULT_METRIC)
+
+
+def config_of(name: str) -> Mapping[str, Any]:
+    """Return the YAML of a task of lm_eval's own; empty for a name that is none."""
     entry = manager().task_index.get(name)
     return (entry.cfg if entry is not None else None) or {}
 

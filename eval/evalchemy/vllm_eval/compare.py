@@ -120,14 +120,14 @@ class TaskScore:
         if self.correct is None:
             return
         right, answers = sum(self.correct.values()), len(self.correct) * self.samples
-        if self.by_leaf:
-            means = [fmean(counts) / self.samples for counts in self._leaves().values()]
-            if not isclose(fmean(means), self.mean, abs_tol=1e-6):
-                raise ValueError(f"the mean of the leaves' means is not {self.mean}")
-        elif len(self.correct) != self.n or not isclose(right / answers, self.mean, abs_tol=1e-6):
-            raise ValueError(f"{right} of {answers} answers are right, which is not {self.mean} of {self.n} items")
         if not 0 <= min(self.correct.values()) <= max(self.correct.values()) <= self.samples:
             raise ValueError(f"an item has fewer than 0 or more than {self.samples} right answers")
+        if self.by_leaf:
+            means = [fmean(counts) / self.samples for counts in self._leaves().values()]
+            if len(self.correct) != self.n or not isclose(fmean(means), self.mean, abs_tol=1e-6):
+                raise ValueError(f"the mean of the leaves' means is {fmean(means)}, which is not {self.mean}")
+        elif len(self.correct) != self.n or not isclose(right / answers, self.mean, abs_tol=1e-6):
+            raise ValueError(f"{right} of {answers} answers are right, which is not {self.mean} of {self.n} items")
         if self.clusters is not None and not self.correct.keys() <= self.clusters.keys():
             raise ValueError(f"no cluster for item {min(self.correct.keys() - self.clusters.keys())!r}")
 
@@ -213,7 +213,7 @@ def leaf_tests(candidate: TaskScore, baseline: Sequence[TaskScore]) -> dict[str,
         leaf: (
             sum(units[0]) / size,
             sum(map(sum, units[1:])) / (size * len(baseline)),
-            size,
+            size // candidate.samples,
             exchange(units[0], units[1:]),
         )
         for leaf, (size, units) in _by_leaf(candidate, baseline).items()
@@ -375,7 +375,7 @@ def _part(score: TaskScore, items: Sequence[str]) -> TaskScore:
     """Return the score of some of its items; without any where it lacks one of them."""
     table = score.correct or {}
     correct = {item: table[item] for item in items if item in table}
-    mean = sum(correct.values()) / len(items)
+    mean = sum(correct.values()) / (len(items) * score.samples)
     return replace(
         score, n=len(items), mean=mean, correct=correct if len(correct) == len(items) else None, by_leaf=False
     )

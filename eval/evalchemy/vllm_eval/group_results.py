@@ -4,11 +4,14 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, sqrt
+from typing import Any
 
+from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.errors import gathered
 from vllm_eval.groups import Group
 from vllm_eval.judge import CAUSES
 from vllm_eval.results import ItemValues, Score, TaskResult, leaf_item
+from vllm_eval.speech import Thoughts
 from vllm_eval.stats import standard_error
 
 
@@ -29,7 +32,6 @@ def group_result(
     results = [leaves[name] for name in group.leaves if name in leaves]
     problems, cause = _failures(group, leaves)
     good = not problems
-    first = results[0] if results else None
     expected = [result.expected for result in results]
     common = _common(results)
     primary = _primary(results)
@@ -37,11 +39,12 @@ def group_result(
         task=group.name,
         task_hash=group.hash(hashes) if all(hashes.get(name) for name in group.leaves) else "",
         engine=group.settings.engine,
-        engine_version=first.engine_version if first else "",
+        # The leaves' ways of asking may differ: each is told.
+        engine_version="; ".join(sorted({result.engine_version for result in results})),
         good=good,
         cause=cause,
         problems=tuple(problems),
-        metric=primary[0] if primary else group.settings.metric,
+        metric=primary[0] if primary else group.settings.metric or DEFAULT_METRIC,
         filter=primary[1] if primary else group.settings.filter,
         score=_mean([result.score or 0.0 for result in results], results, by_size=group.by_size) if good else None,
         stderr=_stderr(group, results, values) if good else None,
@@ -52,6 +55,11 @@ def group_result(
         scores=_scores(group, results, common - {primary}) if good else (),
         paired=good and values is not None,
         ended=max((result.ended for result in results), default=time.time()),
+        choice_mass=_choice_mass(results) if good else None,
+        repeats=max((result.repeats for result in results), default=1),
+        thoughts=_thoughts(results),
+        answers=sum(result.answers for result in results),
+        generation=_common_generation(results),
         leaves=group.leaves,
         by_leaf=not group.by_size,
         leaf_series=group.settings.leaves,
@@ -64,7 +72,8 @@ def pool(parts: Mapping[str, ItemValues | None]) -> ItemValues | None:
     Clusters stay within their leaf.
     """
     known = {leaf: values for leaf, values in parts.items() if values is not None}
-    if len(known) < len(parts):
+    repeats = {values.samples for values in known.values()}
+    if len(known) < len(parts) or len(repeats) > 1:
         return None
     named = [(leaf, values, index) for leaf, values in known.items() for index in range(len(values.items))]
     clustered = any(values.clusters is not None for values in known.values())
@@ -77,6 +86,7 @@ def pool(parts: Mapping[str, ItemValues | None]) -> ItemValues | None:
         )
         if clustered
         else None,
+        samples=repeats.pop(),
     )
 
 
@@ -121,6 +131,35 @@ def _stderr(group: Group, results: Sequence[TaskResult], values: ItemValues | No
     if len(known) == len(errors):
         return sqrt(fsum((size * error) ** 2 for size, error in zip(sizes, known, strict=True))) / sum(sizes)
     return standard_error(values.values, values.clusters) if group.by_size and values is not None else None
+
+
+def _common_generation(results: Sequence[TaskResult]) -> dict[str, Any]:
+    """Return the settings that all leaves are asked with alike."""
+    first = results[0].generation if results else {}
+    return {
+        key: value for key, value in first.items() if all(result.generation.get(key) == value for result in results)
+    }
+
+
+def _choice_mass(results: Sequence[TaskResult]) -> float | None:
+    masses = [result.choice_mass for result in results]
+    known = [mass for mass in masses if mass is not None]
+    return _mean(known, results, by_size=True) if len(known) == len(masses) else None
+
+
+def _thoughts(results: Sequence[TaskResult]) -> Thoughts | None:
+    """Return the leaves' counts of thoughts together; None where a leaf has none."""
+    found = [result.thoughts for result in results if result.thoughts is not None]
+    if not found or len(found) < len(results):
+        return None
+    tokens = [thoughts.tokens for thoughts in found if thoughts.tokens is not None]
+    return Thoughts(
+        answers=sum(thoughts.answers for thoughts in found),
+        unfinished=sum(thoughts.unfinished for thoughts in found),
+        in_text=sum(thoughts.in_text for thoughts in found),
+        characters=sum(thoughts.characters for thoughts in found),
+        tokens=sum(tokens) if len(tokens) == len(found) else None,
+    )
 
 
 def _common(results: Sequence[TaskResult]) -> set[tuple[str, str | None]]:

@@ -225,7 +225,7 @@ def _choose(settings: TaskSettings, aggregates: Sequence[Aggregate]) -> Aggregat
 
     None: the YAML lists no metrics, or not the one that the settings say.
     """
-    if "metric" in settings.model_fields_set:
+    if settings.metric is not None:
         fitting = [each for each in aggregates if each.metric == settings.metric]
     else:
         usable = [each for each in aggregates if catalog.why_out_of_range(each.metric) is None]

@@ -28,8 +28,6 @@ TaskName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=253)]
 
 
-# Fields of a model that older versions did not have.
-_LATER: Final = frozenset({"tasks"})
 Task = TypeVar("Task")
 
 
@@ -65,7 +63,6 @@ class Model(Strict):
     reasoning: Reasoning | None = None
     think_end_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     stream: bool = False
-
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, strict=False)] | None = None
 
     @property

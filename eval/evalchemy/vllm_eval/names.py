@@ -7,7 +7,6 @@ from typing import Any
 
 from vllm_eval import catalog
 from vllm_eval.errors import TaskError
-from vllm_eval.offline import set_environment
 from vllm_eval.sources import read_yaml
 from vllm_eval.tasks import index_folder
 
@@ -43,7 +42,7 @@ class TaskNames:
         """Return a group's YAML; None of a tag."""
         if self._is_local(name):
             return self._groups.get(name)
-        return self._config(name) if self._kind(name) == "GROUP" else None
+        return catalog.config_of(name) if self._kind(name) == "GROUP" else None
 
     def tagged(self, name: str) -> list[str]:
         """Return the tasks of a tag, by name."""
@@ -51,7 +50,7 @@ class TaskNames:
 
     def task(self, name: str) -> Mapping[str, Any]:
         """Return a task's YAML, as far as it is known without loading the task."""
-        return self._tasks[name] if name in self._tasks else self._config(name)
+        return self._tasks[name] if name in self._tasks else catalog.config_of(name)
 
     def _is_local(self, name: str) -> bool:
         return name in self._groups or name in self._tags
@@ -59,12 +58,8 @@ class TaskNames:
     def _kind(self, name: str) -> str:
         if not self._with_index:
             return ""
-        set_environment()  # before lm_eval is imported: it reads its caches' places then
         entry = catalog.manager().task_index.get(name)
         return entry.kind.name if entry is not None else ""
-
-    def _config(self, name: str) -> Mapping[str, Any]:
-        return catalog.manager().task_index[name].cfg or {}
 
 
 def listed(value: Any) -> list[Any]:  # noqa: ANN401 - YAML is any of its types

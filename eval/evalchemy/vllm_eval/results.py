@@ -129,8 +129,8 @@ class RunResult(Record):
     served: tuple[str, ...] = ()
     failure: str | None = None
     tasks: dict[str, TaskResult] = Field({})
-    leaves: dict[str, TaskResult] = Field({})
     output_tokens_per_second: Finite | None = None
+    leaves: dict[str, TaskResult] = Field({})
 
     @property
     def asked_tasks(self) -> dict[str, TaskResult]:
@@ -262,6 +262,9 @@ class ResultStore:
 
     def thoughts(self, run: RunResult, task: str) -> Iterator[Thought]:
         """Read what was thought before one task's answers, one after the other; nothing where nothing is stored."""
+        for leaf in run.tasks[task].leaves if task in run.tasks else ():
+            for thought in self.thoughts(run, leaf):
+                yield thought.model_copy(update={"item": leaf_item(leaf, thought.item)})
         content = self.storage.read(f"{self.folder(run)}/thoughts/{_name(task)}.jsonl.gz")
         if content is not None:
             with gzip.open(io.BytesIO(content)) as file:

@@ -55,9 +55,11 @@ ITEMS: Final = {
     "aime25": Items(30),  # math-ai/aime25
     "bbh": Items(6511, 27, 146),  # SaylorTwift/bbh
     "bbh_cot_zeroshot": Items(6511, 27, 146),
+    "click": Items(1995, 11),  # EunsuKim/CLIcK
     "drop": Items(9536),  # EleutherAI/drop, validation
     "gsm8k": Items(1319),  # openai/gsm8k
     "gsm8k_cot": Items(1319),
+    "haerae": Items(1091, 5, 153),  # HAERAE-HUB/HAE_RAE_BENCH
     "hrm8k": Items(8011, 5, 470),  # HAERAE-HUB/HRM8K
     "ifeval": Items(541),  # google/IFEval
     "kmmlu_direct": Items(35030, 45, 100),  # HAERAE-HUB/KMMLU

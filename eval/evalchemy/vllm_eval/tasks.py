@@ -39,8 +39,8 @@ class Task:
     reads them itself. ``expected`` is the number of items that the run
     must score, None when only the engine can know. ``hash`` (SHA-256, hex)
     covers the YAML, the functions it names, the data, the limit, the API and
-    the model's own block, which is ``asking``. ``over`` are keys
-    that a group lays over the YAML, below the settings.
+    the model's own block, which is ``asking``. ``over``
+    are keys that a group lays over the YAML, below both.
     """
 
     name: str
@@ -105,9 +105,8 @@ def load_tasks(
     for name, settings in enabled.items():
         try:
             laid = (over or {}).get(name, {})
-            entry = index.get(name)
-            task = _load(name, settings, entry, limit=limit, api=api, asking=asking or Asking(), over=laid)
-            tasks.append(task)
+            model = asking or Asking()
+            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api, asking=model, over=laid))
         except TaskError as error:
             found.append(str(error))
     if found:
@@ -147,7 +146,7 @@ def lay_over(
     generation: Mapping[str, Any],
     over: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return a task's YAML with its group's keys, the model's ``generation`` and then the settings laid over it."""
+    """Return a task's YAML with what lies over it: its group's keys, the model's ``generation``, the settings."""
     merged = {**config, **(over or {})}
     if settings.num_fewshot is not None:
         merged["num_fewshot"] = settings.num_fewshot
@@ -167,7 +166,7 @@ def _load(
     asking: Asking,
     over: Mapping[str, Any],
 ) -> Task:
-    settings = _with_metric(name, settings, entry[1].config if entry else None)
+    settings = _with_metric(name, settings, entry[1].config if entry else None, over)
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
@@ -176,7 +175,7 @@ def _load(
         digest = _digest({**told, **({"over": laid} if laid else {}), **_chosen(settings), **_asked(asking)})
         return Task(
             name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest,
-            asking=asking, api=api, over=over,
+            asking=asking, api=api, yaml_generation=over.get("generation_kwargs") or {}, over=over,
         )  # fmt: skip
     path, content = entry
     config = lay_over(content.config, settings, asking.layer(api), over)
@@ -200,17 +199,19 @@ def _load(
     )
     return Task(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
-        expected=expected, hash=digest, asking=asking, api=api, over=over,
-        yaml_generation=content.config.get("generation_kwargs") or {},
+        expected=expected, hash=digest, asking=asking, api=api,
+        yaml_generation={**content.config, **over}.get("generation_kwargs") or {}, over=over,
     )  # fmt: skip
 
 
-def _with_metric(name: str, settings: TaskSettings, config: Mapping[str, Any] | None) -> TaskSettings:
+def _with_metric(
+    name: str, settings: TaskSettings, config: Mapping[str, Any] | None, over: Mapping[str, Any]
+) -> TaskSettings:
     """Choose the task's own metric where the configuration names none."""
     if settings.metric is not None or settings.engine != "lm_eval":
         return settings
-    known = config if config is not None else catalog.of_index(name)
-    return settings.model_copy(update={"metric": catalog.own_metric(known)})
+    known = config if config is not None else catalog.config_of(name)
+    return settings.model_copy(update={"metric": catalog.own_metric({**known, **over})})
 
 
 def _asked(asking: Asking) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """lm_eval's own tasks are judged by their YAML, before anything is fetched or asked."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -79,10 +80,11 @@ def test_validate_names_all_unfit_built_in_tasks_at_once_and_fetches_nothing(
     monkeypatch.setattr("vllm_eval.engines.lm_eval.load", refuse_to_load)
     (tmp_path / "tasks").mkdir()
     config = tmp_path / "eval_config.json"
-    config.write_text('{"mmlu": {"enabled": true}, "humaneval": {"enabled": true}, "gsm8kk": {"enabled": true}}')
+    enabled = {"mmlu": {"metric": "exact_match"}, "humaneval": {}, "gsm8kk": {}}
+    config.write_text(json.dumps({name: {"enabled": True, **settings} for name, settings in enabled.items()}))
     assert main(["validate", "--config", str(config), "--tasks", str(tmp_path / "tasks")]) == 2
     shown = capsys.readouterr().err
-    for said in ("and 54 more: output_type", "humaneval: unsafe_code", "gsm8kk: is neither"):
+    for said in ("and 54 more: its metric_list has acc", "humaneval: unsafe_code", "gsm8kk: is neither"):
         assert said in shown
 
 

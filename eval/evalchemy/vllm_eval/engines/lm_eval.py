@@ -49,7 +49,7 @@ class LmEvalEngine:
             if task.yaml_path is None:
                 refusal = catalog.refuse(task.name, task.metric, task.over)
                 found += [f"{task.name}: {refusal.text}"] if refusal else []
-            filters = catalog.filters(task.config if task.config is not None else catalog.of_index(task.name))
+            filters = catalog.filters(task.config if task.config is not None else catalog.config_of(task.name))
             if task.settings.filter not in {None, *filters}:
                 found.append(f"{task.name}: it has the filter {' or '.join(filters)}, not {task.settings.filter!r}")
             config = task.config or {}
@@ -62,9 +62,8 @@ class LmEvalEngine:
                 found.append(f"{task.name}: log-probabilities are the same each time; remove the task's samples")
             if task.settings.max_tokens is not None:
                 found.append(f"{task.name}: max_tokens is for evalchemy; set generation.max_gen_toks")
-            generation = config.get(
-                "generation_kwargs", lay_over({}, task.settings, task.over).get("generation_kwargs")
-            )
+            laid = lay_over({}, task.settings, {}, task.over)
+            generation = config.get("generation_kwargs", laid.get("generation_kwargs"))
             problems = [*read_generation(generation)[1], *check_repeats(config.get("repeats", 1))]
             found += [f"{task.name}: {problem}" for problem in problems]
             if config.get("unsafe_code"):
