@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview render shell ui test quick test-unit test-rest test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview render shell ui test quick test-unit test-rest test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,9 @@ bench-preview: venv tools  ## measure a preview against a bare program with the 
 bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
+vllm: venv  ## serve the small model by vLLM itself on port 18555 of 127.0.0.1 until Ctrl-C (OPTIONS_OF_VLLM=…)
+	@exec $(PYTHON) -m workbench.toolchain.vllm.serve $(OPTIONS_OF_VLLM)
+
 lint: venv  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, zizmor; `make check` adds actionlint
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --quiet --check .
@@ -174,3 +177,4 @@ lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
 	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
 	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
+	@$(COMPILE) -o workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in --override workbench/toolchain/vllm/overrides.txt
