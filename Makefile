@@ -20,7 +20,7 @@ help:  ## list the commands
 typed = $(if $(filter command line,$(origin $(1))),--$(2)='$(subst ','\'',$($(1)))')
 OPTIONS = $(call typed,CONTEXT,context) $(call typed,STACK,stack) $(call typed,STANDINS,standins) \
   $(call typed,MODEL_ENDPOINT,model-endpoint) $(call typed,MODEL,model) $(call typed,MODEL_TAG,model-tag) \
-  $(call typed,LIMIT,limit) $(call typed,UI_PORTS,ports)
+  $(call typed,LIMIT,limit) $(call typed,SERVER,server) $(call typed,UI_PORTS,ports)
 # The end-to-end suites read these two from the environment, also only as typed.
 ifneq ($(origin CONTEXT),command line)
 unexport CONTEXT
@@ -98,7 +98,10 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
 
-test-all: test test-browser  ## `make test`, then what takes longer: the pages in a browser, every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
+test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some ten minutes, 6 GB of memory)
+	@$(PYTHON) -m pytest -q -m vllm --durations=5 tests/vllm
+
+test-all: test test-browser test-vllm  ## `make test`, then what takes longer: the pages in a browser, vLLM itself, every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
 	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)

@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from workbench.paths import Paths
 from workbench.shell import WorkbenchError, run, say
 from workbench.toolchain import tools
 
+PYTHON: Final = (3, 11)
 HERE: Final = Path(__file__).parent
 # Bytes of both with a margin, while they are made.
 BYTES: Final = 8 * 10**9
@@ -65,6 +66,30 @@ def complete(paths: Paths) -> bool:
     return found.env.exists() and found.model.exists()
 
 
+def lacks(paths: Paths, beside: int = 0) -> Iterator[str]:
+    """Say what this machine lacks for it, each with its cure.
+
+    Parameters
+    ----------
+    beside
+        Bytes of the cache's disk that something else is about to take.
+    """
+    if sys.version_info[:2] != PYTHON:
+        yield (
+            f"vLLM's packages are locked for Python {'.'.join(map(str, PYTHON))}, and this is "
+            f"{sys.version.split()[0]}: make the virtual environment anew with that one first on PATH (`make venv`)"
+        )
+    if (cpu := Path("/proc/cpuinfo")).exists() and not re.search(r"\bavx2\b", cpu.read_text()):
+        yield "this processor has no AVX2, which vLLM needs: run it on another machine"
+    disk = next(each for each in (paths.cache, *paths.cache.parents) if each.exists())
+    needed = beside + (0 if complete(paths) else BYTES)
+    if (free := shutil.disk_usage(disk).free) < needed:
+        yield (
+            f"{disk} has {free / 1e9:.1f} GB free, vLLM needs {needed / 1e9:.0f}: free some,"
+            " or set VLLM_EVAL_CACHE to a folder on another disk"
+        )
+
+
 def provide(paths: Paths) -> Vllm:
     """Make both unless the cache has them.
 
@@ -76,14 +101,8 @@ def provide(paths: Paths) -> Vllm:
     found = places(paths)
     for folder in (found.env, found.model):
         tools.drop_if_damaged(folder)
-    if not complete(paths):
-        if sys.version_info[:2] != (3, 11):
-            raise WorkbenchError(f"vLLM's packages are locked for Python 3.11, and this is {sys.version.split()[0]}")
-        if (free := shutil.disk_usage(_existing(paths.cache)).free) < BYTES:
-            raise WorkbenchError(
-                f"{paths.cache} has {free / 1e9:.1f} GB free, vLLM needs {BYTES / 1e9:.0f}: free some,"
-                " or set VLLM_EVAL_CACHE to a folder on another disk"
-            )
+    if lacking := list(lacks(paths)):
+        raise WorkbenchError("\n".join(lacking))
     if not found.env.exists():
         _timed("installing vLLM", found.env, lambda folder: _install(folder, paths))
     if not found.model.exists():
@@ -106,7 +125,7 @@ def _install(env: Path, paths: Paths) -> None:
     # A cache of its own, beside what is linked from it: the user's would keep these gigabytes after `make clean`.
     cache = env / ".uv"
     common = {**os.environ, "UV_CACHE_DIR": str(cache), "UV_LINK_MODE": "hardlink"}
-    locked = ["--no-deps", "--require-hashes", "-r", HERE / "requirements.txt"]
+    locked: list[str | Path] = ["--no-deps", "--require-hashes", "-r", HERE / "requirements.txt"]
     try:
         run([uv, "venv", "--quiet", "--allow-existing", "--relocatable", "--python", sys.executable, env], env=common)
         run([uv, "pip", "install", "--quiet", "--python", env / "bin/python", *locked], env=common, timeout=3600)
@@ -120,10 +139,6 @@ def _install(env: Path, paths: Paths) -> None:
     metadata.parent.mkdir()
     metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version and version[1]}+cpu\n")
     tools.fetch_debian(["libnuma1"], found.libraries, paths)
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _key(content: bytes) -> str:

@@ -45,13 +45,15 @@ def environment(libraries: Path) -> Mapping[str, str]:
 
 
 def main(options: Sequence[str]) -> int:
-    """Become a server with these further options."""
+    """Become a server with these further options; returns only when it cannot be had."""
     try:
         found = provide(Paths.of_this_clone())
     except WorkbenchError as error:
         return fail(error)
     words = command(found, port=PORT, options=options)
-    os.execve(words[0], words, {**os.environ, **environment(found.libraries)})  # noqa: S606 -- no shell is wanted
+    os.environ |= environment(found.libraries)
+    os.execv(words[0], words)  # noqa: S606 -- no shell is wanted
+    raise AssertionError("this program goes on as another one")
 
 
 if __name__ == "__main__":
