@@ -1,5 +1,6 @@
-"""One vLLM for all tests of this folder: two names, an adapter, a reasoning parser, thoughts where a request wants them."""
+"""One vLLM for all tests of this folder: two names, an adapter, thoughts where a request wants them."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ __all__ = ["quick_and_quiet", "workspace"]
 
 NAMES = ("gemma", "gemma-alias")
 LORA = "gemma-tuned"
+THOUGHTS = {"reasoning_start_str": "<think>", "reasoning_end_str": "</think>"}
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +31,7 @@ def vllm(found: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm
     served = Vllm(found.env, thinking(found.model, folder / "model"))
     options = [
         # Thoughts only where chat_template_kwargs asks for them; they end where thinking_token_budget says.
-        "--reasoning-parser", "deepseek_v3", "--reasoning-config", '{"reasoning_parser": "deepseek_r1"}',
+        "--reasoning-parser", "deepseek_v3", "--reasoning-config", json.dumps(THOUGHTS),
         "--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"{LORA}={adapter(folder / 'adapter')}",
     ]  # fmt: skip
     server = VllmServer(served, folder / "vllm.log", names=NAMES, options=options)

@@ -5,6 +5,7 @@ import logging
 import re
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ def test_a_restart_in_mid_run_costs_only_what_was_under_way(
         vllm.kill()
         before = evaluation.recorded()
         vllm.start()
-        output, errors = process.communicate(timeout=240)
+        _, errors = process.communicate(timeout=240)
     finally:
         process.kill()
         process.wait()
@@ -162,7 +163,7 @@ def test_the_run_after_a_servers_death_takes_over_what_was_answered(
     assert (run.taken_over, run.asked) == (recorded, 40 - recorded)
 
 
-def until(probe: Any, seconds: float = 120) -> None:
+def until(probe: Callable[[], bool], seconds: float = 120) -> None:
     limit = time.monotonic() + seconds
     while not probe():
         assert time.monotonic() < limit

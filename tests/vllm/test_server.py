@@ -15,7 +15,7 @@ FIRST_TOKEN = {
 }  # fmt: skip
 
 
-def completion(vllm: VllmServer, **body: Any) -> Any:
+def completion(vllm: VllmServer, **body: Any) -> Any:  # noqa: ANN401 - JSON
     status, answer = vllm.post("/v1/completions", model=NAMES[0], **body)
     assert status == 200, answer
     return answer["choices"][0]
