@@ -84,6 +84,7 @@ class AnswerStore:
         line = {
             "k": request.key, "h": request.task_hash, "x": answer.text, "f": answer.finish_reason,
             "m": answer.served, "t": round(time.time(), 3),
+            **({} if answer.values is None else {"v": answer.values, "g": answer.greedy}),
         }  # fmt: skip
         self._writer.append(json.dumps(line, ensure_ascii=True).encode() + b"\n")
 
@@ -133,14 +134,21 @@ def _parse(content: bytes) -> Iterable[tuple[str, Taken]]:
             row: Any = json.loads(line)
             text, finish_reason, served = row["x"], row["f"], row["m"]
             answer = Answer(
-                None if text is None else whole_text(text), finish_reason, None if served is None else str(served)
-            )
+                None if text is None else whole_text(text), finish_reason, None if served is None else str(served),
+                **_likelihood(row),
+            )  # fmt: skip
             # Versions before this one recorded what the server had not finished, too: it is asked again.
             if answer.finished:
                 yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             # A line torn by a crash; its request is simply asked again.
             continue
+
+
+def _likelihood(row: Mapping[str, Any]) -> dict[str, Any]:
+    if "v" not in row:
+        return {}
+    return {"values": tuple(float(value) for value in row["v"]), "greedy": tuple(bool(flag) for flag in row["g"])}
 
 
 class _Writer(Protocol):

@@ -9,10 +9,10 @@ from pathlib import Path
 from vllm_eval import baseline, catalog
 from vllm_eval import report as tables
 from vllm_eval.config import load_config
-from vllm_eval.engines.lm_eval import set_environment
 from vllm_eval.errors import RegressionError, SettingsError
 from vllm_eval.gateway import Gateway
 from vllm_eval.models import parse_models, select_model
+from vllm_eval.offline import set_environment
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import aiohttp
 
 from vllm_eval.endpoint import describe, excerpt
-from vllm_eval.requests import Answer
+from vllm_eval.requests import Answer, Wanted
 from vllm_eval.secrets import Redactor
 from vllm_eval.strict import shown
 from vllm_eval.thoughts import TAGS
@@ -54,7 +54,9 @@ class Rejected:
 Outcome = Answer | Retry | Rejected
 
 
-async def ask_once(session: aiohttp.ClientSession, url: str, body: bytes, redactor: Redactor) -> Outcome:
+async def ask_once(
+    session: aiohttp.ClientSession, url: str, body: bytes, redactor: Redactor, wanted: Wanted | None = None
+) -> Outcome:
     """POST one request and judge the response; never raises for what a server or network does."""
     try:
         async with session.post(
@@ -64,7 +66,7 @@ async def ask_once(session: aiohttp.ClientSession, url: str, body: bytes, redact
             if content is None:
                 return Rejected(f"the response is larger than {MAX_BODY_BYTES >> 20} MiB")
             if response.status == 200:
-                return parse_answer(content, redactor)
+                return parse_answer(content, redactor) if wanted is None else _parse_wanted(content, redactor, wanted)
             return _judge_status(response, content, redactor)
     except TimeoutError:
         return Retry("no answer within the request's time-out")
@@ -138,6 +140,18 @@ def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
             served=redactor.text(served) if isinstance(served, str) else None,
         )
     )
+
+
+def _parse_wanted(content: bytes, redactor: Redactor, wanted: Wanted) -> Outcome:
+    """Read a response that is to hold something else than a text."""
+    try:
+        body: Any = json.loads(content)
+        if body.get("error"):
+            return _judge_error(body["error"], redactor)
+        outcome = wanted.read(body)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return Retry(f"the response does not hold what was asked for: {excerpt(content, redactor)}", stated=True)
+    return Retry(redactor.text(outcome), stated=True) if isinstance(outcome, str) else outcome
 
 
 def _if_finished(answer: Answer) -> Outcome:

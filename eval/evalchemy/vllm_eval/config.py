@@ -14,8 +14,9 @@ Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 class TaskSettings(Strict):
     """One task of eval_config.json.
 
-    ``metric`` and ``filter`` choose the task's score among its results
-    (default filter: the task's only one, else its first). At most
+    ``metric`` and ``filter`` choose the task's score among its results (default
+    metric: ``exact_match`` if the task has it, else ``acc``, else its first in
+    0..1; default filter: the task's only one, else its first). At most
     ``max_empty_share`` of the answers may lack text and at most
     ``max_truncated_share`` may have been cut by the token limit; above that
     the score would measure the limits and not the model. ``max_tokens`` is the
@@ -28,7 +29,7 @@ class TaskSettings(Strict):
     enabled: bool
     engine: Annotated[str, Field(pattern=r"^[a-z_]+$")] = "lm_eval"
     limit: Annotated[int, Field(ge=1)] | None = None
-    metric: Annotated[str, Field(min_length=1)] = "exact_match"
+    metric: Annotated[str, Field(min_length=1)] | None = None
     filter: Annotated[str, Field(min_length=1)] | None = None
     max_empty_share: Share = 0.1
     max_truncated_share: Share = 0.5

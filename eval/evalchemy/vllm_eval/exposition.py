@@ -82,6 +82,7 @@ def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dic
     group.set(metrics.EXACT_MATCH, scored, result.score)
     group.set(metrics.EXACT_MATCH_STDERR, scored, result.stderr)
     group.set(metrics.SAMPLES, scored, float(result.samples))
+    group.set(metrics.CHOICE_MASS, scored, result.choice_mass)
     for score in result.scores:
         group.set(metrics.SCORE, {**scored, "metric": score.metric, "filter": score.filter}, score.value)
     info = {

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 
+from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.config import TaskSettings
 from vllm_eval.engines import Engine, TaskOutcome
 from vllm_eval.errors import (
@@ -42,11 +43,11 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         task=task.name,
         task_hash=task.hash,
         engine=engine.name,
-        engine_version=engine.version,
+        engine_version=f"{engine.version}, {outcome.asked}" if outcome.asked else engine.version,
         good=good,
         cause=None if good else outcome.cause or "verification",
         problems=tuple(problems),
-        metric=primary[0] if primary else task.settings.metric,
+        metric=primary[0] if primary else task.metric,
         filter=primary[1] if primary else task.settings.filter,
         score=outcome.metrics[primary] if good and primary else None,
         stderr=_stderr(outcome) if good else None,
@@ -57,6 +58,7 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         scores=_other_scores(outcome) if good else (),
         paired=good and outcome.samples is not None,
         ended=time.time(),
+        choice_mass=outcome.choice_mass if good else None,
     )
 
 
@@ -71,7 +73,7 @@ def failed(name: str, settings: TaskSettings, task: Task | None, error: VllmEval
         good=False,
         cause=cause,
         problems=(str(error),),
-        metric=settings.metric,
+        metric=task.metric if task else settings.metric or DEFAULT_METRIC,
         filter=settings.filter,
         expected=task.expected if task else None,
         ended=time.time(),

@@ -59,10 +59,15 @@ RUN_INFO: Final = Metric(
     (*TASK, "run_id", "git_commit", "task_hash", "engine_version"),
 )
 
+CHOICE_MASS: Final = Metric(
+    "vllm_eval_choice_mass", "Mean probability of all choices of an item together, 0..1 (one token each).", TASK
+)
+
 METRICS: Final = (
     EXACT_MATCH, EXACT_MATCH_STDERR, SAMPLES, SAMPLES_EXPECTED, EMPTY_RESPONSES, TRUNCATED_RESPONSES,
     BASELINE_EXACT_MATCH, REGRESSION_PVALUE, VERDICT, RUN_SUCCESS, SCORE, RUN_DURATION_SECONDS,
     LAST_RUN_TIMESTAMP_SECONDS, LAST_SUCCESS_TIMESTAMP_SECONDS, REQUESTS_PER_SECOND, RUN_INFO,
+    CHOICE_MASS,
 )  # fmt: skip
 
 VERDICTS: Final = ("better", "same", "worse", "inconclusive", "no_baseline")

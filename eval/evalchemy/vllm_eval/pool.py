@@ -59,11 +59,13 @@ class PoolStats:
 class PoolSettings:
     """How the pool asks.
 
+    ``endpoint``: the model's, for requests that want something else than a text.
     ``patience``: seconds of failures without any answer between them after
     which the endpoint counts as down; ``deadline``: end of the run in ``time.monotonic()`` seconds.
     """
 
     url: str
+    endpoint: str
     concurrency: int
     patience: float
     deadline: float
@@ -194,7 +196,7 @@ class RequestPool:
         tries = self._tries.get(request.key) or self._first_try(request)
         for attempt in range(1, ATTEMPTS_IN_A_ROW + 1):
             begun = time.monotonic()
-            outcome = await ask_once(self._session, self._settings.url, body, self._redactor)
+            outcome = await ask_once(self._session, self._url(request), body, self._redactor, request.wanted)
             if isinstance(outcome, Answer):
                 self._answered(request, outcome, begun)
                 return outcome
@@ -217,8 +219,14 @@ class RequestPool:
             await self._pause(attempt, silent, outcome)
         return None
 
+    def _url(self, request: Request) -> str:
+        if request.wanted is None:
+            return self._settings.url
+        path = request.wanted.path
+        return f"{root_of(self._settings.endpoint)}{path}" if path[0] == "/" else f"{self._settings.endpoint}/{path}"
+
     def _first_try(self, request: Request) -> _Tries:
-        self.stats.asked += 1
+        self.stats.asked += request.wanted is None or request.wanted.recorded
         if self.stats.first_request is None:
             self.stats.first_request = time.monotonic()
         tries = self._tries[request.key] = _Tries()
@@ -264,6 +272,11 @@ class RequestPool:
         if self.stats.retries <= 3 or self.stats.retries % 100 == 0:
             log.warning("asking again in %.1f s (retry %d of this run): %s", pause, self.stats.retries, outcome.reason)
         await asyncio.sleep(pause)
+
+
+def root_of(endpoint: str) -> str:
+    """Return the address of the server itself, whose OpenAI API is below ``/v1``."""
+    return endpoint.removesuffix("/v1")
 
 
 def _prompt_length(request: Request) -> int:

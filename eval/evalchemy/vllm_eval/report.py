@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import isclose, sqrt
 
-from vllm_eval.catalog import Refusal
+from vllm_eval.catalog import DEFAULT_METRIC, Refusal
 from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
 from vllm_eval.stats import Interval, wilson_interval
 
@@ -18,9 +18,13 @@ def summary(run: RunResult) -> str:
         verdict = task.comparison.verdict if task.comparison else "-"
         note = "" if task.good else "FAILED: " + "; ".join(task.problems)
         counts = f"{task.samples}/{_known(task.expected)}"
-        rows.append((name, _score(task), _interval(task), counts, verdict, _line(note, 200)))
+        rows.append((_named(name, task), _score(task), _interval(task), counts, verdict, _line(note, 200)))
     when = rfc3339(run.ended) if run.ended is not None else "unfinished"
     return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id}, {when})\n{_table(rows)}"
+
+
+def _named(name: str, task: TaskResult) -> str:
+    return name if task.metric == DEFAULT_METRIC else f"{name} ({task.metric})"
 
 
 def comparison(run: RunResult) -> str:

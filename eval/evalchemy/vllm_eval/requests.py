@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 # Why a server ended an answer, in small letters. A reason that stands in none of these
 # lists, or no reason, is not the server's word that the answer is finished.
@@ -31,12 +31,42 @@ REFUSED = frozenset({
 NOT_ASKED = "not asked"
 
 
+class Wanted(Protocol):
+    """What is wanted of a response other than a text.
+
+    ``path`` is below the endpoint, or below the server's root if it begins
+    with a slash; ``key`` tells apart requests of one body; answers that are not
+    ``recorded`` are asked anew by each attempt. ``heavy``: a server can bear
+    few of them at a time.
+    """
+
+    @property
+    def path(self) -> str:
+        """Where it is sent."""
+
+    @property
+    def key(self) -> str:
+        """What tells it apart."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the answer is kept."""
+
+    @property
+    def heavy(self) -> bool:
+        """Whether few fit at a time."""
+
+    def read(self, body: Mapping[str, Any]) -> "Answer | str":
+        """Return the answer, or what is wrong with the response (``LookupError`` and the like mean: it is none)."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One item's question as it will be sent.
 
     ``payload`` is the whole JSON body, generation settings included;
-    ``repeat`` tells apart several answers wanted for the same body.
+    ``repeat`` tells apart several answers wanted for the same body;
+    ``wanted`` is None for a text.
     """
 
     task: str
@@ -44,6 +74,7 @@ class Request:
     doc_id: int
     repeat: int
     payload: Mapping[str, Any]
+    wanted: Wanted | None = None
 
     @cached_property
     def key(self) -> str:
@@ -52,7 +83,8 @@ class Request:
         Two items of a task with the same body have the same key: they are
         asked once. Two tasks never have the same key.
         """
-        text = json.dumps([self.task_hash, self.repeat, self.payload], sort_keys=True, ensure_ascii=False)
+        parts = [self.task_hash, self.repeat, self.payload, *([self.wanted.key] if self.wanted is not None else [])]
+        text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -61,12 +93,17 @@ class Answer:
     """What the model said, as the server sent it: thoughts in the text are not taken out yet.
 
     ``text`` is None when the server sent null; ``served`` is the model id in
-    the response, None when the server names none.
+    the response, None when the server names none. ``values`` are the
+    log-probabilities (natural) that were wanted, ``greedy`` whether each is the
+    likeliest token's; ``ids`` are tokens.
     """
 
     text: str | None
     finish_reason: str | None
     served: str | None
+    values: tuple[float, ...] | None = None
+    greedy: tuple[bool, ...] | None = None
+    ids: tuple[int, ...] | None = None
 
     @property
     def finished(self) -> bool:

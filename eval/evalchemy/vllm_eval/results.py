@@ -72,6 +72,7 @@ class TaskResult(Record):
     paired: bool = False
     ended: Finite = 0.0
     comparison: StoredComparison | None = None
+    choice_mass: Annotated[float, Field(ge=0)] | None = None
 
     @property
     def final(self) -> bool:

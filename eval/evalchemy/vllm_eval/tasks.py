@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from vllm_eval import catalog
+from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
 from vllm_eval.generation import LIMITS
@@ -48,6 +50,11 @@ class Task:
     limit: int | None
     expected: int | None
     hash: str
+
+    @property
+    def metric(self) -> str:
+        """The metric that is the task's score."""
+        return self.settings.metric or DEFAULT_METRIC
 
     @property
     def items(self) -> Items | None:
@@ -124,6 +131,7 @@ def lay_over(config: Mapping[str, Any], settings: TaskSettings) -> dict[str, Any
 def _load(
     name: str, settings: TaskSettings, entry: tuple[Path, TaskYaml] | None, *, limit: int | None, api: str
 ) -> Task:
+    settings = _with_metric(name, settings, entry[1].config if entry else None)
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
@@ -158,11 +166,18 @@ def _load(
     )  # fmt: skip
 
 
+def _with_metric(name: str, settings: TaskSettings, config: Mapping[str, Any] | None) -> TaskSettings:
+    """Choose the task's own metric where the configuration names none."""
+    if settings.metric is not None or settings.engine != "lm_eval":
+        return settings
+    known = config if config is not None else catalog.config_of(name)
+    return settings.model_copy(update={"metric": catalog.own_metric(known)})
+
+
 def _chosen(settings: TaskSettings) -> dict[str, str]:
-    """Return the metric and the filter that are not the default: with others, the score is another number."""
-    defaults = TaskSettings(enabled=True)
+    """Return the metric and the filter if they are not exact match and the first: with others, the score is another."""
     chosen = {"metric": settings.metric, "filter": settings.filter}
-    return {key: value for key, value in chosen.items() if value is not None and value != getattr(defaults, key)}
+    return {key: value for key, value in chosen.items() if value is not None and value != DEFAULT_METRIC}
 
 
 def _eval_split(config: Mapping[str, Any]) -> str:

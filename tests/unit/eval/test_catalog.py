@@ -20,8 +20,8 @@ from vllm_eval.errors import ConfigError
         ("math500", "exact_match", Reason.UNKNOWN, "hendrycks_math500"),
         ("mmlu", "exact_match", Reason.GROUP, "group of 57 tasks"),
         ("mgsm_direct", "exact_match", Reason.GROUP, "tag of 12 tasks"),
-        ("hellaswag", "exact_match", Reason.LOG_PROBABILITIES, "multiple_choice"),
-        ("wikitext", "exact_match", Reason.LOG_PROBABILITIES, "loglikelihood_rolling"),
+        ("hellaswag", "exact_match", Reason.CHOOSE_METRIC, "acc_norm"),
+        ("wikitext", "exact_match", Reason.PERPLEXITY, "loglikelihood_rolling"),
         ("humaneval", "exact_match", Reason.CODE, "unsafe_code"),
         ("chartqa", "exact_match", Reason.MEDIA, "images"),
         ("squadv2", "exact_match", Reason.CLASS, "Python class"),
@@ -99,10 +99,10 @@ def test_the_list_of_a_group_says_what_runs_and_the_sums_by_reason(capsys: pytes
     assert main(["tasks", "leaderboard"]) == 0
     shown = capsys.readouterr().out
     assert "39 tasks" in shown
-    assert "needs log-probabilities" in shown
-    assert "leaderboard_musr_murder_mysteries:" not in shown
-    assert main(["tasks", "leaderboard", "--refused"]) == 0
-    assert "leaderboard_musr_murder_mysteries: output_type 'multiple_choice'" in capsys.readouterr().out
+    assert main(["tasks", "wikitext"]) == 0
+    assert "is perplexity" in capsys.readouterr().out
+    assert main(["tasks", "wikitext", "--refused"]) == 0
+    assert "wikitext: output_type 'loglikelihood_rolling'" in capsys.readouterr().out
     assert main(["tasks", "gsm8k", "--refused"]) == 0
     assert main(["tasks", "nothing_is_called_so"]) == 2
 

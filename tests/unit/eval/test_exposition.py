@@ -57,8 +57,9 @@ def comparison(verdict: str, *, decisive: bool = True, baseline: str | None = "r
 
 def test_a_good_run_has_every_metric_of_the_contract() -> None:
     good = result(
-        comparison=comparison("worse"), scores=(Score(metric="f1", filter="none", value=0.5),), empty=1, truncated=2
-    )
+        comparison=comparison("worse"), scores=(Score(metric="f1", filter="none", value=0.5),), empty=1, truncated=2,
+        choice_mass=0.9,
+    )  # fmt: skip
     names = {name for name, _ in parsed(build_group([run(1, good)]))}
     assert names == {metric.name for metric in metrics.METRICS}
 

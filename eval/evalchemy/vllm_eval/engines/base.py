@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from vllm_eval.models import Model
 from vllm_eval.relay import Relay
@@ -13,6 +13,7 @@ from vllm_eval.results import Cause, Sample
 from vllm_eval.tasks import Task
 
 Ask = Callable[[Sequence[Request]], Mapping[str, Answer | Failure]]
+Post = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
 OpenRelay = Callable[[Task], AbstractContextManager[Relay]]
 
 
@@ -24,6 +25,9 @@ class EngineJob:
     ``Request.key``; it may be called several times, each time with requests of
     any tasks. ``relay`` is for an engine with a client of its own: it serves
     the model on loopback. ``deadline`` is in ``time.monotonic()`` seconds.
+    ``post`` sends one body to a path of the server (:class:`Wanted`) and returns
+    the status, 0 for no answer, and the body; None in a trial without a model,
+    where ``right`` says whether the item's own target is to be the likeliest.
     """
 
     model: Model
@@ -32,6 +36,8 @@ class EngineJob:
     relay: OpenRelay
     seed: int
     deadline: float
+    post: Post | None = None
+    right: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,9 @@ class TaskOutcome:
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     ``targets`` are the texts that answer an item right, by ``doc_id``, and
     ``untried`` says why such a text need not be scored 1 (None: it must be);
-    ``validate`` reads both.
+    ``validate`` reads both. ``asked`` is how, where that can differ for one
+    task: scores that were asked differently are not compared. ``choice_mass``
+    is the mean probability of all choices of an item together, 0..1.
     """
 
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -65,6 +73,8 @@ class TaskOutcome:
     cause: Cause | None = None
     targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     untried: str | None = None
+    asked: str = ""
+    choice_mass: float | None = None
 
 
 def unanswered(answers: Collection[Answer | Failure], expected: int) -> TaskOutcome | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vllm_eval import catalog
+from vllm_eval.engines.lm_eval_choices import gold
 from vllm_eval.errors import TaskError, Terminated
 from vllm_eval.items import Items
 from vllm_eval.results import to_text
@@ -83,6 +84,9 @@ def accepted(loaded: Any, item: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: 
 
     An element of a list of targets; the choice that an index names.
     """
+    if loaded.OUTPUT_TYPE == "multiple_choice":
+        choices = list(loaded.doc_to_choice(item))
+        return tuple(to_text(choices[index]) for index in gold(loaded, item))
     target = loaded.doc_to_target(item)
     targets = list(target) if isinstance(target, list | tuple) else [target]
     if loaded.get_config("doc_to_choice") is not None:
@@ -113,15 +117,15 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
     if list(objects) != [task.name]:
         return f"is a group ({', '.join(objects)}); enable its tasks by their names"
     loaded = objects[task.name]
-    if loaded.OUTPUT_TYPE != "generate_until":
-        return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
+    if loaded.OUTPUT_TYPE not in catalog.KINDS:
+        return catalog.refuse_output(loaded.OUTPUT_TYPE)
     if getattr(loaded, "MULTIMODAL", False):
         return "needs images or sound, which this runner does not send"
     return _unfit_metric(task, loaded)
 
 
 def _unfit_metric(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
-    metric = task.settings.metric
+    metric = task.metric
     # lm_eval takes an unknown metric for None, and says so only in its log.
     functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
     unknown = [name for name, function in functions.items() if function is None]
