@@ -30,6 +30,8 @@ def vllm(found: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm
     folder = tmp_path_factory.mktemp("vllm")
     served = Vllm(found.env, thinking(found.model, folder / "model"))
     options = [
+        # Without rounding to 8 bits, what else is in a batch changes no answer.
+        "--dtype", "float32",
         # Thoughts only where chat_template_kwargs asks for them; they end where thinking_token_budget says.
         "--reasoning-parser", "deepseek_v3", "--reasoning-config", json.dumps(THOUGHTS),
         "--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"{LORA}={adapter(folder / 'adapter')}",
