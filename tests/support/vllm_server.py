@@ -17,7 +17,7 @@ from workbench.toolchain.vllm.provide import Vllm
 from workbench.toolchain.vllm.serve import command, environment
 
 STOPPED_SECONDS: Final = 30
-READY_SECONDS: Final = 400
+READY_SECONDS: Final = 900
 # Two tokens of the vocabulary that no text uses, renamed: vLLM's parsers look for tokens and not for text.
 THOUGHTS: Final = {"<unused0>": "<think>", "<unused1>": "</think>"}
 WIDTH, RANK, LAYERS = 640, 4, 18
