@@ -1,6 +1,5 @@
 """One vLLM for all tests of this folder: two names, an adapter, thoughts where a request wants them."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,6 @@ __all__ = ["quick_and_quiet", "workspace"]
 
 NAMES = ("gemma", "gemma-alias")
 LORA = "gemma-tuned"
-THOUGHTS = {"reasoning_start_str": "<think>", "reasoning_end_str": "</think>"}
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +30,8 @@ def vllm(found: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm
     options = [
         # Without rounding to 8 bits, what else is in a batch changes no answer.
         "--dtype", "float32",
-        # Thoughts only where chat_template_kwargs asks for them; they end where thinking_token_budget says.
-        "--reasoning-parser", "deepseek_v3", "--reasoning-config", json.dumps(THOUGHTS),
+        # It takes thoughts out where chat_template_kwargs opens one, and is no parser at all elsewhere.
+        "--reasoning-parser", "deepseek_v3",
         "--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"{LORA}={adapter(folder / 'adapter')}",
     ]  # fmt: skip
     server = VllmServer(served, folder / "vllm.log", names=NAMES, options=options)

@@ -160,7 +160,7 @@ def test_tokens_values_and_scores_are_lm_evals_own(
     theirs = by_lm_eval(evaluation, vllm, found, [*list(TASKS)[:5], GROUP])
     assert splits == {(tuple(context), tuple(choice)) for context, choice in theirs["splits"]}
     run = evaluation.last()
-    far = {}
+    far: dict[str, float] = {}
     for name, (_, _, _, metric) in TASKS.items():
         ours = {each.doc_id: each.judged for each in evaluation.store.samples(run, name) or []}
         for place, values in theirs["values"][name].items():
