@@ -1,7 +1,6 @@
 """The runner's main paths on vLLM itself, with a small real model."""
 
 import json
-import logging
 import re
 import signal
 import time
@@ -73,24 +72,27 @@ def test_repeats_are_samples_of_their_own_and_come_again(
 
 
 def test_a_prompt_that_does_not_fit_is_the_items_fault(
-    evaluation: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    evaluation: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_task(evaluation, 4, doc_to_text='doc_to_text: "{{ question * 400 }}"')
     assert evaluation.run(monkeypatch) == 2
-    assert "do not fit into the model's context" in caplog.text
-    assert "--max-model-len" in caplog.text
+    said = capsys.readouterr().err
+    assert "do not fit into the model's context" in said
+    assert "--max-model-len" in said
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"), [("top_p: 7", "top_p"), ("min_tokens: 900", "min_tokens"), ("logit_bias: {'-5': 1}", "")]
+    ("setting", "said"),
+    [("top_p: 7", "top_p"), ("min_tokens: 900", "min_tokens"), ("logit_bias: {'-5': 1}", "logit_bias")],
 )
 def test_what_vllm_refuses_is_told_in_its_words(
-    evaluation: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: str, said: str
+    evaluation: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], setting: str, said: str
 ) -> None:
     add_task(evaluation, 4, temperature=f"temperature: 0.0\n  {setting}")
     assert evaluation.run(monkeypatch) in {2, 3}
-    assert "HTTP 400" in caplog.text
-    assert said in caplog.text
+    told = capsys.readouterr().err
+    assert "HTTP 400" in told
+    assert said in told
     assert evaluation.last().tasks["task"].score is None
 
 
@@ -105,13 +107,14 @@ def test_every_name_of_the_server_can_be_evaluated(
 
 
 def test_a_name_that_is_not_served_is_refused_with_those_that_are(
-    evaluation: Workspace, vllm: VllmServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    evaluation: Workspace, vllm: VllmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_task(evaluation, 4)
     monkeypatch.setattr("vllm_eval.endpoint.WRONG_MODEL_GRACE_SECONDS", 0.0)
     evaluation.set_models(evaluation.model(vllm.url, served_name="another"))
     assert evaluation.run(monkeypatch) == 2
-    assert all(name in caplog.text for name in (*NAMES, LORA))
+    told = capsys.readouterr().err
+    assert all(name in told for name in (*NAMES, LORA))
 
 
 def test_a_stopped_run_leaves_vllm_nothing_to_do(evaluation: Workspace, vllm: VllmServer) -> None:
@@ -127,10 +130,7 @@ def test_a_stopped_run_leaves_vllm_nothing_to_do(evaluation: Workspace, vllm: Vl
         process.communicate()
 
 
-def test_a_restart_in_mid_run_costs_only_what_was_under_way(
-    evaluation: Workspace, vllm: VllmServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+def test_a_restart_in_mid_run_costs_only_what_was_under_way(evaluation: Workspace, vllm: VllmServer) -> None:
     add_task(evaluation, 60)
     process = evaluation.start(VLLM_EVAL_RUN_ID="through")
     try:
