@@ -89,7 +89,8 @@ def _pod(paths: Paths) -> dict[str, Any]:
     env = {
         **serve.ENVIRONMENT,
         "PYTHONPATH": f"/opt/vllm/env/lib/{minor}/site-packages",
-        "LD_LIBRARY_PATH": "/opt/vllm/env/debian/usr/lib/x86_64-linux-gnu",
+        # A Python built with a shared library looks for it where it was built.
+        "LD_LIBRARY_PATH": f"{prefix}/lib:/opt/vllm/env/debian/usr/lib/x86_64-linux-gnu",
         "HOME": "/tmp",
     }
     command = [f"{prefix}/bin/{minor}", "-m", "vllm.entrypoints.cli.main"]
