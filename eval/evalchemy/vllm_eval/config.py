@@ -23,6 +23,8 @@ class TaskSettings(Strict):
     a field of the items that share a passage, so that error bars allow for it.
     ``num_fewshot`` and ``generation`` are laid over the YAML's ``num_fewshot``
     and ``generation_kwargs``, key by key, of lm_eval's own tasks too.
+    ``revision`` is the commit, tag or branch of the hub's repository that the
+    items are taken from (default: what the task's YAML says, else the newest).
     """
 
     enabled: bool
@@ -36,6 +38,7 @@ class TaskSettings(Strict):
     cluster: Annotated[str, Field(min_length=1)] | None = None
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
     generation: dict[str, Any] | None = None
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$")] | None = None
 
 
 def parse_config(text: str, source: str) -> dict[str, TaskSettings]:

@@ -45,12 +45,22 @@ class StoredComparison(Record):
     reason: str
 
 
+class DataRecord(Record):
+    """Where a task's items came from, and their digest; no ``repository`` and ``commit`` where no hub has them."""
+
+    repository: str
+    commit: str
+    config: str | None = None
+    digest: str
+
+
 class TaskResult(Record):
     """What one task of a run came to.
 
     ``score``, ``stderr`` and ``scores`` are None or empty unless ``good``;
     ``problems`` is empty if ``good``. ``cause`` says whose fault a failure is.
-    Times are Unix seconds.
+    Times are Unix seconds. ``data`` says where the items came from, None for
+    those of local files.
     """
 
     task: str
@@ -72,6 +82,7 @@ class TaskResult(Record):
     paired: bool = False
     ended: Finite = 0.0
     comparison: StoredComparison | None = None
+    data: DataRecord | None = None
 
     @property
     def final(self) -> bool:

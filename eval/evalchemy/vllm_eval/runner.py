@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vllm_eval.attempt import Attempt, AttemptResult
+from vllm_eval.attempt import Attempt, AttemptResult, choose_engines
 from vllm_eval.baseline import BaselineRule, accepted_run, compare_run
 from vllm_eval.config import TaskSettings, load_config
+from vllm_eval.data.resolve import with_data
 from vllm_eval.errors import (
     EngineError,
     PublishError,
@@ -61,6 +62,7 @@ class Runner:
         self._deadline = time.monotonic() + settings.deadline
         self._store = ResultStore(open_storage(settings.results))
         gateway = Gateway(settings.pushgateway, wait=settings.publish_wait) if settings.pushgateway else None
+        self._resolved: list[Task] | None = None
         self._publisher = Publisher(self._store, gateway, settings.stack)
 
     def run(self) -> RunReport:
@@ -141,17 +143,26 @@ class Runner:
         # The same list again is a run that somebody asked for, unless it is this run's own second attempt.
         if last.list_hash in {"", run.list_hash} and last.held_by != run.run_id:
             return None
-        if {task.name: task.hash for task in self._tasks(enabled)} != {
-            name: task.task_hash for name, task in last.tasks.items()
-        }:
+        try:
+            tasks = self._tasks(enabled)
+        except VllmEvalError:
+            return None  # the evaluation meets the same, and records it
+        if {task.name: task.hash for task in tasks} != {name: task.task_hash for name, task in last.tasks.items()}:
             return None
         log.info("only the list of models changed since run %s: its scores hold", last.run_id)
         # With this list's hash, so that the next run of this same list evaluates.
         return last.model_copy(update={"list_hash": run.list_hash, "held_by": run.run_id})
 
     def _tasks(self, enabled: Mapping[str, TaskSettings]) -> list[Task]:
-        folder = self._settings.tasks_folder
-        return load_tasks(enabled, folder, limit=self._settings.limit, api=self._model.api)
+        """Resolve the tasks with their items; once a run, since a hub may have newer ones a minute later."""
+        if self._resolved is None:
+            folder = self._settings.tasks_folder
+            tasks = load_tasks(enabled, folder, limit=self._settings.limit, api=self._model.api)
+            if any(task.wants_data for task in tasks):
+                choose_engines(tasks, self._model)  # refuses what cannot run before anything is fetched
+                tasks = with_data(tasks, self._settings.data)
+            self._resolved = tasks
+        return self._resolved
 
     def _evaluate(
         self, run: RunResult, enabled: Mapping[str, TaskSettings], rule: BaselineRule

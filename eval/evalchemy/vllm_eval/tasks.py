@@ -7,11 +7,12 @@ works from any working directory (lm_eval resolves them against the process's).
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from vllm_eval.config import TaskSettings
+from vllm_eval.data.task_data import TaskData
 from vllm_eval.errors import TaskError
 from vllm_eval.generation import LIMITS
 from vllm_eval.items import Items
@@ -37,6 +38,7 @@ class Task:
     reads them itself. ``expected`` is the number of items that the run
     must score, None when only the engine can know. ``hash`` (SHA-256, hex)
     covers the YAML, the functions it names, the data, the limit and the API.
+    ``data`` are the items that a bundle or a hub gave (:meth:`with_data`).
     """
 
     name: str
@@ -48,12 +50,32 @@ class Task:
     limit: int | None
     expected: int | None
     hash: str
+    data: TaskData | None = field(default=None, repr=False, compare=False)
 
     @property
     def items(self) -> Items | None:
         """The items that are scored, None where only the engine knows them (``process_docs``, a hub's data)."""
         config = self.config or {}
         return None if config.get("process_docs") else self.splits.get(_eval_split(config))
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the items are on no local file, so that a bundle or a hub must give them."""
+        if self.settings.engine != "lm_eval" or self.data is not None:
+            return False
+        if self.config is None:
+            return True
+        return not self.data_files and not self.config.get("custom_dataset") and bool(self.config.get("dataset_path"))
+
+    def with_data(self, data: TaskData) -> "Task":
+        """Return the task with its items; their digest becomes a part of the hash."""
+        count = len(data.items)
+        return replace(
+            self,
+            data=data,
+            expected=count if self.limit is None else min(count, self.limit),
+            hash=_digest({"task": self.hash, "data": data.digest}),
+        )
 
 
 def load_tasks(enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int | None, api: str) -> list[Task]:
