@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from components import labels, versions
+from components.settings.data import Data
 from components.settings.forms import (
     Cidr,
     Digest,
@@ -23,7 +24,6 @@ from components.settings.forms import (
     QualifiedName,
     Quantity,
     Schedule,
-    SecretKeyName,
     StoreUrl,
     Text,
     Url,
@@ -33,6 +33,7 @@ from components.settings.group import Group, Resources
 from components.settings.keys import Secrets
 from components.settings.monitored import Monitoring, Network
 from components.settings.pod import Pod
+from components.settings.secret_key import SecretKey
 from vllm_eval.models import MOST_REQUESTS
 
 
@@ -143,13 +144,6 @@ class Egress(Group):
     port: int = Field(ge=1, le=65535, description="TCP port.", examples=[443])
 
 
-class SecretKey(Group):
-    """A key of a Secret that others keep in the namespace, such as External Secrets or Vault."""
-
-    secret: DnsName = Field(description="Name of the Secret.", examples=["llm-gateway"])
-    key: SecretKeyName = Field(description="Its key.", examples=["api-key"])
-
-
 SecretName = Annotated[
     Annotated[DnsLabel, Tag("(name)")] | Annotated[SecretKey, Tag("(key)")],
     Discriminator(lambda given: "(key)" if isinstance(given, dict | SecretKey) else "(name)"),
@@ -185,6 +179,7 @@ class Evaluation(Group):
         description="Token in a Secret of others, in the place of the secret `huggingface-token`.",
         examples=[{"secret": "hub", "key": "token"}],
     )
+    data: Data | None = Field(None, description="Where the items of lm_eval's own tasks come from (null: nowhere).")
     account_annotations: dict[QualifiedName, str] = Field(
         default_factory=dict,
         description="Annotations of the pods' ServiceAccount, such as a cloud identity's.",

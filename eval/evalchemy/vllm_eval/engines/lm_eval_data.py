@@ -66,6 +66,10 @@ def with_items(spec: Mapping[str, Any], data: TaskData) -> dict[str, Any]:
     class Bundled(ConfigurableTask):  # type: ignore[misc]  # lm_eval has no types
         """A task of a YAML whose items are given."""
 
+        def __init__(self, config: dict[str, Any]) -> None:
+            # lm_eval takes the class from this key, and then refuses the key.
+            super().__init__(config={key: value for key, value in config.items() if key != "class"})
+
         def download(self, dataset_kwargs: object = None, **_: object) -> None:  # noqa: ARG002 - lm_eval's arguments
             """Fetch nothing."""
             self.dataset: dict[str, Items] = {}
