@@ -48,7 +48,7 @@ VARIABLES: Final = frozenset(
     )
 )
 # Where the volumes of `evaluation.data` are mounted, by their names.
-DATA_MOUNTS: Final = {"data": "/data", "cache": "/cache"}
+DATA_MOUNTS: Final = {"benchmarks": "/opt/vllm-eval/benchmarks", "hub-cache": "/var/cache/huggingface"}
 SECRETS_FOLDER: Final = "/etc/vllm-eval/secrets"
 
 
@@ -199,7 +199,7 @@ def _pod(
     if mounted := _data_volumes(evaluation.data):
         volumes += mounted
         container["volumeMounts"] = [
-            {"name": each["name"], "mountPath": DATA_MOUNTS[each["name"]], "readOnly": each["name"] == "data"}
+            {"name": each["name"], "mountPath": DATA_MOUNTS[each["name"]], "readOnly": each["name"] == "benchmarks"}
             for each in mounted
         ]
     if volumes:
@@ -212,11 +212,11 @@ def _data_volumes(data: Data | None) -> list[Manifest]:
     volumes: list[Manifest] = []
     if data is not None and data.bundle is not None and data.bundle.claim is not None:
         claim = {"claimName": data.bundle.claim, "readOnly": True}
-        volumes.append({"name": "data", "persistentVolumeClaim": claim})
+        volumes.append({"name": "benchmarks", "persistentVolumeClaim": claim})
     if data is not None and data.bundle is not None and data.bundle.image is not None:
-        volumes.append({"name": "data", "image": {"reference": data.bundle.image, "pullPolicy": "IfNotPresent"}})
+        volumes.append({"name": "benchmarks", "image": {"reference": data.bundle.image, "pullPolicy": "IfNotPresent"}})
     if data is not None and data.cache is not None:
-        volumes.append({"name": "cache", "persistentVolumeClaim": {"claimName": data.cache}})
+        volumes.append({"name": "hub-cache", "persistentVolumeClaim": {"claimName": data.cache}})
     return volumes
 
 
@@ -224,13 +224,13 @@ def _data_variables(data: Data | None) -> dict[str, str]:
     """Return what tells the runner where items are."""
     values: dict[str, str] = {}
     if data is not None and data.bundle is not None:
-        values["VLLM_EVAL_DATA"] = data.bundle.url or DATA_MOUNTS["data"]
+        values["VLLM_EVAL_DATA"] = data.bundle.url or DATA_MOUNTS["benchmarks"]
     if data is not None and data.hub is not None:
         values |= {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_ENDPOINT": data.hub.endpoint}
         if data.hub.ca is not None:
             values["VLLM_EVAL_HUB_CA"] = f"{SECRETS_FOLDER}/{file_name(data.hub.ca)}"
     if data is not None and data.cache is not None:
-        values["HF_HOME"] = DATA_MOUNTS["cache"]
+        values["HF_HOME"] = DATA_MOUNTS["hub-cache"]
     return values
 
 

@@ -34,7 +34,7 @@ class Bundle(Group):
     image: BundleImage | None = Field(
         None,
         description="Image that is mounted as a volume (Kubernetes 1.35, or its feature gate ImageVolume).",
-        examples=["ghcr.io/your-org/benchmarks:v1"],
+        examples=["registry.example.com/benchmarks:v1"],
     )
     url: StoreUrl | None = Field(
         None, description="fsspec or oci:// address that the runner reads.", examples=["s3://evaluations/benchmarks"]

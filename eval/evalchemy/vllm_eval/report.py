@@ -73,9 +73,9 @@ def bundle(manifest: Manifest, place: str, size: int) -> str:
     for name, task in manifest.tasks.items():
         key = (task.commit[:12] or "-", task.licence or "not said", task.gated, task.repository or "of no hub")
         sets.setdefault(key, []).append(name)
-    for key, names in sets.items():
+    for told_of, names in sets.items():
         items = sum(manifest.files[manifest.tasks[name].items].items for name in names)
-        rows.append((str(len(names)), str(items), *key))
+        rows.append((str(len(names)), str(items), *told_of))
     gated = sorted({task.repository for task in manifest.tasks.values() if task.gated != "no"})
     terms = (
         f"; {', '.join(gated)} {'is' if len(gated) == 1 else 'are'} gated, and may not be passed on" if gated else ""

@@ -53,7 +53,8 @@ def fetch(task: Task) -> tuple[TaskData, Source, Repository]:
     DataError
         The hub cannot be reached, or what it sends cannot be kept.
     """
-    from vllm_eval import catalog
+    from lm_eval.tasks import TaskManager
+
     from vllm_eval.engines.lm_eval_data import take
 
     spec = dict(spec_of(task, whole=True))
@@ -63,7 +64,7 @@ def fetch(task: Task) -> tuple[TaskData, Source, Repository]:
             found = _repository(source.repository, source.revision) if source.repository else Repository("", None, "no")
             if found.commit:
                 spec["dataset_kwargs"] = {**(spec.get("dataset_kwargs") or {}), "revision": found.commit}
-            loaded = catalog.manager().load([spec])["tasks"][task.name]
+            loaded = TaskManager(include_defaults=False).load([spec])["tasks"][task.name]
             taken = take(loaded)
     except VllmEvalError:
         raise
