@@ -76,7 +76,7 @@ def check_bundle_way(evaluation: Evaluation) -> Found:
         yield from check_network([*path, "network"], bundle.network)
     elif not bundle.url.startswith(("file:", "local:")) and not evaluation.egress:
         port = urlsplit(bundle.url).port or 443
-        cure = set_command([*path, "network"], {"cidr": "0.0.0.0/0", "port": port})
+        cure = f"write evaluation.data.bundle.network: {{cidr: 0.0.0.0/0, port: {port}}} in the stack file"
         yield problem(where, bundle.url, "the pods may not reach it: nothing is open to it", cure)
 
 
@@ -90,7 +90,7 @@ def check_huggingface(evaluation: Evaluation, secrets: Mapping[str, str]) -> Fou
     if evaluation.data is not None and evaluation.data.hub is not None:
         return
     fault = "has no effect: pods ask no hub without evaluation.data.hub"
-    cure = f"{set_command([*PATH, 'hub', 'network'], {'cidr': '0.0.0.0/0', 'port': 443})}, or "
+    cure = "write evaluation.data.hub: {network: {cidr: 0.0.0.0/0, port: 443}} in the stack file, or "
     if token is not None:
         yield problem(path, token.secret, fault, f"{cure}{rm_command(path)}")
     elif keys.HUGGINGFACE_TOKEN in secrets:

@@ -151,13 +151,9 @@ def test_a_bundle_that_cannot_be_read_now_is_worth_a_second_try(
 def test_examples_and_revisions_that_a_bundle_lacks_are_refused(
     numbers: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, (settings, said) in enumerate(
-        [
-            ({"num_fewshot": 2}, "make the bundle with --fewshot"),
-            ({"revision": "v2"}, "revision is 'v2', but the bundle"),
-        ]
-    ):
-        configure(numbers, **settings)
+    cases = {"num_fewshot": (2, "make the bundle with --fewshot"), "revision": ("v2", "'v2', but the bundle")}
+    for number, (key, (value, said)) in enumerate(cases.items()):
+        configure(numbers, **{key: value})
         code, task = evaluate(numbers, monkeypatch, OpenAIServer(QUESTIONS), f"lacking-{number}")
         assert (code, task.score) == (2, None)
         assert said in task.problems[0]
@@ -198,7 +194,7 @@ def test_data_that_changed_is_told_and_begins_a_new_baseline(
 
 
 def test_items_come_back_as_they_were_and_others_are_refused() -> None:
-    items = [{"b": 1, "a": ["\u2028", None, {"x": 2.5, "y": True}]}, {"text": "정답\ud800"}]
+    items: list[dict[str, Any]] = [{"b": 1, "a": ["\u2028", None, {"x": 2.5, "y": True}]}, {"text": "정답\ud800"}]
     assert from_lines(to_lines(items, "t")) == items
     assert list(from_lines(to_lines(items, "t"))[0]) == ["b", "a"], "the order names the item"
     for value in (float("nan"), b"x", {1: "a"}, object()):
