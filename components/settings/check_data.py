@@ -90,7 +90,7 @@ def check_huggingface(evaluation: Evaluation, secrets: Mapping[str, str]) -> Fou
     if evaluation.data is not None and evaluation.data.hub is not None:
         return
     fault = "has no effect: pods ask no hub without evaluation.data.hub"
-    cure = "write evaluation.data.hub: {network: {cidr: 0.0.0.0/0, port: 443}} in the stack file, or "
+    cure = "write evaluation.data.hub: {network: {cidr: 0.0.0.0/0, port: 443}}, or "
     if token is not None:
         yield problem(path, token.secret, fault, f"{cure}{rm_command(path)}")
     elif keys.HUGGINGFACE_TOKEN in secrets:

@@ -52,3 +52,9 @@ class Data(Group):
     cache: DnsName | None = Field(
         None, description="Claim in the namespace that keeps what the hub gave.", examples=["hub-cache"]
     )
+
+    @property
+    def claims(self) -> list[str]:
+        """Names of the claims that others make."""
+        named = (self.bundle.claim if self.bundle is not None else None, self.cache)
+        return [name for name in named if name is not None]

@@ -64,7 +64,6 @@ class Manifest(_Part):
 
     format: Literal[1] = FORMAT
     lm_eval: str
-    visibility: Literal["private", "public"] = "private"
     tasks: dict[str, BundledTask]
     files: dict[str, File]
 

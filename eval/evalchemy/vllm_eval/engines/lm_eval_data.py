@@ -70,7 +70,7 @@ def with_items(spec: Mapping[str, Any], data: TaskData) -> dict[str, Any]:
             # lm_eval takes the class from this key, and then refuses the key.
             super().__init__(config={key: value for key, value in config.items() if key != "class"})
 
-        def download(self, dataset_kwargs: object = None, **_: object) -> None:  # noqa: ARG002 - lm_eval's arguments
+        def download(self, *_: object, **__: object) -> None:
             """Fetch nothing."""
             self.dataset: dict[str, Items] = {}
 
