@@ -17,6 +17,7 @@ from components.gitops import GitOps
 from components.job import Job
 from components.pushgateway import Pushgateway
 from components.settings import Settings, load
+from components.settings.check_tasks import config_file
 from components.settings.model import Owner
 
 
@@ -25,7 +26,7 @@ def declare(settings: Settings) -> None:
     stack, owner, secrets = settings.stack, settings.evaluation.owner, settings.secrets
     opts = pulumi.ResourceOptions(provider=cluster.provider(settings.cluster, stack))
     wanted = patches.of(settings)
-    announced = announce.Announcements()
+    announced = announce.Announcements(config_file(settings.evaluation.config))
     hub = cluster.provider(cluster.hub(settings), stack, "hub") if settings.argocd.context else None
 
     evaluation = Evaluation(

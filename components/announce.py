@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pulumi
-import yaml
 
 from components import patches, reruns
 from components.labels import NAMESPACE, PROJECT
@@ -17,7 +16,6 @@ from components.reruns import Rerun
 from components.settings.model import Owner
 from vllm_eval.config import load_config
 
-CONFIG: Final = Path(__file__).resolve().parents[1] / "eval" / "evalchemy" / "configs" / "eval_config.json"
 OWNER: Final = f"{PROJECT}/owner"
 """Annotation of the Application; the next update compares with it."""
 
@@ -33,15 +31,15 @@ class OwnerChangeError(pulumi.RunError):
         )
 
 
-def tasks(config: Path = CONFIG) -> int:
-    """Return how many tasks an `eval_config.json` enables.
+def tasks(config: Path) -> tuple[str, ...]:
+    """Return the tasks and groups that an `eval_config.json` enables.
 
     Raises
     ------
     vllm_eval.errors.ConfigError
         The file is invalid: the pods would refuse it.
     """
-    return len(load_config(config))
+    return tuple(load_config(config))
 
 
 def sentence(rerun: Rerun, count: int, condition: str = "") -> str:
@@ -58,8 +56,8 @@ class Announcements:
     both owners, and its hook comes first, so that one remembers them for the other.
     """
 
-    def __init__(self) -> None:
-        self._tasks = tasks()
+    def __init__(self, config: Path) -> None:
+        self._tasks = tasks(config)
         self._known: Rerun | None = None
 
     def application(self) -> pulumi.ResourceHookBinding:
@@ -77,16 +75,16 @@ class Announcements:
         if becomes is None:
             return
         same_owner = _owner(old) == _owner(new)
-        self._known = reruns.of(was if same_owner else None, becomes)
+        self._known = reruns.of(was if same_owner else None, becomes, self._tasks)
         if _owner(new) != Owner.ARGOCD.value:
             return
         if was != becomes or not same_owner:
-            pulumi.log.info(sentence(self._known, self._tasks))
+            pulumi.log.info(sentence(self._known, len(self._tasks)))
         elif _where(old) != _where(new):
-            pulumi.log.info(sentence(reruns.everything(becomes), self._tasks, " if the Job differs there"))
+            pulumi.log.info(sentence(reruns.everything(becomes), len(self._tasks), " if the Job differs there"))
 
     def _of_job(self, args: pulumi.ResourceHookArgs) -> None:
-        pulumi.log.info(sentence(self._known or reruns.everything(args.new_inputs or {}), self._tasks))
+        pulumi.log.info(sentence(self._known or reruns.everything(args.new_inputs or {}), len(self._tasks)))
 
 
 def check_owner(old: str | None, new: str | None) -> None:
@@ -120,7 +118,7 @@ def _job(inputs: Mapping[str, Any]) -> patches.Manifest | None:
     """Return this checkout's Job with the patches of an Application, None where it has none for that Job."""
     kustomize = inputs.get("spec", {}).get("source", {}).get("kustomize", {})
     found = [json.loads(each["patch"]) for each in kustomize.get("patches", [])]
-    manifest = yaml.safe_load(patches.MANIFEST.read_text())
+    manifest = patches.manifest()
     try:
         return patches.apply(manifest, found, kustomize.get("namespace") or NAMESPACE)
     except ValueError:

@@ -8,7 +8,6 @@ from typing import Final
 
 import pulumi
 import pulumi_kubernetes as k8s
-import yaml
 
 from components import labels, patches
 
@@ -71,7 +70,7 @@ class Job(pulumi.ComponentResource):
 
 def load(stack_patches: Sequence[patches.Manifest], namespace: str, stack: str) -> patches.Manifest:
     """Return the manifest in `k8s/` with the stack's patches, marked as Pulumi's."""
-    manifest = patches.apply(yaml.safe_load(patches.MANIFEST.read_text()), stack_patches, namespace)
+    manifest = patches.apply(patches.manifest(), stack_patches, namespace)
     metadata = manifest["metadata"]
     metadata["labels"] = {**metadata["labels"], **labels.standard(labels.EVALUATION, stack)}
     metadata["annotations"] = {**metadata["annotations"], **AWAITED}

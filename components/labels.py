@@ -34,6 +34,9 @@ ARGOCD_RELEASE: Final = "argocd"
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue takes a Job into a queue."""
 
+CONFIGS: Final = "/opt/vllm-eval/configs"
+"""The image's folder of configurations."""
+
 APPLICATION: Final = "vllm-evalchemy-job"
 
 

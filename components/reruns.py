@@ -5,17 +5,19 @@ Job before and after an update; `tests/unit/components/test_reruns.py` asks both
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from components.labels import COMMIT_ANNOTATION, EVALUATION, MODELS_ANNOTATION
+from components.labels import COMMIT_ANNOTATION, CONFIGS, EVALUATION, MODELS_ANNOTATION
 from vllm_eval import models as runner
 
 # What decides, beside the model, where the runner finds its last run and whether that one was the same evaluation.
 ASKED: Final = ("VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT", "VLLM_EVAL_RESULTS", "VLLM_EVAL_STACK")
+
+DEFAULT_CONFIG: Final = "eval_config.json"
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,36 @@ class Rerun:
         How many models are asked again.
     listed
         How many models the Job has.
+    own
+        How many tasks the models that are asked again and have a list of tasks of their own have, one each.
     """
 
     models: int
     listed: int
+    own: tuple[int, ...] = ()
 
     def times(self, tasks: int) -> str:
-        """Return the amount of work as text, such as `2 models x 3 tasks`."""
-        return f"{_counted(self.models, 'model')} x {_counted(tasks, 'task')}"
+        """Return the amount of work as text, such as `2 models x 3 tasks`, of which `tasks` is the default."""
+        each = [*self.own, *[tasks] * (self.models - len(self.own))]
+        if len(set(each)) > 1:
+            return f"{_counted(self.models, 'model')}, {sum(each)} tasks in all"
+        return f"{_counted(self.models, 'model')} x {_counted(each[0] if each else tasks, 'task')}"
 
 
 def everything(job: Mapping[str, Any]) -> Rerun:
     """Return the evaluation of every model; without a list it is the one model of the pod's environment."""
-    count = len(_listed(job)) or 1
-    return Rerun(count, count)
+    listed = _listed(job)
+    count = len(listed) or 1
+    return Rerun(count, count, _own(listed))
 
 
-def of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Rerun:
+def config_of(job: Mapping[str, Any]) -> str:
+    """Return the file that says the tasks, below the folder of configurations."""
+    values = [each.get("value") for each in _container(job).get("env", []) if each["name"] == "VLLM_EVAL_CONFIG"]
+    return str(values[0] if values else DEFAULT_CONFIG).removeprefix(f"{CONFIGS}/")
+
+
+def of(before: Mapping[str, Any] | None, after: Mapping[str, Any], enabled: Iterable[str] = ()) -> Rerun:
     """Return what the Job `after`, which replaces `before`, evaluates.
 
     Parameters
@@ -53,6 +68,8 @@ def of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Rerun:
         The Job's manifest until now, None when there was none.
     after
         The one that takes its place.
+    enabled
+        The tasks of a model that lists none; unknown: a list is taken for another choice than none.
     """
     whole = everything(after)
     if before is None:
@@ -64,8 +81,10 @@ def of(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Rerun:
     commit = _annotations(after).get(COMMIT_ANNOTATION, "")
     if commit in runner.UNKNOWN_COMMITS or _remembered(before) != _remembered(after):
         return whole
-    known = [_identity(each) for each in old]
-    return Rerun(sum(_identity(each) not in known for each in new), len(new))
+    every = frozenset(enabled)
+    known = [_asked(each, every) for each in old]
+    again = [each for each in new if _asked(each, every) not in known]
+    return Rerun(len(again), len(new), _own(again))
 
 
 def _counted(number: int, noun: str) -> str:
@@ -74,6 +93,10 @@ def _counted(number: int, noun: str) -> str:
 
 def _pod(job: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(job["spec"]["template"]["spec"])
+
+
+def _container(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((each for each in _pod(job)["containers"] if each["name"] == EVALUATION), {})
 
 
 def _annotations(job: Mapping[str, Any]) -> Mapping[str, str]:
@@ -94,6 +117,18 @@ def _identity(entry: object) -> object:
         return entry
 
 
+def _asked(entry: object, enabled: frozenset[str]) -> object:
+    """Return the model, and what it is asked."""
+    tasks = entry.get("tasks") if isinstance(entry, dict) else None
+    return _identity(entry), frozenset(tasks) if isinstance(tasks, list) else enabled
+
+
+def _own(entries: list[Any]) -> tuple[int, ...]:
+    return tuple(
+        len(each["tasks"]) for each in entries if isinstance(each, dict) and isinstance(each.get("tasks"), list)
+    )
+
+
 def _hash(entries: list[Any]) -> object:
     try:
         return runner.list_hash([runner.Model.model_validate(each) for each in entries])
@@ -103,7 +138,7 @@ def _hash(entries: list[Any]) -> object:
 
 def _remembered(job: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what decides whether the runner finds its last run, and finds it to be of the same evaluation."""
-    container: Mapping[str, Any] = next((each for each in _pod(job)["containers"] if each["name"] == EVALUATION), {})
+    container = _container(job)
     environment = {each["name"]: each for each in container.get("env", []) if each["name"] in ASKED}
     volumes = {each["name"]: each for each in _pod(job).get("volumes", [])}
     namespace = job.get("metadata", {}).get("namespace")

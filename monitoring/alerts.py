@@ -124,7 +124,7 @@ ALERTS: Final = (
         summary="[task_of_model] fell to [percent]",
         description=(
             "[where]: exact match is [percent] with tag [tag], down from [reference] ([samples] items). "
-            "That is more than [drop] below and more than [day_noise] standard errors. "
+            "That is more than [drop] below and more than [day_noise] standard errors.[fell] "
             "It stays until the score is back or another level is accepted."
         ),
     ),
@@ -137,7 +137,7 @@ ALERTS: Final = (
         summary="[task_of_model] is worse than its baseline: [percent]",
         description=(
             "[where]: exact match is [percent] with tag [tag], the pinned baseline is [baseline] "
-            "([samples] items, p = [pvalue]). More than [drop] below, and not noise. "
+            "([samples] items, p = [pvalue]). More than [drop] below, and not noise.[fell] "
             "It stays until a run decides otherwise or another level is accepted."
         ),
     ),

@@ -36,6 +36,7 @@ def fill(text: str, limits: Thresholds, windows: Windows) -> str:
         "baseline": _ask(BASELINE.name, "value | humanizePercentage"),
         "samples": _ask(SAMPLES.name, "value | humanize"),
         "pvalue": _ask(metrics.REGRESSION_PVALUE.name, 'value | printf "%.2g"'),
+        "fell": _fell(),
         "drop": f"{number(limits.drop * 100)}%",
         "slow": f"{number(limits.slow_share * 100)}%",
         "day_noise": number(limits.day_noise),
@@ -51,6 +52,17 @@ def _ask(name: str, what: str, around: str = "%s") -> str:
     values = " ".join(f"$labels.{label}" for label in TASK)
     query = f"printf `{around % f'{name}{{{matchers}}}'}` {values} | query"
     return f"{{{{ with {query} }}}}{{{{ . | first | {what} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
+
+
+def _fell() -> str:
+    """Name the tasks of a group that its drop comes from; nothing where there are none."""
+    matchers = ",".join(f"{label}=%q" for label in TASK)
+    values = " ".join(f"$labels.{label}" for label in TASK)
+    # Two tags may be in sight for five minutes.
+    drops = f"sort_desc(max by (leaf) ({metrics.LEAF_DROP.name}{{{matchers}}}))"
+    each = '{{ if $at }}, {{ end }}{{ $leaf | label "leaf" }} (by {{ $leaf | value | humanizePercentage }})'
+    listed = f"{{{{ range $at, $leaf := . }}}}{each}{{{{ end }}}}"
+    return f"{{{{ with printf `{drops}` {values} | query }}}} Its tasks that fell most: {listed}.{{{{ end }}}}"
 
 
 def dashboard_link(address: str, *, by_task: bool) -> str:

@@ -17,8 +17,11 @@ STALE: Final = "36h"
 
 _UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(?:\d+[wdhms])+")
+SHORTEST_DAY: Final = "2m"
+"""On a shorter day, one failed scrape would end alerts."""
+SHORTEST_STALE: Final = "6h"
+"""A run may take hours, so it is not missed before."""
 _FULL_DAY: Final = 86_400
-_SHORTEST_DAY: Final = 120  # below, one failed scrape would end alerts
 
 
 @dataclass(frozen=True)
@@ -106,17 +109,20 @@ class Windows:
         Raises
         ------
         ValueError
-            If `day` or `stale` is no Prometheus duration, `day` is not between
-            two minutes and 24 h, or `stale` is below 6 h.
+            If `day` or `stale` is no Prometheus duration, `day` is not from
+            ``SHORTEST_DAY`` to ``DAY``, or `stale` is below ``SHORTEST_STALE``.
         """
         seconds = parse_duration(day)
-        if not _SHORTEST_DAY <= seconds <= _FULL_DAY:
+        if not parse_duration(SHORTEST_DAY) <= seconds <= _FULL_DAY:
             raise ValueError(
-                f"day is {day!r}: a day of the alert rules is between 2m and 24h; 24h is for real use, 10m for a drill"
+                f"day is {day!r}: a day of the alert rules is from {SHORTEST_DAY} to {DAY}; "
+                f"{DAY} is for real use, 10m for a drill"
             )
         usual = cls(stale=parse_duration(stale), unsettled=parse_duration(stale))
-        if usual.stale < usual.grace:
-            raise ValueError(f"stale is {stale!r}: a run may take hours, so it is missed after 6h at the earliest")
+        if usual.stale < parse_duration(SHORTEST_STALE):
+            raise ValueError(
+                f"stale is {stale!r}: a run may take hours, so it is missed after {SHORTEST_STALE} at the earliest"
+            )
 
         def scale(length: int, least: int = 1) -> int:
             return max(least, round(length * seconds / _FULL_DAY))

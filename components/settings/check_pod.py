@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-import yaml
-
 from components import labels, patches
 from components.settings.model import Evaluation
 from components.settings.monitored import Monitoring
@@ -23,11 +21,11 @@ VOLUMES: Final = frozenset(
 
 def check_evaluation_pod(evaluation: Evaluation) -> Found:
     """Refuse what the stack or the manifest sets on the evaluation's pods."""
-    template = yaml.safe_load(patches.MANIFEST.read_text())["spec"]["template"]["spec"]
+    template = patches.manifest()["spec"]["template"]["spec"]
     (container,) = template["containers"]
     names = {*(each["name"] for each in container["env"]), *patches.VARIABLES}
-    paths = {each["mountPath"] for each in container["volumeMounts"]}
-    volumes = {each["name"] for each in template["volumes"]}
+    paths = {*(each["mountPath"] for each in container["volumeMounts"]), *patches.DATA_MOUNTS.values()}
+    volumes = {*(each["name"] for each in template["volumes"]), *patches.DATA_MOUNTS}
     yield from _check(["evaluation", "pod"], evaluation.pod, names, volumes, paths)
 
 

@@ -12,20 +12,22 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from components.settings import keys
+from components.settings.check_data import DATA_CHECKS
 from components.settings.check_models import MODEL_CHECKS, network_address
 from components.settings.check_pod import POD_CHECKS
+from components.settings.check_tasks import TASK_CHECKS
 from components.settings.cron import longest_gap
 from components.settings.group import Resources, UnknownValueError
 from components.settings.model import AccessMode, ArgoCD, Cluster, Evaluation, Git, Image, Owner
 from components.settings.monitored import Monitoring
 from components.settings.problems import Problem, full_key, problem, rm_command, set_command
 from components.settings.quantities import amount, seconds
+from monitoring.thresholds import DAY, SHORTEST_DAY, SHORTEST_STALE, STALE
 
 Found = Iterator[Problem]
 
 # A week of pushes that all failed is worth a look; less is a quiet week.
 NO_SCHEDULE_SECONDS: Final = 7 * 86400
-SHORTEST_STALE_SECONDS: Final = 6 * 3600
 
 LABEL_VALUE: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
@@ -159,7 +161,7 @@ def check_stale(evaluation: Evaluation, monitoring: Monitoring) -> Found:
     """Refuse an alert on a missed run that every pause between two runs would raise."""
     path: list[str | int] = ["monitoring", "stale"]
     stale = seconds(monitoring.stale)
-    if not monitoring.enabled or stale < SHORTEST_STALE_SECONDS:
+    if not monitoring.enabled or stale < seconds(SHORTEST_STALE):
         return
     if evaluation.schedule is None:
         if stale < NO_SCHEDULE_SECONDS:
@@ -215,12 +217,13 @@ def check_image(image: Image, evaluation: Evaluation) -> Found:
 
 def check_monitoring(monitoring: Monitoring) -> Found:
     """Refuse lengths that the alert windows cannot be made from."""
-    if not seconds("2m") <= seconds(monitoring.day) <= seconds("24h"):
+    if not seconds(SHORTEST_DAY) <= seconds(monitoring.day) <= seconds(DAY):
         path = ["monitoring", "day"]
-        yield problem(path, monitoring.day, "must be from 2m to 24h", set_command(path, "24h"))
-    if seconds(monitoring.stale) < SHORTEST_STALE_SECONDS:
+        yield problem(path, monitoring.day, f"must be from {SHORTEST_DAY} to {DAY}", set_command(path, DAY))
+    if seconds(monitoring.stale) < seconds(SHORTEST_STALE):
         path = ["monitoring", "stale"]
-        yield problem(path, monitoring.stale, "must be 6h or more: a run may take hours", set_command(path, "36h"))
+        fault = f"must be {SHORTEST_STALE} or more: a run may take hours"
+        yield problem(path, monitoring.stale, fault, set_command(path, STALE))
 
 
 def check_credentials(texts: Mapping[str, str]) -> Found:
@@ -258,7 +261,9 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_monitoring,
     check_credentials,
     *POD_CHECKS,
+    *DATA_CHECKS,
     *MODEL_CHECKS,
+    *TASK_CHECKS,
 )
 
 

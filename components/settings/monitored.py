@@ -20,6 +20,7 @@ from components.settings.forms import (
 )
 from components.settings.group import Group, Resources
 from components.settings.pod import Pod
+from monitoring.thresholds import DAY, STALE
 
 GATEWAY_RESOURCES: Final = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"})
 
@@ -82,9 +83,9 @@ class Monitoring(Group):
     )
     labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
     scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
-    day: Duration = Field("24h", description="Length of the alerts' day before; anything else is for drills.")
+    day: Duration = Field(DAY, description="Length of the alerts' day before; anything else is for drills.")
     stale: Duration = Field(
-        "36h", description="Age of the last run at which one is missed: 1.5 times the distance between runs."
+        STALE, description="Age of the last run at which one is missed: 1.5 times the distance between runs."
     )
     dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
     dashboard: bool = Field(True, description="False where another stack of the cluster has the dashboard already.")

@@ -9,7 +9,6 @@ import sys
 from typing import Any, Final
 
 import pulumi
-import yaml
 
 from components import labels, patches
 from components.labels import PROJECT
@@ -87,7 +86,7 @@ def needs(settings: Settings) -> dict[str, Any]:
 def patience(settings: Settings) -> int:
     """Return after how many seconds the Job has certainly ended: every pod at its deadline, and every retry used."""
     evaluation = settings.evaluation
-    tries: int = yaml.safe_load(patches.MANIFEST.read_text())["spec"]["backoffLimitPerIndex"] + 1
+    tries: int = patches.manifest()["spec"]["backoffLimitPerIndex"] + 1
     rounds = math.ceil(len(settings.models) / evaluation.parallelism)
     pod = START_SECONDS + evaluation.deadline_seconds + patches.DEADLINE_MARGIN_SECONDS
     return settings.argocd.reconciliation_seconds + SYNC_SECONDS + rounds * tries * pod

@@ -49,6 +49,7 @@ HEADLINE: Final = f"avg({metrics.EXACT_MATCH.name}{{task='custom_task_1'}}) by (
 """The query that people know; it looks at every stack and model."""
 
 SCORE: Final = _of_task(metrics.EXACT_MATCH)
+CHOICE_MASS: Final = _of_task(metrics.CHOICE_MASS, _BY_TASK)
 ERROR: Final = f"{_CONFIDENCE} * {_of_task(metrics.EXACT_MATCH_STDERR)}"
 UPPER: Final = _bound("+")
 LOWER: Final = _bound("-")
@@ -73,6 +74,9 @@ TRUNCATED_SHARE: Final = _of_responses(metrics.TRUNCATED_RESPONSES)
 THINKING_SHARE: Final = _of_responses(metrics.THINKING_RESPONSES)
 UNFINISHED_SHARE: Final = _of_responses(metrics.UNFINISHED_THOUGHTS)
 SUCCESS: Final = f"min by ({_BY_TASK}) ({metrics.RUN_SUCCESS.name}{{{TASK}}})"
+
+FELL: Final = f"max by (model, task, leaf) ({metrics.LEAF_DROP.name}{{{TASK}}})"
+LEAVES: Final = f"max by (model, task, leaf) ({metrics.LEAF_EXACT_MATCH.name}{{{TASK}}})"
 
 SPEED: Final = _of_run(metrics.REQUESTS_PER_SECOND)
 TOKENS_PER_SECOND: Final = _of_run(metrics.OUTPUT_TOKENS_PER_SECOND)

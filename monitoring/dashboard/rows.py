@@ -12,6 +12,7 @@ from monitoring.thresholds import Thresholds, Windows
 _SHARE: Final = "percentunit"
 _TASK: Final = "{{model}} · {{task}}"
 _TAGGED: Final = "{{model}} {{model_tag}} · {{task}}"
+_LEAF: Final = "{{model}} · {{task}} · {{leaf}}"
 _RUN: Final = "{{model}} {{model_tag}}"
 
 
@@ -154,8 +155,10 @@ def outcomes() -> list[Panel]:
         ).span(12),
         lines(
             "Items behind the score",
-            "Share of the expected items that stand behind the last good score.",
-            query(queries.SAMPLES_SHARE, _TASK),
+            "Share of the expected items that stand behind the last good score. Of tasks by log-probabilities also the "
+            "probability of all choices together: near 0, the prompt's format does not fit the model.",
+            query(queries.SAMPLES_SHARE, _TASK, ref="A"),
+            query(queries.CHOICE_MASS, f"choices · {_TASK}", ref="B"),
             unit=_SHARE,
         ).span(8),
         lines(
@@ -174,6 +177,20 @@ def outcomes() -> list[Panel]:
             query(queries.ALL_SCORES, f"{_TASK} · {{{{metric}}}} {{{{filter}}}}"),
             unit="none",
         ).span(8),
+        bars(
+            "Tasks of groups that fell",
+            "Where a group is below its baseline: its tasks that lost most, and how much.",
+            query(queries.FELL, _LEAF, instant=True),
+            unit=_SHARE,
+        )
+        .min(0)
+        .span(12),
+        lines(
+            "Tasks of groups",
+            "Scores of the tasks of those groups whose settings say `leaves: true`.",
+            query(queries.LEAVES, _LEAF),
+            unit=_SHARE,
+        ).span(12),
     ]
 
 

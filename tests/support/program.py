@@ -2,9 +2,10 @@
 
 import asyncio
 import atexit
+import contextlib
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -183,29 +184,32 @@ def load(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, st
     texts |= secrets or {}
     full = {f"{PROJECT}:{key}": text for key, text in texts.items()}
     pulumi.runtime.set_all_config(full, [f"{PROJECT}:{key}" for key in secrets or {}])
-    loop = _event_loop()
-    try:
+    with event_loop():
         return parse(stack, pulumi.Config(PROJECT), {key: key in (secrets or {}) for key in texts})
-    finally:
-        # The SDK wraps each secret in a task; one that is still pending would fail whichever test runs when it is
-        # collected.
-        loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop)))
 
 
 _LOOP: Final = asyncio.new_event_loop()
 atexit.register(_LOOP.close)
 
 
-def _event_loop() -> asyncio.AbstractEventLoop:
-    # The SDK asks for the current loop, and an asyncio.run in whatever test came before leaves none. Always the same
-    # one: a loop that is collected warns of its open sockets in whatever test runs then.
+@contextlib.contextmanager
+def event_loop() -> Iterator[None]:
+    """Give the SDK the current loop that it asks for: an asyncio.run in a test before leaves none.
+
+    Always the same one: a loop that is collected warns of its open sockets in whatever test runs then.
+    """
     asyncio.set_event_loop(_LOOP)
-    return _LOOP
+    try:
+        yield
+    finally:
+        # The SDK wraps each secret in a task; one that is still pending would fail whichever test runs when it is
+        # collected.
+        _LOOP.run_until_complete(asyncio.gather(*asyncio.all_tasks(_LOOP)))
 
 
 def declare(settings: Settings) -> Stack:
     """Run the program for these settings."""
-    _event_loop()
+    asyncio.set_event_loop(_LOOP)
     monitor = _RecordingMonitor()
     pulumi.runtime.set_mocks(_Mocks(), project=PROJECT, stack=settings.stack, preview=False, monitor=monitor)
     root = get_root_resource()

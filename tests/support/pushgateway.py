@@ -113,7 +113,7 @@ def refusing_gateway(status: int, ssl_context: ssl.SSLContext | None = None) -> 
     server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
     if ssl_context is not None:
         server.socket = ssl_context.wrap_socket(server.socket, server_side=True)
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield RefusingGateway(f"{'https' if ssl_context else 'http'}://127.0.0.1:{server.server_address[1]}", received)

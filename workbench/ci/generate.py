@@ -9,21 +9,28 @@ from typing import Final
 
 from components.settings import reference, schema
 from monitoring.artefacts import ARTEFACTS
-from vllm_eval import coverage
+from vllm_eval import coverage, suites
 from vllm_eval.schemas import SCHEMAS, schema_text
 from workbench.paths import REPOSITORY
 
 DATA: Final = "eval/evalchemy/data"
+SUITES: Final = "docs/suites.md"
 
 
 def _text_of_schema(name: str) -> Callable[[], str]:
     return lambda: schema_text(name)
 
 
+def _suites() -> str:
+    document = (REPOSITORY / SUITES).read_text(encoding="utf-8")
+    return suites.write(document, REPOSITORY / "eval/evalchemy/configs/suites")
+
+
 MADE: Final[dict[str, Callable[[], str]]] = {
     str(schema.FILE.relative_to(REPOSITORY)): schema.text,
     str(reference.FILE.relative_to(REPOSITORY)): reference.text,
     **{f"monitoring/{name}": make for name, make in ARTEFACTS.items()},
+    SUITES: _suites,
     **{f"eval/evalchemy/schemas/{name}.schema.json": _text_of_schema(name) for name in SCHEMAS},
 }
 

@@ -5,6 +5,7 @@ import io
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from vllm_eval.errors import ConfigError
 from workbench.ci.preview_plan import JOB, Objects, Plan
 
 MANIFESTS: Final = "k8s"
-CONFIG: Final = "eval/evalchemy/configs/eval_config.json"
+CONFIGS: Final = "eval/evalchemy/configs"
 BUILT: Final = ("eval/", "docker/")
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
 
@@ -67,8 +68,8 @@ class PullRequest:
         raise RenderError(f"the Application follows {followed!r}, which is no branch, tag or commit of this repository")
 
     def tree(self, commit: str, folder: Path) -> Path:
-        """Extract the manifests and the task list of a commit into a folder and return it."""
-        packed = self._git("archive", "--format=tar", commit, "--", MANIFESTS, CONFIG)
+        """Extract the manifests and the configurations of a commit into a folder and return it."""
+        packed = self._git("archive", "--format=tar", commit, "--", MANIFESTS, CONFIGS)
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         return folder
@@ -103,7 +104,7 @@ class Rendered:
 class _Side:
     text: str = ""
     job: dict[str, Any] | None = None
-    tasks: int = 0
+    tasks: tuple[str, ...] = ()
     followed: str = ""
 
 
@@ -134,7 +135,7 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
     if built and job.after is not None:
         effect += (
             f" After the merge CI builds a new image (`{built[0]}`{' and others' if len(built) > 1 else ''} changed)"
-            f" and writes it back: **that re-runs {reruns.everything(job.after).times(after.tasks)}**."
+            f" and writes it back: **that re-runs {reruns.everything(job.after).times(len(after.tasks))}**."
         )
     return Rendered(diff, effect)
 
@@ -147,7 +148,7 @@ def _side(application: dict[str, Any] | None, pull_request: PullRequest, *, afte
     with tempfile.TemporaryDirectory() as scratch:
         tree = pull_request.tree(pull_request.revision(followed, after=after), Path(scratch))
         text = build(tree / MANIFESTS, source.get("kustomize") or {})
-        return _Side(text, _job(text), count_tasks(tree / CONFIG), followed)
+        return _Side(text, _job(text), enabled_tasks(tree / CONFIGS / _config(source)), followed)
 
 
 def build(folder: Path, kustomize: dict[str, Any]) -> str:
@@ -174,28 +175,40 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
     return done.stdout
 
 
-def describe(job: Objects, tasks: int) -> str:
+def describe(job: Objects, tasks: Sequence[str]) -> str:
     """Say which evaluations a change of the Job starts."""
     if job.before == job.after:
         return "This re-runs nothing."
     if job.after is None:
         return "This removes the evaluation Job and re-runs nothing."
-    rerun = reruns.of(job.before, job.after)
+    rerun = reruns.of(job.before, job.after, tasks)
     if job.before is None:
-        return f"**This runs {rerun.times(tasks)}** for the first time."
+        return f"**This runs {rerun.times(len(tasks))}** for the first time."
     if not rerun.models:
         return "This re-creates the Job, which has no new model to evaluate."
     if rerun.models < rerun.listed:
-        return f"**This re-runs {rerun.times(tasks)}**: only what is new or changed of {rerun.listed} models."
-    return f"**This re-runs {rerun.times(tasks)}**."
+        return f"**This re-runs {rerun.times(len(tasks))}**: only what is new or changed of {rerun.listed} models."
+    return f"**This re-runs {rerun.times(len(tasks))}**."
 
 
-def count_tasks(path: Path) -> int:
-    """Return how many tasks are enabled; 0 when the file is not valid, which the runner reports."""
+def enabled_tasks(path: Path) -> tuple[str, ...]:
+    """Return the tasks and groups that are enabled; none when the file is not valid, which the runner reports."""
     try:
-        return len(load_config(path))
+        return tuple(load_config(path))
     except ConfigError:
-        return 0
+        return ()
+
+
+def _config(source: dict[str, Any]) -> str:
+    """Return the file of tasks that an Application's patches name, below the folder of configurations."""
+    patched = [yaml.safe_load(each["patch"]) for each in (source.get("kustomize") or {}).get("patches", [])]
+    named = [reruns.config_of(each) for each in patched if _has_pod(each)]
+    return next((name for name in named if name != reruns.DEFAULT_CONFIG), reruns.DEFAULT_CONFIG)
+
+
+def _has_pod(patch: Any) -> bool:  # noqa: ANN401 (YAML is any of its types)
+    job = patch if isinstance(patch, dict) and patch.get("kind") == "Job" else {}
+    return bool(job.get("spec", {}).get("template", {}).get("spec", {}).get("containers"))
 
 
 def _source(application: dict[str, Any]) -> dict[str, Any]:

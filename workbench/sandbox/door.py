@@ -139,7 +139,7 @@ def serve(listener: socket.socket, sandbox: Sandbox, addresses: Sequence[object]
     server.daemon_threads = True
     server.socket.close()
     server.socket = listener
-    threading.Thread(target=server.serve_forever, name="door", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.1], name="door", daemon=True).start()
     return server
 
 

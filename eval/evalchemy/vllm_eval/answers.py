@@ -89,6 +89,7 @@ class AnswerStore:
         line = {
             "k": request.key, "h": request.task_hash, "x": answer.text, "f": answer.finish_reason,
             "m": answer.served, "t": round(time.time(), 3),
+            **({} if answer.values is None else {"v": answer.values, "g": answer.greedy}),
         }  # fmt: skip
         further = ((short, getattr(answer, name)) for name, short in _FURTHER.items())
         line |= {short: value for short, value in further if value is not None}
@@ -157,14 +158,21 @@ def _parse(lines: Iterable[bytes]) -> Iterator[tuple[str, Taken]]:
             text, finish_reason, served = row["x"], row["f"], row["m"]
             answer = Answer(
                 None if text is None else whole_text(text), finish_reason, None if served is None else str(served),
+                **_likelihood(row),
                 **_further(row),
             )  # fmt: skip
             # Versions before this one recorded what the server had not finished, too: it is asked again.
-            if answer.finished:
+            if answer.finished or answer.values is not None:
                 yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             # A line torn by a crash; its request is simply asked again.
             continue
+
+
+def _likelihood(row: Mapping[str, Any]) -> dict[str, Any]:
+    if "v" not in row:
+        return {}
+    return {"values": tuple(float(value) for value in row["v"]), "greedy": tuple(bool(flag) for flag in row["g"])}
 
 
 def _further(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,23 @@
 """One attempt at a run's open tasks: from the endpoint's first answer to verified results."""
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
 
 from vllm_eval.answers import AnswerStore, scope_of
-from vllm_eval.endpoint import Access, Served, open_session, read_access, wait_until_served
+from vllm_eval.endpoint import MAX_LIST_BYTES, Access, Served, open_session, read_access, wait_until_served
 from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
-from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError
+from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError, gathered, some
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
-from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool
+from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool, root_of
 from vllm_eval.progress import Progress
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
@@ -29,6 +33,8 @@ log = logging.getLogger(__name__)
 # The question "what is served now" at the end of a run rides out a short gap,
 # no more: the answers are there.
 LAST_LOOK_SECONDS = 30.0
+# Requests for the log-probabilities of whole prompts, in flight at a time.
+HEAVY_AT_A_TIME = 4
 
 
 @dataclass
@@ -101,7 +107,9 @@ class Attempt:
         outcomes: dict[str, TaskOutcome] = {}
         try:
             for engine, its_tasks in engines:
-                log.info("%s: %s", engine.version, ", ".join(task.name for task in its_tasks))
+                log.info(
+                    "%s: %d tasks: %s", engine.version, len(its_tasks), some([task.name for task in its_tasks], 10)
+                )
                 outcomes.update(engine.run(self._job(its_tasks)))
         finally:
             self._answers.flush()
@@ -118,7 +126,7 @@ class Attempt:
     def close(self, run: RunResult) -> None:
         """Forget the answers of tasks that are done; those of the others wait for the next attempt."""
         if self._answers is not None:
-            self._answers.close(task.task_hash for task in run.tasks.values() if not task.final)
+            self._answers.close(task.task_hash for task in run.asked_tasks.values() if not task.final)
 
     def _redacted(self, result: TaskResult) -> TaskResult:
         return result.model_copy(update={"problems": tuple(self._redactor.text(text) for text in result.problems)})
@@ -159,6 +167,7 @@ class Attempt:
             model=self._model,
             tasks=tasks,
             ask=self._ask,
+            post=self._post,
             relay=self._relay,
             seed=self._settings.seed,
             deadline=self._deadline,
@@ -178,19 +187,31 @@ class Attempt:
             if taken.answer.served is not None:
                 self.stats.served.add(taken.answer.served)
         self.taken_over += len(answers)
-        log.info(
-            "%d requests, %d at a time%s", len(missing), self._model.concurrency,
-            f"; {len(answers)} answers are taken over from an unfinished run" if answers else "",
-        )  # fmt: skip
         missing, hopeless = self._without_hopeless(missing)
+        for heavy in (False, True):
+            its = [request for request in missing if (request.wanted is not None and request.wanted.heavy) == heavy]
+            if its or not (heavy or missing):
+                at_a_time = min(self._model.concurrency, HEAVY_AT_A_TIME) if heavy else self._model.concurrency
+                answers.update(self._ask_endpoint(its, at_a_time, len(answers)))
         answers.update(hopeless)
-        if missing:
-            progress = Progress(len(missing), self.stats)
-            try:
-                answers.update(asyncio.run(self._pool(missing, progress)))
-            finally:
-                progress.close()
         return answers
+
+    def _ask_endpoint(
+        self, requests: Sequence[Request], at_a_time: int, taken_over: int
+    ) -> dict[str, Answer | Failure]:
+        # What is not recorded (tokens, control requests) is no news.
+        recorded = all(request.wanted is None or request.wanted.recorded for request in requests)
+        log.log(
+            logging.INFO if recorded else logging.DEBUG, "%d requests, %d at a time%s", len(requests), at_a_time,
+            f"; {taken_over} answers are taken over from an unfinished run" if taken_over else "",
+        )  # fmt: skip
+        if not requests:
+            return {}
+        progress = Progress(len(requests), self.stats)
+        try:
+            return asyncio.run(self._pool(requests, progress, at_a_time))
+        finally:
+            progress.close()
 
     def _without_hopeless(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, Failure]]:
         """Split off the tasks whose token limit alone is as long as the model's context: none would be answered."""
@@ -214,8 +235,10 @@ class Attempt:
             raise RuntimeError("an engine asks before the answers are opened")
         return self._answers
 
-    async def _pool(self, requests: Sequence[Request], progress: Progress) -> dict[str, Answer | Failure]:
-        async with self._open_pool(progress) as pool:
+    async def _pool(
+        self, requests: Sequence[Request], progress: Progress, at_a_time: int
+    ) -> dict[str, Answer | Failure]:
+        async with self._open_pool(progress, at_a_time) as pool:
             return await pool.answer_all(requests)
 
     @contextmanager
@@ -225,7 +248,7 @@ class Attempt:
             task,
             model=self._model.asked_name,
             concurrency=self._model.concurrency,
-            open_pool=lambda: self._open_pool(progress),
+            open_pool=lambda: self._open_pool(progress, self._model.concurrency),
             taken=self._opened.taken,
         )
         try:
@@ -236,11 +259,12 @@ class Attempt:
             progress.close()
 
     @asynccontextmanager
-    async def _open_pool(self, progress: Progress) -> AsyncIterator[RequestPool]:
+    async def _open_pool(self, progress: Progress, at_a_time: int) -> AsyncIterator[RequestPool]:
         path = "chat/completions" if self._model.api == "chat" else "completions"
         settings = PoolSettings(
             url=f"{self._model.endpoint}/{path}",
-            concurrency=self._model.concurrency,
+            endpoint=self._model.endpoint,
+            concurrency=at_a_time,
             patience=self._settings.endpoint_wait,
             deadline=self._deadline,
             timeout=self._settings.request_timeout,
@@ -251,10 +275,34 @@ class Attempt:
                 session,
                 settings,
                 self._redactor,
-                on_answer=self._opened.record,
+                on_answer=self._record,
                 on_progress=progress.update,
                 stats=self.stats,
             )
+
+    def _record(self, request: Request, answer: Answer) -> None:
+        if request.wanted is None or request.wanted.recorded:
+            self._opened.record(request, answer)
+
+    def _post(self, path: str, payload: Mapping[str, Any]) -> tuple[int, Any]:
+        """Ask once what a server can do: the status, 0 where nothing answers, and the JSON body, None if it is none."""
+
+        async def post() -> tuple[int, Any]:
+            base = root_of(self._model.endpoint) if path[0] == "/" else f"{self._model.endpoint}/"
+            async with (
+                open_session(self._model, self._access, timeout=self._look_timeout) as session,
+                session.post(f"{base}{path}", json=payload, allow_redirects=False) as response,
+            ):
+                content = await response.content.read(MAX_LIST_BYTES)
+                try:
+                    return response.status, json.loads(content)
+                except ValueError:
+                    return response.status, None
+
+        try:
+            return asyncio.run(post())
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return 0, None
 
     def _swapped(self, served: Served) -> str | None:
         """Say how the model behind the endpoint changed during the run, None if it did not."""
@@ -301,5 +349,5 @@ def choose_engines(tasks: Sequence[Task], model: Model) -> list[tuple[Engine, li
     for name, its_tasks in groups.items():
         found += engines[name].check(its_tasks, model)
     if found:
-        raise TaskError.of("eval_config.json", found)
+        raise TaskError.of("eval_config.json", gathered(found))
     return [(engines[name], its_tasks) for name, its_tasks in groups.items()]

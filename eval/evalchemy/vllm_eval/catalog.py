@@ -16,11 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllm_eval.offline import set_environment
+
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._index import Entry
 
 DEFAULT_METRIC = "exact_match"
+# What lm_eval takes where a YAML has no metric_list.
+_UNLISTED = {"multiple_choice": ("acc", "acc_norm"), "loglikelihood": ("perplexity", "acc")}
 
 # Metrics that are no share of right answers. A score is published as 0..1, where
 # more is better, and its error bars and tests rest on that. Patterns of whole names.
@@ -44,14 +47,17 @@ class Reason(StrEnum):
     """Why a name does not run here as it is."""
 
     UNKNOWN = "unknown name"
-    GROUP = "group or tag"
-    LOG_PROBABILITIES = "needs log-probabilities"
+    PERPLEXITY = "is perplexity, which is no share of right answers"
     CODE = "runs code that the model writes"
     MEDIA = "needs images or sound"
     CLASS = "is a Python class"
     METRIC = "no metric in 0..1"
     CHOOSE_METRIC = "the task's metric must be set"
     PACKAGE = "needs a package that is not installed"
+
+
+# What a task may ask of a model: a text, or the log-probabilities of given texts.
+KINDS = frozenset({"generate_until", "multiple_choice", "loglikelihood"})
 
 
 @dataclass(frozen=True)
@@ -65,30 +71,32 @@ class Refusal:
 @cache
 def manager() -> "TaskManager":
     """Return lm_eval's task manager with the index of all that it brings; made once a process."""
+    set_environment()  # before lm_eval is imported: it reads its caches' places then
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_defaults=True)
 
 
-def refuse(name: str, metric: str) -> Refusal | None:
+def refuse(name: str, metric: str | None, over: Mapping[str, Any] | None = None) -> Refusal | None:
     """Judge one name by lm_eval's index; None if it can run with this metric.
 
     Parameters
     ----------
     name : str
-        A task of lm_eval's own.
-    metric : str
-        The metric that is to be the task's score.
+        A task of lm_eval's own, no group or tag.
+    metric : str or None
+        The metric that is to be the task's score; None for the task's own.
+    over : mapping or None
+        Keys that a group lays over the task's YAML.
     """
     entry = manager().task_index.get(name)
     if entry is None:
         return Refusal(Reason.UNKNOWN, f"is neither in the tasks folder nor a task of lm_eval's{near(name)}")
-    if entry.kind.name in {"GROUP", "TAG"}:
-        return _refuse_group(entry)
-    config = entry.cfg or {}
+    config = {**(entry.cfg or {}), **(over or {})}
     if entry.kind.name == "PY_TASK":
         return Refusal(Reason.CLASS, "is a Python class, of which nothing can be known before it runs")
-    return _refuse_kind(config) or _refuse_metric(config, metric) or _refuse_packages(config)
+    chosen = metric if metric is not None else own_metric(config)
+    return _refuse_kind(config) or _refuse_metric(config, chosen) or _refuse_packages(config)
 
 
 def members(name: str) -> list[str]:
@@ -109,7 +117,7 @@ def select(pattern: str | None) -> dict[str, Refusal | None]:
     Returns
     -------
     dict
-        Task name to why it cannot run with the default metric, None if it can; in the order of the names.
+        Task name to why it cannot run with its own metric, None if it can; in the order of the names.
     """
     index = manager().task_index
     if pattern is not None and pattern in index:
@@ -121,16 +129,34 @@ def select(pattern: str | None) -> dict[str, Refusal | None]:
             for name, entry in index.items()
             if entry.kind.name in {"TASK", "PY_TASK"} and fnmatch.fnmatchcase(name, wild)
         )
-    return {name: refuse(name, DEFAULT_METRIC) for name in names}
+    return {name: refuse(name, None) for name in names}
 
 
 def metrics(config: Mapping[str, Any]) -> list[str]:
     """Return the names of a task's metrics, as lm_eval names them in its results."""
     listed = config.get("metric_list")
     if listed is None:
-        return [DEFAULT_METRIC]
+        return list(_UNLISTED.get(config.get("output_type", ""), (DEFAULT_METRIC,)))
     # A metric that is a function of the task's own is named by the function.
     return [str(entry["metric"]).rpartition(".")[2] for entry in listed]
+
+
+def filters(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of a task's filters, the first of which judges unless another is chosen."""
+    listed = config.get("filter_list") or [{"name": "none"}]
+    return [str(entry.get("name")) for entry in listed]
+
+
+def own_metric(config: Mapping[str, Any]) -> str:
+    """Return a task's score where no metric is chosen: exact match, else accuracy, else its first metric in 0..1."""
+    names = [name for name in metrics(config) if why_out_of_range(name) is None]
+    return next((name for name in (DEFAULT_METRIC, "acc") if name in names), names[0] if names else DEFAULT_METRIC)
+
+
+def config_of(name: str) -> Mapping[str, Any]:
+    """Return the YAML of a task of lm_eval's own; empty for a name that is none."""
+    entry = manager().task_index.get(name)
+    return (entry.cfg if entry is not None else None) or {}
 
 
 def why_out_of_range(metric: str) -> str | None:
@@ -140,7 +166,7 @@ def why_out_of_range(metric: str) -> str | None:
 
 def missing_packages(config: Mapping[str, Any]) -> list[str]:
     """Return the packages that a task's functions import and that are not installed; runs nothing of the task."""
-    return sorted({package for module in _modules(config) for package in _missing(module)})
+    return sorted({package for module in modules_of(config) for package in _missing(module)})
 
 
 def near(name: str) -> str:
@@ -150,17 +176,6 @@ def near(name: str) -> str:
     parts = [other for other in known if name and name in other.lower()]
     near = list(dict.fromkeys(sorted(parts, key=len)[:4] + difflib.get_close_matches(name, known, n=4)))
     return f"; near names: {', '.join(near)}" if near else "; `vllm-eval tasks PATTERN` lists its names"
-
-
-def _refuse_group(entry: "Entry") -> Refusal:
-    leaves = members(entry.name)
-    shown = ", ".join(leaves[:3]) + (", …" if len(leaves) > 3 else "")
-    kind = entry.kind.name.lower()
-    return Refusal(
-        Reason.GROUP,
-        f"is a {kind} of {len(leaves)} tasks ({shown}); enable its tasks by their names, "
-        f"which `vllm-eval tasks {entry.name}` lists",
-    )
 
 
 def _collect(name: str, found: dict[str, None], seen: set[str]) -> None:
@@ -194,12 +209,20 @@ def _collect_inline(member: Mapping[str, Any], found: dict[str, None], seen: set
             _collect(str(name), found, seen)
 
 
+def refuse_output(kind: object) -> str:
+    """Say why an output type is not run."""
+    if kind == "loglikelihood_rolling":
+        return (
+            "output_type 'loglikelihood_rolling' is perplexity: no share of right answers, so no score in 0..1 that a "
+            "verdict or an alert could compare"
+        )
+    return f"output_type {kind!r} is unknown; {', '.join(sorted(KINDS))} are run"
+
+
 def _refuse_kind(config: Mapping[str, Any]) -> Refusal | None:
     kind = config.get("output_type", "generate_until")
-    if kind != "generate_until":
-        return Refusal(
-            Reason.LOG_PROBABILITIES, f"output_type {kind!r} needs log-probabilities; only generate_until is run"
-        )
+    if kind not in KINDS:
+        return Refusal(Reason.PERPLEXITY, refuse_output(kind))
     if config.get("unsafe_code"):
         return Refusal(Reason.CODE, "unsafe_code tasks run what the model writes, which this runner does not do")
     if config.get("doc_to_image") or config.get("doc_to_audio"):
@@ -234,14 +257,14 @@ def _refuse_packages(config: Mapping[str, Any]) -> Refusal | None:
     return Refusal(Reason.PACKAGE, f"needs {', '.join(missing)}, which is not installed here")
 
 
-def _modules(config: object) -> Iterator[Path]:
-    """Find the Python files that a configuration names; the index keeps ``!function`` as PATH.FUNCTION."""
+def modules_of(config: object) -> Iterator[Path]:
+    """Find the Python files that a configuration of the index names; the index keeps ``!function`` as PATH.FUNCTION."""
     if isinstance(config, Mapping):
         for value in config.values():
-            yield from _modules(value)
+            yield from modules_of(value)
     elif isinstance(config, list):
         for value in config:
-            yield from _modules(value)
+            yield from modules_of(value)
     elif isinstance(config, str) and config.startswith("/") and "\n" not in config:
         path = Path(f"{config.rpartition('.')[0]}.py")
         if path.is_file():

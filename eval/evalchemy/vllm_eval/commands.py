@@ -4,19 +4,23 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vllm_eval import baseline, catalog
 from vllm_eval import report as tables
 from vllm_eval.asking import who_says
-from vllm_eval.config import TaskSettings, load_config
-from vllm_eval.engines.lm_eval import set_environment
+from vllm_eval.attempt import choose_engines
+from vllm_eval.config import load_config
+from vllm_eval.data.resolve import with_data
+from vllm_eval.data.write import make_bundle, store
 from vllm_eval.engines.repeats import EQUAL_SAMPLES
 from vllm_eval.errors import RegressionError, SettingsError, TaskError
 from vllm_eval.gateway import Gateway
 from vllm_eval.generation import read_generation
-from vllm_eval.models import Model, parse_models, select_model
+from vllm_eval.groups import Plan, expand
+from vllm_eval.models import Model, choose_tasks, parse_models, select_model
+from vllm_eval.offline import set_environment
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult
@@ -68,8 +72,9 @@ def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
     for name in names:
         chosen = _choose(store, settings, name, options.run)
         _write(tables.summary(chosen))
-        for task in chosen.tasks:
+        for task, result in chosen.tasks.items():
             if options.task in {None, task}:
+                _write(tables.leaves(chosen, result))
                 _write(tables.wrong_answers(task, store.samples(chosen, task), options.wrong))
     return 0
 
@@ -82,7 +87,8 @@ def _write_page(options: argparse.Namespace, settings: RunSettings, store: Resul
         if options.task not in chosen.tasks:
             known = ", ".join(chosen.tasks) or "none"
             raise SettingsError(f"run {chosen.run_id} has no task {options.task!r}; its tasks are: {known}")
-        chosen = chosen.model_copy(update={"tasks": {options.task: chosen.tasks[options.task]}})
+        only = {options.task: chosen.tasks[options.task]}
+        chosen = chosen.model_copy(update={"tasks": only, "leaves": chosen.asked_tasks})
     content = render_run(store, ended_runs(store.runs(settings.stack, name)), chosen, against)
     if options.html == "-":
         sys.stdout.buffer.write(content)
@@ -169,16 +175,25 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
     models: Sequence[Model] = ()
     if options.models_file is not None:
         models = parse_models(options.models_file.read_text(encoding="utf-8"), str(options.models_file))
+        for model in models:
+            choose_tasks(model, enabled)
         _write(f"{options.models_file}: {len(models)} models\n")
-    tasks = load_tasks(enabled, settings.tasks_folder, limit=settings.limit, api="completions")
-    for line in try_tasks(tasks, series=len(tasks) * max(len(models), 1)):
+    plan = expand(enabled, settings.tasks_folder)
+    for name, group in plan.groups.items():
+        weighed = "all items" if group.by_size else "the tasks' scores"
+        _write(f"{name}: a group of {len(group.leaves)} tasks; its score is the mean of {weighed}\n")
+    tasks = load_tasks(plan.tasks, settings.tasks_folder, limit=settings.limit, api="completions", over=plan.over)
+    if any(task.wants_data for task in tasks):
+        choose_engines(tasks, Model(name="validate", tag="validate", endpoint="http://127.0.0.1:1/v1"))
+        tasks = with_data(tasks, settings.data)
+    for line in try_tasks(tasks, series=len(enabled) * max(len(models), 1)):
         _write(f"{line}\n")
-    for line in _asked(settings, enabled, models):
+    for line in _asked(settings, plan, models):
         _write(f"{line}\n")
     return 0
 
 
-def _asked(settings: RunSettings, enabled: Mapping[str, TaskSettings], models: Sequence[Model]) -> list[str]:
+def _asked(settings: RunSettings, plan: Plan, models: Sequence[Model]) -> list[str]:
     """Say with what each task is asked of each model, where more than its YAML says it.
 
     Raises
@@ -191,8 +206,8 @@ def _asked(settings: RunSettings, enabled: Mapping[str, TaskSettings], models: S
     for model in models:
         layer = model.asking.layer(model.api)
         tasks = load_tasks(
-            enabled, settings.tasks_folder, limit=settings.limit, api=model.api, asking=model.asking
-        )  # fmt: skip
+            plan.tasks, settings.tasks_folder, limit=settings.limit, api=model.api, asking=model.asking, over=plan.over
+        )
         for task in tasks:
             own = task.settings.generation or {}
             greedy = read_generation(task.generation)[0].temperature == 0
@@ -227,6 +242,34 @@ def tasks(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG0
             _write(f"{name}: {refusal.text}\n")
     _write(tables.refusals(found.values()))
     return 0
+
+
+def bundle(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """Make a bundle of the named tasks' data, from the hub.
+
+    Raises
+    ------
+    vllm_eval.errors.UserError, vllm_eval.errors.InfrastructureError
+        A task's data is not to be had; nothing is written then.
+    """
+    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        os.environ.setdefault(variable, "0")
+    set_environment()
+    settings = load_settings(os.environ, {"config": options.config, "tasks": options.tasks})
+    revisions = dict(_revision(text) for text in options.revision)
+    manifest, contents = make_bundle(
+        options.names, settings.tasks_folder, all_fewshot=options.fewshot, revisions=revisions
+    )
+    place = store(contents, options.out)
+    _write(tables.bundle(manifest, place, sum(map(len, contents.values()))))
+    return 0
+
+
+def _revision(text: str) -> tuple[str, str]:
+    name, equals, revision = text.partition("=")
+    if not equals or not name or not revision:
+        raise SettingsError(f"--revision is {text!r}; write it as TASK=REVISION")
+    return name, revision
 
 
 def _choose(store: ResultStore, settings: RunSettings, model: str, run_id: str | None) -> RunResult:

@@ -51,10 +51,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from math import ceil, floor, isclose
+from statistics import fmean
 from typing import Final, Literal
 
 from vllm_eval.metrics import PRACTICAL_DROP
 from vllm_eval.stats import Exact, exchange, significance_level, two_proportions
+from vllm_eval.strata import Stratum, exchange_means
 
 Verdict = Literal["better", "same", "worse", "inconclusive", "no_baseline"]
 Method = Literal["paired", "two_proportions"]
@@ -93,6 +95,9 @@ class TaskScore:
         independent.
     samples
         Answers to each item.
+    by_leaf
+        The score of a group: the mean of its leaves' means, and not of the
+        items, which are named LEAF/ITEM.
 
     Raises
     ------
@@ -107,6 +112,7 @@ class TaskScore:
     correct: Mapping[str, int] | None = None
     clusters: Mapping[str, str] | None = None
     samples: int = 1
+    by_leaf: bool = False
 
     def __post_init__(self) -> None:
         if self.n < 1 or self.samples < 1 or not 0 <= self.mean <= 1:
@@ -114,17 +120,27 @@ class TaskScore:
         if self.correct is None:
             return
         right, answers = sum(self.correct.values()), len(self.correct) * self.samples
-        if len(self.correct) != self.n or not isclose(right / answers, self.mean, abs_tol=1e-6):
-            raise ValueError(f"{right} of {answers} answers are right, which is not {self.mean} of {self.n} items")
         if not 0 <= min(self.correct.values()) <= max(self.correct.values()) <= self.samples:
             raise ValueError(f"an item has fewer than 0 or more than {self.samples} right answers")
+        if self.by_leaf:
+            means = [fmean(counts) / self.samples for counts in self._leaves().values()]
+            if len(self.correct) != self.n or not isclose(fmean(means), self.mean, abs_tol=1e-6):
+                raise ValueError(f"the mean of the leaves' means is {fmean(means)}, which is not {self.mean}")
+        elif len(self.correct) != self.n or not isclose(right / answers, self.mean, abs_tol=1e-6):
+            raise ValueError(f"{right} of {answers} answers are right, which is not {self.mean} of {self.n} items")
         if self.clusters is not None and not self.correct.keys() <= self.clusters.keys():
             raise ValueError(f"no cluster for item {min(self.correct.keys() - self.clusters.keys())!r}")
+
+    def _leaves(self) -> dict[str, list[int]]:
+        leaves: dict[str, list[int]] = {}
+        for item, right in (self.correct or {}).items():
+            leaves.setdefault(item.rpartition("/")[0], []).append(right)
+        return leaves
 
     @property
     def right(self) -> Fraction:
         """Sum of the items' scores, each 0..1: the number of right answers where each item has one."""
-        if self.correct is not None:
+        if self.correct is not None and not self.by_leaf:
             return Fraction(sum(self.correct.values()), self.samples)
         total = self.mean * self.n
         return Fraction(round(total)) if isclose(total, round(total), abs_tol=1e-6) else Fraction(total)
@@ -180,9 +196,28 @@ def pinned_baseline(runs: Iterable[TaskScore]) -> tuple[TaskScore, ...]:
     """
     members: list[TaskScore] = []
     for run in islice(runs, BASELINE_RUNS):
-        if not members or (_mismatch(run, members[0]) is None and _test(run, members)[0].different > OUTLIER_LEVEL):
+        if not members or (_mismatch(run, members[0]) is None and _alike(run, members)):
             members.append(run)
     return tuple(members)
+
+
+def leaf_tests(candidate: TaskScore, baseline: Sequence[TaskScore]) -> dict[str, tuple[float, float, int, Exact]]:
+    """Compare each leaf of a group with the group's baseline.
+
+    Returns
+    -------
+    dict
+        Leaf to its score, the baseline's, its number of items, and its own test; empty where items do not match.
+    """
+    return {
+        leaf: (
+            sum(units[0]) / size,
+            sum(map(sum, units[1:])) / (size * len(baseline)),
+            size // candidate.samples,
+            exchange(units[0], units[1:]),
+        )
+        for leaf, (size, units) in _by_leaf(candidate, baseline).items()
+    }
 
 
 def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | None, *, series: int) -> Comparison:
@@ -209,8 +244,17 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
     if mismatch is not None:
         return Comparison(verdict="no_baseline", reason=mismatch, level=level)
     runs = [run for run in runs if _mismatch(candidate, run) is None]
-    test, method = _test(candidate, runs)
     reference = sum((run.right for run in runs), Fraction(0)) / sum(run.n for run in runs)
+    if not _testable(candidate, runs):
+        return Comparison(
+            verdict="inconclusive",
+            reason=f"{candidate.mean:.4g} against {float(reference):.4g}: the score is the mean of its leaves' means, "
+            "which can be tested only on the same items, each right or wrong",
+            baseline_mean=float(reference),
+            baseline_runs=len(runs),
+            level=level,
+        )
+    test, method = _test(candidate, runs)
     score = candidate.right / candidate.n
     verdict, why = _judge(score, reference, test, level, collapse=lambda: _collapse(candidate, runs))
     return Comparison(
@@ -261,7 +305,19 @@ def _mismatch(one: TaskScore, other: TaskScore) -> str | None:
     return None
 
 
+def _alike(run: TaskScore, members: Sequence[TaskScore]) -> bool:
+    # What cannot be tested is no finding against the run.
+    return not _testable(run, members) or _test(run, members)[0].different > OUTLIER_LEVEL
+
+
+def _testable(candidate: TaskScore, runs: Sequence[TaskScore]) -> bool:
+    return not candidate.by_leaf or _units(candidate, runs) is not None
+
+
 def _test(candidate: TaskScore, runs: Sequence[TaskScore]) -> tuple[Exact, Method]:
+    if candidate.by_leaf:
+        leaves = _by_leaf(candidate, runs).values()
+        return exchange_means([Stratum(units[0], units[1:], size) for size, units in leaves]), "paired"
     units = _units(candidate, runs)
     if units is not None:
         return exchange(units[0], units[1:]), "paired"
@@ -298,3 +354,28 @@ def _units(candidate: TaskScore, runs: Sequence[TaskScore]) -> list[list[int]] |
     for item in items:
         members.setdefault(candidate.clusters[item], []).append(item)
     return [[sum(map(table.__getitem__, group)) for group in members.values()] for table in known]
+
+
+def _by_leaf(candidate: TaskScore, runs: Sequence[TaskScore]) -> dict[str, tuple[int, list[list[int]]]]:
+    """Of each leaf of a group its number of answers and what :func:`_units` returns; empty if items do not match."""
+    items: dict[str, list[str]] = {}
+    for item in candidate.correct or {}:
+        items.setdefault(item.rpartition("/")[0], []).append(item)
+    found = {}
+    for leaf, members in items.items():
+        parts = [_part(score, members) for score in (candidate, *runs)]
+        units = _units(parts[0], parts[1:])
+        if units is None:
+            return {}
+        found[leaf] = (len(members) * candidate.samples, units)
+    return found
+
+
+def _part(score: TaskScore, items: Sequence[str]) -> TaskScore:
+    """Return the score of some of its items; without any where it lacks one of them."""
+    table = score.correct or {}
+    correct = {item: table[item] for item in items if item in table}
+    mean = sum(correct.values()) / (len(items) * score.samples)
+    return replace(
+        score, n=len(items), mean=mean, correct=correct if len(correct) == len(items) else None, by_leaf=False
+    )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import aiohttp
 
 from vllm_eval.endpoint import describe, excerpt
-from vllm_eval.requests import Answer
+from vllm_eval.requests import Answer, Wanted
 from vllm_eval.secrets import Redactor
 from vllm_eval.spool import Kept
 from vllm_eval.streams import Stream
@@ -60,7 +60,14 @@ Outcome = Answer | Retry | Rejected
 
 
 async def ask_once(
-    session: aiohttp.ClientSession, url: str, body: bytes, redactor: Redactor, *, timeout: float, stream: bool = False
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    redactor: Redactor,
+    *,
+    timeout: float,
+    stream: bool = False,
+    wanted: Wanted | None = None,
 ) -> Outcome:
     """POST one request and judge the response; never raises for what a server or network does.
 
@@ -86,7 +93,8 @@ async def ask_once(
                 return Rejected(f"the response is larger than {MAX_BODY_BYTES >> 20} MiB")
             if response.status != 200:
                 return _judge_status(response, content, redactor)
-            return _timed(parse_answer(content, redactor), time.monotonic() - begun, streamed)
+            outcome = parse_answer(content, redactor) if wanted is None else _parse_wanted(content, redactor, wanted)
+            return _timed(outcome, time.monotonic() - begun, streamed)
     except TimeoutError:
         return Retry("no answer within the request's time-out")
     except (aiohttp.ClientError, OSError) as error:
@@ -195,6 +203,18 @@ def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
             between_tokens=_seconds(metrics.get("mean_itl_ms")),
         )
     )
+
+
+def _parse_wanted(content: bytes, redactor: Redactor, wanted: Wanted) -> Outcome:
+    """Read a response that is to hold something else than a text."""
+    try:
+        body: Any = json.loads(content)
+        if body.get("error"):
+            return _judge_error(body["error"], redactor)
+        outcome = wanted.read(body)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return Retry(f"the response does not hold what was asked for: {excerpt(content, redactor)}", stated=True)
+    return Retry(redactor.text(outcome), stated=True) if isinstance(outcome, str) else outcome
 
 
 def _count(value: object) -> int | None:

@@ -16,8 +16,9 @@ Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 class TaskSettings(Strict):
     """One task of eval_config.json.
 
-    ``metric`` and ``filter`` choose the task's score among its results
-    (default filter: the task's only one, else its first). At most
+    ``metric`` and ``filter`` choose the task's score among its results (default
+    metric: ``exact_match`` if the task has it, else ``acc``, else its first in
+    0..1; default filter: the task's only one, else its first). At most
     ``max_empty_share`` of the answers may lack text and at most
     ``max_truncated_share`` may have been cut by the token limit; above that
     the score would measure the limits and not the model. ``max_tokens`` is the
@@ -28,12 +29,17 @@ class TaskSettings(Strict):
     ``samples`` is how often each item is asked, with a seed of its own each
     time; at most ``max_unfinished_thoughts_share`` of the answers may have been
     cut by the token limit before the model stopped thinking.
+    A group's or
+    tag's settings are those of each of its tasks; ``leaves`` publishes their
+    scores beside the group's.
+    ``revision`` is the commit, tag or branch of the hub's repository that the
+    items are taken from (default: what the task's YAML says, else the newest).
     """
 
     enabled: bool
     engine: Annotated[str, Field(pattern=r"^[a-z_]+$")] = "lm_eval"
     limit: Annotated[int, Field(ge=1)] | None = None
-    metric: Annotated[str, Field(min_length=1)] = "exact_match"
+    metric: Annotated[str, Field(min_length=1)] | None = None
     filter: Annotated[str, Field(min_length=1)] | None = None
     max_empty_share: Share = 0.1
     max_truncated_share: Share = 0.5
@@ -43,6 +49,8 @@ class TaskSettings(Strict):
     generation: dict[str, Any] | None = None
     samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 1
     max_unfinished_thoughts_share: Share = 0.05
+    leaves: bool = False
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$")] | None = None
 
 
 def parse_config(text: str, source: str) -> dict[str, TaskSettings]:

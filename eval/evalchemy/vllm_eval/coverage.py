@@ -12,11 +12,10 @@ from pathlib import Path
 
 from vllm_eval import catalog
 from vllm_eval.catalog import Reason
-from vllm_eval.engines.lm_eval import set_environment
+from vllm_eval.offline import set_environment
 
 BEGIN, END = "<!-- made by vllm_eval.coverage -->", "<!-- end -->"
 RUNS = "runs as named"
-RUNS_WITH_METRIC = "runs once its `metric` is set"
 # Packages whose name is not that of their module.
 DISTRIBUTIONS = {"antlr4": "antlr4-python3-runtime"}
 
@@ -49,15 +48,9 @@ def write(document: str, counts: Counter[str]) -> str:
 
 
 def _verdict(name: str, locked: frozenset[str]) -> str:
-    refusal = catalog.refuse(name, catalog.DEFAULT_METRIC)
-    verdict = RUNS
-    if refusal is not None and refusal.reason is Reason.CHOOSE_METRIC:
-        verdict = RUNS_WITH_METRIC
-        config = catalog.manager().task_index[name].cfg or {}
-        usable = [metric for metric in catalog.metrics(config) if catalog.why_out_of_range(metric) is None]
-        refusal = catalog.refuse(name, usable[0])
+    refusal = catalog.refuse(name, None)
     if refusal is None or (refusal.reason is Reason.PACKAGE and _all_locked(name, locked)):
-        return verdict
+        return RUNS
     return str(refusal.reason)
 
 

@@ -13,7 +13,8 @@
     ├── InfrastructureError       3   a retry may help
     │   ├── EndpointError             the model does not answer
     │   ├── EngineError               the engine broke
-    │   └── StorageError              results cannot be read or written
+    │   ├── StorageError              results cannot be read or written
+    │   └── DataError                 a task's items cannot be fetched now
     ├── VerificationError         4   answers came, but do not support a score
     ├── DeadlineError             5   the runner's own deadline passed
     ├── RegressionError           6   only when asked to gate
@@ -25,6 +26,29 @@ stopped, and the next attempt goes on from the recorded answers.
 
 from collections.abc import Sequence
 from typing import ClassVar
+
+# Names that a line of equal problems shows.
+_NAMED = 3
+
+
+def gathered(problems: Sequence[str]) -> list[str]:
+    """Put problems of the form ``NAME: PROBLEM`` that say the same of several names into one line each."""
+    names: dict[str, list[str]] = {}
+    for line in problems:
+        name, colon, problem = line.partition(": ")
+        names.setdefault(problem if colon else "", []).append(name)
+    lines = []
+    for problem, each in names.items():
+        if not problem:
+            lines += each
+            continue
+        lines.append(f"{some(each, _NAMED)}: {problem}")
+    return lines
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """Join names; of many the first, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class VllmEvalError(Exception):
@@ -85,6 +109,10 @@ class EngineError(InfrastructureError):
 
 class StorageError(InfrastructureError):
     """Results or answers cannot be read or written."""
+
+
+class DataError(InfrastructureError):
+    """A task's items cannot be fetched from a hub, a registry or a bucket, or not be kept on the disk."""
 
 
 class VerificationError(VllmEvalError):

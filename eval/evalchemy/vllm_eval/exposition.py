@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vllm_eval import metrics
+from vllm_eval.leaves import SHOWN_LEAVES, fallen
 from vllm_eval.metrics import Metric
 from vllm_eval.results import RunResult, TaskResult
 from vllm_eval.speech import QUANTILES, Speed
@@ -86,6 +87,7 @@ def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dic
     group.set(metrics.EXACT_MATCH, scored, result.score)
     group.set(metrics.EXACT_MATCH_STDERR, scored, result.stderr)
     group.set(metrics.SAMPLES, scored, float(result.samples))
+    group.set(metrics.CHOICE_MASS, scored, result.choice_mass)
     for score in result.scores:
         group.set(metrics.SCORE, {**scored, "metric": score.metric, "filter": score.filter}, score.value)
     info = {
@@ -93,6 +95,11 @@ def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dic
         "engine_version": result.engine_version,
     }  # fmt: skip
     group.set(metrics.RUN_INFO, {**scored, **info}, 1.0)
+    if result.leaf_series:
+        for leaf in result.leaves:
+            group.set(metrics.LEAF_EXACT_MATCH, {**scored, "leaf": leaf}, run.asked_tasks[leaf].score)
+    for change in fallen(result)[:SHOWN_LEAVES]:
+        group.set(metrics.LEAF_DROP, {**scored, "leaf": change.leaf}, change.baseline_mean - change.score)
     _verdict_series(group, [item.tasks[task] for item in good], scored)
 
 

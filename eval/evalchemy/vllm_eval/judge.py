@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 
+from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.config import TaskSettings
 from vllm_eval.engines import Engine, TaskOutcome
 from vllm_eval.errors import (
@@ -12,7 +13,7 @@ from vllm_eval.errors import (
     VerificationError,
     VllmEvalError,
 )
-from vllm_eval.results import Cause, Score, TaskResult, item_values
+from vllm_eval.results import Cause, DataRecord, Score, TaskResult, item_values
 from vllm_eval.stats import standard_error
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
@@ -42,11 +43,11 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         task=task.name,
         task_hash=task.hash,
         engine=engine.name,
-        engine_version=engine.version,
+        engine_version=f"{engine.version}, {outcome.asked}" if outcome.asked else engine.version,
         good=good,
         cause=None if good else outcome.cause or "verification",
         problems=tuple(problems),
-        metric=primary[0] if primary else task.settings.metric,
+        metric=primary[0] if primary else task.metric,
         filter=primary[1] if primary else task.settings.filter,
         score=outcome.metrics[primary] if good and primary else None,
         stderr=_stderr(outcome) if good else None,
@@ -57,11 +58,13 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         scores=_other_scores(outcome) if good else (),
         paired=good and outcome.samples is not None,
         ended=time.time(),
+        choice_mass=outcome.choice_mass if good else None,
         repeats=outcome.repeats,
         thoughts=outcome.thoughts,
         answers=outcome.answers,
         speed=outcome.speed,
         generation=task.generation,
+        data=_data(task),
     )
 
 
@@ -76,10 +79,11 @@ def failed(name: str, settings: TaskSettings, task: Task | None, error: VllmEval
         good=False,
         cause=cause,
         problems=(str(error),),
-        metric=settings.metric,
+        metric=task.metric if task else settings.metric or DEFAULT_METRIC,
         filter=settings.filter,
         expected=task.expected if task else None,
         ended=time.time(),
+        data=_data(task) if task else None,
     )
 
 
@@ -92,6 +96,13 @@ def error_of(results: Iterable[TaskResult]) -> VllmEvalError | None:
     text = "\n".join(f"{', '.join(tasks)}: {problems}" for problems, tasks in names.items())
     kind = next((kind for cause, kind in CAUSES.items() if any(result.cause == cause for result in bad)), None)
     return kind(text) if kind is not None else None
+
+
+def _data(task: Task) -> DataRecord | None:
+    data = task.data
+    if data is None:
+        return None
+    return DataRecord(repository=data.repository, commit=data.commit, config=data.config, digest=data.digest)
 
 
 def _stderr(outcome: TaskOutcome) -> float | None:

@@ -13,6 +13,7 @@ PRACTICAL_DROP: Final = Fraction(1, 10)
 
 RUN: Final = ("stack", "model", "model_tag")
 TASK: Final = ("stack", "task", "model", "model_tag")
+LEAF: Final = (*TASK, "leaf")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ RUN_INFO: Final = Metric(
     (*TASK, "run_id", "git_commit", "task_hash", "engine_version"),
 )
 
+CHOICE_MASS: Final = Metric(
+    "vllm_eval_choice_mass", "Mean probability of all choices of an item together, 0..1 (one token each).", TASK
+)
 OUTPUT_TOKENS_PER_SECOND: Final = Metric(
     "vllm_eval_output_tokens_per_second", "Tokens that all requests of the last run together got in a second.", RUN
 )
@@ -85,13 +89,23 @@ INTER_TOKEN_LATENCY_SECONDS: Final = Metric(
     "Mean time from token to token of an answer in the last run, by quantile.",
     (*TASK, "quantile"),
 )
+LEAF_EXACT_MATCH: Final = Metric(
+    "vllm_eval_leaf_exact_match", "Score of one task of a group whose settings say so, 0..1.", LEAF
+)
+LEAF_DROP: Final = Metric(
+    "vllm_eval_leaf_drop",
+    "Drop below the baseline of the five tasks that a group's own drop comes from, 0..1.",
+    LEAF,
+)
 
 METRICS: Final = (
     EXACT_MATCH, EXACT_MATCH_STDERR, SAMPLES, SAMPLES_EXPECTED, EMPTY_RESPONSES, TRUNCATED_RESPONSES,
     BASELINE_EXACT_MATCH, REGRESSION_PVALUE, VERDICT, RUN_SUCCESS, SCORE, RUN_DURATION_SECONDS,
     LAST_RUN_TIMESTAMP_SECONDS, LAST_SUCCESS_TIMESTAMP_SECONDS, REQUESTS_PER_SECOND, RUN_INFO,
+    CHOICE_MASS,
     OUTPUT_TOKENS_PER_SECOND, RESPONSES, THINKING_RESPONSES, UNFINISHED_THOUGHTS, RESPONSE_TOKENS, REQUEST_SECONDS,
     TIME_TO_FIRST_TOKEN_SECONDS, INTER_TOKEN_LATENCY_SECONDS,
+    LEAF_EXACT_MATCH, LEAF_DROP,
 )  # fmt: skip
 
 VERDICTS: Final = ("better", "same", "worse", "inconclusive", "no_baseline")

@@ -1,11 +1,13 @@
 """The model to evaluate: one entry of the stack's list, or the pod's environment."""
 
+import difflib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -22,7 +24,11 @@ UNKNOWN_COMMITS: Final = frozenset({"", "unknown"})
 # A label value of any text would do for Prometheus; control characters and
 # overlong names are mistakes, and `name` becomes a folder name as well.
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=180)]
+TaskName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=253)]
+
+
+Task = TypeVar("Task")
 
 
 class Baseline(Strict):
@@ -38,7 +44,8 @@ class Model(Strict):
     ``endpoint`` is the base URL of the OpenAI API, with ``/v1``;
     ``served_name`` (default: ``name``) is what the endpoint is asked for;
     ``concurrency`` is the number of requests in flight; ``api_key`` and ``ca``
-    name files of the Secret. ``generation``, ``reasoning`` and
+    name files of the Secret; ``tasks`` are the lines of eval_config.json that
+    it is asked (default: all that are enabled). ``generation``, ``reasoning`` and
     ``think_end_token`` are the model's own block (:class:`Asking`). ``stream``:
     answers come token by token, so that their times are known.
     """
@@ -56,6 +63,7 @@ class Model(Strict):
     reasoning: Reasoning | None = None
     think_end_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     stream: bool = False
+    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, strict=False)] | None = None
 
     @property
     def asking(self) -> Asking:
@@ -113,11 +121,41 @@ class Selection:
     ``listed`` holds the names of all models of the stack, or is None when the
     model came from the environment: then nothing is known about the others.
     ``list_hash`` is the SHA-256 of the list (hex), empty without a list.
+    ``listed_tasks`` are the tasks of each listed model, None for all.
     """
 
     model: Model
     listed: tuple[str, ...] | None
     list_hash: str
+    listed_tasks: tuple[tuple[str, ...] | None, ...] = ()
+
+    def series(self, enabled: int) -> int:
+        """Return how many scores the stack compares, of ``enabled`` tasks and groups."""
+        each = self.listed_tasks if self.listed is not None else (self.model.tasks,)
+        return sum(enabled if tasks is None else len(tasks) for tasks in each)
+
+
+def choose_tasks(model: Model, enabled: Mapping[str, Task]) -> dict[str, Task]:
+    """Return the enabled tasks that a model is asked, in the configuration's order.
+
+    Raises
+    ------
+    ModelsError
+        The model names tasks that are not enabled.
+    """
+    if model.tasks is None:
+        return dict(enabled)
+    found = [unknown_task(name, list(enabled)) for name in model.tasks if name not in enabled]
+    found += [f"{name!r} is there twice" for name, count in Counter(model.tasks).items() if count > 1]
+    if found:
+        raise ModelsError.of("models", [f"{model.name}: tasks: {problem}" for problem in found])
+    return {name: task for name, task in enabled.items() if name in model.tasks}
+
+
+def unknown_task(name: str, enabled: Sequence[str]) -> str:
+    """Say that a model's task is not enabled, with what may have been meant."""
+    near = difflib.get_close_matches(name, enabled, n=3) or list(enabled)[:5]
+    return f"{name!r} is not enabled in the configuration; enable it there, or take one of its names: {', '.join(near)}"
 
 
 def parse_models(text: str, source: str) -> tuple[Model, ...]:
@@ -194,6 +232,7 @@ def select_model(models_file: Path, environ: Mapping[str, str], single: Mapping[
         model=models[int(raw_index)],
         listed=tuple(model.name for model in models),
         list_hash=list_hash(models),
+        listed_tasks=tuple(model.tasks for model in models),
     )
 
 
@@ -205,7 +244,7 @@ def list_hash(models: Sequence[Model]) -> str:
 def _whole(model: Model) -> dict[str, Any]:
     """Return all that an entry says; keys that it lacks leave the hash of the list as it was before them."""
     said: dict[str, Any] = model.model_dump(mode="json")
-    later = ("generation", "reasoning", "think_end_token", "stream")
+    later = ("generation", "reasoning", "think_end_token", "stream", "tasks")
     return {key: value for key, value in said.items() if key not in later or value not in (None, False)}
 
 

@@ -73,6 +73,7 @@ class PoolStats:
 class PoolSettings:
     """How the pool asks.
 
+    ``endpoint``: the model's, for requests that want something else than a text.
     ``patience``: seconds of failures without any answer between them after
     which the endpoint counts as down; ``deadline``: end of the run in
     ``time.monotonic()`` seconds; ``timeout``: seconds of one request, None: as
@@ -80,6 +81,7 @@ class PoolSettings:
     """
 
     url: str
+    endpoint: str
     concurrency: int
     patience: float
     deadline: float
@@ -209,14 +211,16 @@ class RequestPool:
     async def _try(self, request: Request) -> Answer | Failure | None:
         """Ask one request a few times in a row; None: neither answered nor given up yet."""
         settings = self._settings
-        payload = {**request.payload, **ASKED} if settings.stream else request.payload
+        stream = settings.stream and request.wanted is None
+        payload = {**request.payload, **ASKED} if stream else request.payload
         body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "surrogatepass")
         timeout = settings.timeout or max(LEAST_TIMEOUT_SECONDS, _max_tokens(request) * SLOWEST_TOKEN_SECONDS)
         tries = self._tries.get(request.key) or self._first_try(request)
         for attempt in range(1, ATTEMPTS_IN_A_ROW + 1):
             begun = time.monotonic()
             outcome = await ask_once(
-                self._session, settings.url, body, self._redactor, timeout=timeout, stream=settings.stream
+                self._session, self._url(request), body, self._redactor,
+                timeout=timeout, stream=stream, wanted=request.wanted,
             )  # fmt: skip
             if isinstance(outcome, Answer):
                 self._answered(request, outcome, begun)
@@ -240,8 +244,14 @@ class RequestPool:
             await self._pause(attempt, silent, outcome)
         return None
 
+    def _url(self, request: Request) -> str:
+        if request.wanted is None:
+            return self._settings.url
+        path = request.wanted.path
+        return f"{root_of(self._settings.endpoint)}{path}" if path[0] == "/" else f"{self._settings.endpoint}/{path}"
+
     def _first_try(self, request: Request) -> _Tries:
-        self.stats.asked += 1
+        self.stats.asked += request.wanted is None or request.wanted.recorded
         if self.stats.first_request is None:
             self.stats.first_request = time.monotonic()
         tries = self._tries[request.key] = _Tries()
@@ -288,6 +298,11 @@ class RequestPool:
         if self.stats.retries <= 3 or self.stats.retries % 100 == 0:
             log.warning("asking again in %.1f s (retry %d of this run): %s", pause, self.stats.retries, outcome.reason)
         await asyncio.sleep(pause)
+
+
+def root_of(endpoint: str) -> str:
+    """Return the address of the server itself, whose OpenAI API is below ``/v1``."""
+    return endpoint.removesuffix("/v1")
 
 
 def _prompt_length(request: Request) -> int:

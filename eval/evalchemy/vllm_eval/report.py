@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import isclose, sqrt
 
-from vllm_eval.catalog import Refusal
+from vllm_eval.catalog import DEFAULT_METRIC, Refusal
+from vllm_eval.data.bundle import Manifest
+from vllm_eval.leaves import leaf_rows, named
 from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
-from vllm_eval.stats import Interval, wilson_interval
+from vllm_eval.stats import Interval, share_interval, wilson_interval
 
 CELL = 40
 
@@ -16,11 +18,15 @@ def summary(run: RunResult) -> str:
     rows = [("task", "exact_match", "95 % interval", "samples", "verdict", "")]
     for name, task in run.tasks.items():
         verdict = task.comparison.verdict if task.comparison else "-"
-        note = "" if task.good else "FAILED: " + "; ".join(task.problems)
+        note = _fell(task) if task.good else "FAILED: " + "; ".join(task.problems)
         counts = f"{task.samples}/{_known(task.expected)}" + (f" x {task.repeats}" if task.repeats > 1 else "")
-        rows.append((name, _score(task), _interval(task), counts, verdict, _line(note, 200)))
+        rows.append((_named(name, task), _score(task), _interval(task), counts, verdict, _line(note, 200)))
     when = rfc3339(run.ended) if run.ended is not None else "unfinished"
     return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id}, {when})\n{_table(rows)}"
+
+
+def _named(name: str, task: TaskResult) -> str:
+    return name if task.metric == DEFAULT_METRIC else f"{name} ({task.metric})"
 
 
 def comparison(run: RunResult) -> str:
@@ -34,8 +40,30 @@ def comparison(run: RunResult) -> str:
         mean = f"{found.baseline_mean:.3f}" if found.baseline_mean is not None else "-"
         p_value = f"{found.p_value:.2g}" if found.p_value is not None else "-"
         against = f" (baseline from run {found.baseline_run})" if found.baseline_run else ""
-        rows.append((name, _score(task), mean, p_value, found.verdict, found.reason + against))
+        fell = f"; {text}" if (text := _fell(task)) else ""
+        rows.append((name, _score(task), mean, p_value, found.verdict, found.reason + against + fell))
     return f"\n{run.model['name']} {run.model['tag']} (run {run.run_id})\n{_table(rows)}"
+
+
+def leaves(run: RunResult, task: TaskResult) -> str:
+    """Return the table of a group's tasks, those that lost most first; empty for a task."""
+    if not task.leaves:
+        return ""
+    rows = [(f"tasks of {task.task}", "score", "baseline", "change", "p", "samples", "")]
+    for row in leaf_rows(run, task):
+        before = f"{row.change.baseline_mean:.3f}" if row.change else "-"
+        moved = f"{row.moved:+.3f}" if row.moved is not None else "-"
+        p_value = f"{row.change.p_value:.2g}" if row.change and row.change.p_value is not None else "-"
+        result = row.result
+        note = "" if result and result.good else "FAILED: " + "; ".join(result.problems if result else ())
+        score, count = (_score(result), str(result.samples)) if result else ("-", "0")
+        rows.append((row.name, score, before, moved, p_value, count, _line(note, 200)))
+    return f"\n{_table(rows)}"
+
+
+def _fell(task: TaskResult) -> str:
+    text = named(task)
+    return f"fell most: {text}" if text else ""
 
 
 def wrong_answers(task: str, samples: Sequence[Sample] | None, limit: int) -> str:
@@ -65,6 +93,24 @@ def refusals(found: Iterable[Refusal | None]) -> str:
     return f"\n{total} tasks\n{_table(rows)}"
 
 
+def bundle(manifest: Manifest, place: str, size: int) -> str:
+    """Return the table of a bundle's data sets, and what may be done with it."""
+    rows: list[tuple[str, ...]] = [("tasks", "items", "commit", "licence", "gated", "data set")]
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for name, task in manifest.tasks.items():
+        key = (task.commit[:12] or "-", task.licence or "not said", task.gated, task.repository or "of no hub")
+        sets.setdefault(key, []).append(name)
+    for told_of, names in sets.items():
+        items = sum(manifest.files[manifest.tasks[name].items].items for name in names)
+        rows.append((str(len(names)), str(items), *told_of))
+    gated = sorted({task.repository for task in manifest.tasks.values() if task.gated != "no"})
+    terms = (
+        f"; {', '.join(gated)} {'is' if len(gated) == 1 else 'are'} gated, and may not be passed on" if gated else ""
+    )
+    told = f"{place}: {size / 1e6:.1f} MB. Keep it private: the data sets' own licences hold for it{terms}.\n"
+    return f"\n{_table(rows)}{told}"
+
+
 def _score(task: TaskResult) -> str:
     if task.score is None:
         return "-"
@@ -80,9 +126,12 @@ def interval_of(task: TaskResult) -> Interval | None:
     """Return Wilson's 95 % interval where the score is a share of independent items that are right or wrong, else None.
 
     Elsewhere its width would be wrong: parts of a right answer, items that share a passage or are asked several times.
+    A group's is that of as many items as its standard error is worth.
     """
     if task.score is None or task.samples < 2 or task.repeats > 1:
         return None
+    if task.leaves:
+        return _group_interval(task.score, task.stderr, task.samples)
     right = round(task.score * task.samples)
     if not isclose(right / task.samples, task.score, abs_tol=1e-9):
         return None
@@ -90,6 +139,13 @@ def interval_of(task: TaskResult) -> Interval | None:
     if task.stderr is not None and not isclose(task.stderr, binomial, rel_tol=1e-6, abs_tol=1e-9):
         return None
     return wilson_interval(right, task.samples)
+
+
+def _group_interval(score: float, stderr: float | None, samples: int) -> Interval | None:
+    """Return Wilson's interval with the number of independent items that would have a group's standard error."""
+    if stderr is None:
+        return None
+    return share_interval(score, score * (1 - score) / stderr**2 if stderr > 0 else samples)
 
 
 def _known(value: int | None) -> str:

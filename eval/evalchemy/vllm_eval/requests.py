@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from vllm_eval.spool import Kept
 
@@ -33,12 +33,42 @@ REFUSED = frozenset({
 NOT_ASKED = "not asked"
 
 
+class Wanted(Protocol):
+    """What is wanted of a response other than a text.
+
+    ``path`` is below the endpoint, or below the server's root if it begins
+    with a slash; ``key`` tells apart requests of one body; answers that are not
+    ``recorded`` are asked anew by each attempt. ``heavy``: a server can bear
+    few of them at a time.
+    """
+
+    @property
+    def path(self) -> str:
+        """Where it is sent."""
+
+    @property
+    def key(self) -> str:
+        """What tells it apart."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the answer is kept."""
+
+    @property
+    def heavy(self) -> bool:
+        """Whether few fit at a time."""
+
+    def read(self, body: Mapping[str, Any]) -> "Answer | str":
+        """Return the answer, or what is wrong with the response (``LookupError`` and the like mean: it is none)."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One item's question as it will be sent.
 
     ``payload`` is the whole JSON body, generation settings included;
-    ``repeat`` tells apart several answers wanted for the same body.
+    ``repeat`` tells apart several answers wanted for the same body;
+    ``wanted`` is None for a text.
     """
 
     task: str
@@ -46,6 +76,7 @@ class Request:
     doc_id: int
     repeat: int
     payload: Mapping[str, Any]
+    wanted: Wanted | None = None
 
     @cached_property
     def key(self) -> str:
@@ -54,7 +85,8 @@ class Request:
         Two items of a task with the same body have the same key: they are
         asked once. Two tasks never have the same key.
         """
-        text = json.dumps([self.task_hash, self.repeat, self.payload], sort_keys=True, ensure_ascii=False)
+        parts = [self.task_hash, self.repeat, self.payload, *([self.wanted.key] if self.wanted is not None else [])]
+        text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -63,8 +95,10 @@ class Answer:
     """What the model said, as the server sent it: thoughts in the text are not taken out yet.
 
     ``text`` is None when the server sent null; ``served`` is the model id in
-    the response, None when the server names none. ``thought`` is what the
-    server sent apart (``reasoning``), kept on disk; ``tokens`` counts what it generated,
+    the response, None when the server names none. ``values`` are the
+    log-probabilities (natural) that were wanted, ``greedy`` whether each is the
+    likeliest token's; ``ids`` are tokens. ``thought`` is what the server sent
+    apart (``reasoning``), kept on disk; ``tokens`` counts what it generated,
     ``thought_tokens`` those of the thought, both by its own word. Times are
     seconds: of the whole request, to the first token, and the mean from token
     to token; the latter two as far as the server or a stream tells them.
@@ -73,6 +107,9 @@ class Answer:
     text: str | None
     finish_reason: str | None
     served: str | None
+    values: tuple[float, ...] | None = None
+    greedy: tuple[bool, ...] | None = None
+    ids: tuple[int, ...] | None = None
     thought: Kept | None = None
     tokens: int | None = None
     thought_tokens: int | None = None

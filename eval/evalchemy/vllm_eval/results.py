@@ -29,8 +29,21 @@ class Score(Record):
     value: Finite
 
 
+class LeafChange(Record):
+    """One leaf of a group against the group's baseline; ``p_value`` is one-sided, of "worse", of this leaf alone."""
+
+    leaf: str
+    score: Finite
+    baseline_mean: Finite
+    samples: int
+    p_value: Finite | None = None
+
+
 class StoredComparison(Record):
-    """How a good score compares with the baseline that begins with ``baseline_run`` (None: there was none)."""
+    """How a good score compares with the baseline that begins with ``baseline_run`` (None: there was none).
+
+    ``leaves`` are those of a group, in the group's order.
+    """
 
     verdict: str
     decisive: bool
@@ -39,6 +52,16 @@ class StoredComparison(Record):
     baseline_run: str | None
     baseline_runs: int = 0
     reason: str
+    leaves: tuple[LeafChange, ...] = ()
+
+
+class DataRecord(Record):
+    """Where a task's items came from, and their digest; no ``repository`` and ``commit`` where no hub has them."""
+
+    repository: str
+    commit: str
+    config: str | None = None
+    digest: str
 
 
 class TaskResult(Record):
@@ -48,7 +71,11 @@ class TaskResult(Record):
     ``problems`` is empty if ``good``. ``cause`` says whose fault a failure is.
     ``samples`` counts items, each of which was asked ``repeats`` times, with
     the settings ``generation`` (of lm_eval's own tasks, without their YAML's).
-    Times are Unix seconds.
+    Times are Unix seconds. ``leaves`` are the tasks of a group, whose results
+    the run holds too; ``by_leaf`` says that the score is the mean of their
+    scores and not of their items; ``leaf_series`` that they are published.
+    ``data`` says where the items came from, None for
+    those of local files.
     """
 
     task: str
@@ -70,11 +97,16 @@ class TaskResult(Record):
     paired: bool = False
     ended: Finite = 0.0
     comparison: StoredComparison | None = None
+    choice_mass: Annotated[float, Field(ge=0)] | None = None
     repeats: int = 1
     thoughts: Thoughts | None = None
     answers: int = 0
     speed: Speed | None = None
     generation: dict[str, Any] = Field({})
+    leaves: tuple[str, ...] = ()
+    by_leaf: bool = False
+    leaf_series: bool = False
+    data: DataRecord | None = None
 
     @property
     def final(self) -> bool:
@@ -86,7 +118,9 @@ class RunResult(Record):
     """One run of one model. Times are Unix seconds; ``ended`` is None while it runs or after a kill.
 
     ``list_hash`` is that of the list of models under which the scores were
-    last found to hold, and ``held_by`` the later run that found so.
+    last found to hold, and ``held_by`` the later run that found so. ``tasks``
+    has what the configuration names, ``leaves`` the groups' tasks that it does
+    not name.
     """
 
     schema_version: Literal[1] = 1
@@ -108,6 +142,12 @@ class RunResult(Record):
     failure: str | None = None
     tasks: dict[str, TaskResult] = Field({})
     output_tokens_per_second: Finite | None = None
+    leaves: dict[str, TaskResult] = Field({})
+
+    @property
+    def asked_tasks(self) -> dict[str, TaskResult]:
+        """The tasks whose items were asked: leaves too, groups not."""
+        return {**self.leaves, **{name: task for name, task in self.tasks.items() if not task.leaves}}
 
     @property
     def complete(self) -> bool:
@@ -188,6 +228,11 @@ def _own_clusters(named: Mapping[str, str | None]) -> tuple[str, ...] | None:
     return tuple(f"|{item}" if cluster is None else cluster for item, cluster in named.items())
 
 
+def leaf_item(leaf: str, item: str) -> str:
+    """Name an item, or a cluster, of a leaf among those of its group; an item's own name has no slash."""
+    return f"{leaf}/{item}"
+
+
 class ResultStore:
     """Runs of one storage.
 
@@ -213,8 +258,7 @@ class ResultStore:
         """Write one task's samples; their values and their thoughts (by ``doc_id`` and repeat) apart."""
         lines = (sample.model_dump_json() for sample in samples)
         self.storage.write(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz", _compressed(lines))
-        values = item_values(samples).model_dump_json()
-        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed([values]))
+        self.save_values(run, task, item_values(samples))
         if inner:
             found = ((sample, inner.get((sample.doc_id, sample.repeat))) for sample in samples)
             thoughts = (
@@ -224,15 +268,30 @@ class ResultStore:
             )
             self.storage.write(f"{self.folder(run)}/thoughts/{_name(task)}.jsonl.gz", _compressed(thoughts))
 
+    def save_values(self, run: RunResult, task: str, values: ItemValues) -> None:
+        """Write the values of one task's items; of a group, its leaves' together."""
+        self.storage.write(f"{self.folder(run)}/values/{_name(task)}.json.gz", _compressed([values.model_dump_json()]))
+
     def thoughts(self, run: RunResult, task: str) -> Iterator[Thought]:
         """Read what was thought before one task's answers, one after the other; nothing where nothing is stored."""
+        for leaf in run.tasks[task].leaves if task in run.tasks else ():
+            for thought in self.thoughts(run, leaf):
+                yield thought.model_copy(update={"item": leaf_item(leaf, thought.item)})
         content = self.storage.read(f"{self.folder(run)}/thoughts/{_name(task)}.jsonl.gz")
         if content is not None:
             with gzip.open(io.BytesIO(content)) as file:
                 yield from map(Thought.model_validate_json, file)
 
     def samples(self, run: RunResult, task: str) -> list[Sample] | None:
-        """Read one task's samples; None when the file is missing or damaged."""
+        """Read one task's samples, or those of a group's leaves; None when a file is missing or damaged."""
+        result = run.tasks.get(task)
+        if result is not None and result.leaves:
+            parts = {leaf: self.samples(run, leaf) for leaf in result.leaves}
+            return [
+                sample.model_copy(update={"item": leaf_item(leaf, sample.item)})
+                for leaf, part in parts.items()
+                for sample in part or ()
+            ] if all(part is not None for part in parts.values()) else None  # fmt: skip
         content = self.storage.read(f"{self.folder(run)}/samples/{_name(task)}.jsonl.gz")
         if content is None:
             return None

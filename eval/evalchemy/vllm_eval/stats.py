@@ -14,7 +14,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 # A probability so small that leaving it out cannot change a verdict.
-_NEGLIGIBLE = 1e-40
+NEGLIGIBLE = 1e-40
 # Sums of left-out probabilities stay below this, and no p-value is said to be smaller.
 _SMALLEST_P = 1e-30
 
@@ -57,7 +57,7 @@ def mcnemar(losses: int, gains: int) -> Exact:
     """
     _check_counts(losses=losses, gains=gains)
     total = losses + gains
-    return _exact(worse=_half_binomial(gains, total), better=_half_binomial(losses, total))
+    return exact(worse=_half_binomial(gains, total), better=_half_binomial(losses, total))
 
 
 def exchange(candidate: Sequence[int], baseline: Sequence[Sequence[int]]) -> Exact:
@@ -77,20 +77,26 @@ def exchange(candidate: Sequence[int], baseline: Sequence[Sequence[int]]) -> Exa
     baseline
         The same of each baseline run; each run as long as ``candidate``.
     """
+    if len(baseline) == 1 and all(not run or (min(run) >= 0 and max(run) <= 1) for run in (candidate, *baseline)):
+        units = list(zip(candidate, baseline[0], strict=True))
+        return mcnemar(losses=units.count((0, 1)), gains=units.count((1, 0)))
+    draws = exchange_draws(candidate, baseline)
+    observed = sum(candidate) - draws.offset
+    return exact(worse=fsum(draws.pmf[: max(observed + 1, 0)]), better=fsum(draws.pmf[max(observed, 0) :]))
+
+
+def exchange_draws(candidate: Sequence[int], baseline: Sequence[Sequence[int]]) -> "Distribution":
+    """Return how the candidate's sum is distributed if nothing changed; arguments as of :func:`exchange`."""
     if not baseline:
-        raise ValueError("exchange() needs at least one baseline run")
+        raise ValueError("exchange_draws() needs at least one baseline run")
     runs = len(baseline) + 1
     units = list(zip(candidate, *baseline, strict=True))
     if all(not run or (min(run) >= 0 and max(run) <= 1) for run in (candidate, *baseline)):
-        if runs == 2:
-            return mcnemar(losses=units.count((0, 1)), gains=units.count((1, 0)))
         rights = Counter(map(sum, units))
         shapes = Counter({(0,) * (runs - right) + (1,) * right: count for right, count in rights.items()})
     else:
         shapes = Counter(tuple(sorted(unit)) for unit in units)
-    offset, pmf = _sum_of_draws(shapes)
-    observed = sum(candidate) - offset
-    return _exact(worse=fsum(pmf[: max(observed + 1, 0)]), better=fsum(pmf[max(observed, 0) :]))
+    return _sum_of_draws(shapes)
 
 
 def two_proportions(successes: int, n: int, baseline_successes: int, baseline_n: int) -> Exact:
@@ -111,7 +117,7 @@ def two_proportions(successes: int, n: int, baseline_successes: int, baseline_n:
     mode = (n + 1) * (right + 1) // (total + 2)
     offset, pmf = _from_mode(min(max(mode, low), high), low, high, ratio)
     observed = successes - offset
-    return _exact(worse=fsum(pmf[: max(observed + 1, 0)]), better=fsum(pmf[max(observed, 0) :]))
+    return exact(worse=fsum(pmf[: max(observed + 1, 0)]), better=fsum(pmf[max(observed, 0) :]))
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -124,13 +130,22 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
         raise ValueError(f"a share needs 0 <= successes <= n and n > 0; got {successes} of {n}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1; got {confidence}")
+    return share_interval(successes / n, n, confidence)
+
+
+def share_interval(share: float, n: float, confidence: float = 0.95) -> Interval:
+    """Wilson's interval of a share that is as certain as one of ``n`` independent items.
+
+    ``n`` need not be whole: of a stratified or clustered score with standard
+    error s it is the effective number, ``share * (1 - share) / s**2``.
+    """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, spread = successes / n, z * z / n
+    spread = z * z / n
     center = (share + spread / 2) / (1 + spread)
     half = z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     # At the ends the bound is 0 or 1 exactly; rounding would miss it by an epsilon.
     return Interval(
-        low=0.0 if successes == 0 else max(0.0, center - half), high=1.0 if successes == n else min(1.0, center + half)
+        low=0.0 if share <= 0 else max(0.0, center - half), high=1.0 if share >= 1 else min(1.0, center + half)
     )
 
 
@@ -190,42 +205,42 @@ def significance_level(series: int, *, looks_per_year: float = 365.0, false_alar
     return min(0.05, false_alarms_per_year / (looks_per_year * series))
 
 
-class _Distribution(NamedTuple):
+class Distribution(NamedTuple):
     """Probabilities of ``offset``, ``offset + 1``, …; what is left out is negligible."""
 
     offset: int
     pmf: list[float]
 
 
-def _sum_of_draws(shapes: Counter[Unit]) -> _Distribution:
+def _sum_of_draws(shapes: Counter[Unit]) -> Distribution:
     """Distribution of the sum of one uniform draw from each unit; ``shapes`` counts equal units."""
-    total = _Distribution(0, [1.0])
+    total = Distribution(0, [1.0])
     for shape, count in sorted(shapes.items()):
         low, high = shape[0], shape[-1]
         if low == high:
-            total = _Distribution(total.offset + low * count, total.pmf)
+            total = Distribution(total.offset + low * count, total.pmf)
             continue
         if shape[-shape.count(high) - 1] == low:
             draws = _binomial(count, shape.count(high) / len(shape), step=high - low)
         else:
             single = [shape.count(value) / len(shape) for value in range(low, high + 1)]
-            draws = _power(_Distribution(0, single), count)
-        total = _convolve(total, _Distribution(draws.offset + low * count, draws.pmf))
+            draws = _power(Distribution(0, single), count)
+        total = _convolve(total, Distribution(draws.offset + low * count, draws.pmf))
     return total
 
 
-def _binomial(n: int, share: float, step: int) -> _Distribution:
+def _binomial(n: int, share: float, step: int) -> Distribution:
     """Distribution of ``step`` times a binomial count; ``share`` is neither 0 nor 1."""
     odds = share / (1 - share)
     low, pmf = _from_mode(min(int((n + 1) * share), n), 0, n, lambda count: odds * (n - count) / (count + 1))
     if step == 1:
-        return _Distribution(low, pmf)
+        return Distribution(low, pmf)
     spread = [0.0] * ((len(pmf) - 1) * step + 1)
     spread[::step] = pmf
-    return _Distribution(low * step, spread)
+    return Distribution(low * step, spread)
 
 
-def _from_mode(mode: int, low: int, high: int, ratio: Callable[[int], float]) -> _Distribution:
+def _from_mode(mode: int, low: int, high: int, ratio: Callable[[int], float]) -> Distribution:
     """Build a distribution with one peak from ``ratio(i) = P(i + 1) / P(i)``.
 
     Beginning at the peak, nothing underflows and errors do not add up.
@@ -233,33 +248,33 @@ def _from_mode(mode: int, low: int, high: int, ratio: Callable[[int], float]) ->
     up, down = [1.0], []
     for count in range(mode, high):
         up.append(up[-1] * ratio(count))
-        if up[-1] < _NEGLIGIBLE:
+        if up[-1] < NEGLIGIBLE:
             break
     value = 1.0
     for count in range(mode - 1, low - 1, -1):
         value /= ratio(count)
         down.append(value)
-        if value < _NEGLIGIBLE:
+        if value < NEGLIGIBLE:
             break
     weights = [*reversed(down), *up]
     whole = fsum(weights)
-    return _Distribution(mode - len(down), [weight / whole for weight in weights])
+    return Distribution(mode - len(down), [weight / whole for weight in weights])
 
 
-def _convolve(one: _Distribution, other: _Distribution) -> _Distribution:
+def _convolve(one: Distribution, other: Distribution) -> Distribution:
     """Distribution of the sum of two independent counts."""
     long, short = (one.pmf, other.pmf) if len(one.pmf) >= len(other.pmf) else (other.pmf, one.pmf)
     width, reverse = len(short), short[::-1]
     padded = [0.0] * (width - 1) + long + [0.0] * (width - 1)
     pmf = [sum(map(mul, padded[at : at + width], reverse)) for at in range(len(long) + width - 1)]
-    first = next(at for at, value in enumerate(pmf) if value >= _NEGLIGIBLE)
-    last = next(at for at in range(len(pmf) - 1, -1, -1) if pmf[at] >= _NEGLIGIBLE)
-    return _Distribution(one.offset + other.offset + first, pmf[first : last + 1])
+    first = next(at for at, value in enumerate(pmf) if value >= NEGLIGIBLE)
+    last = next(at for at in range(len(pmf) - 1, -1, -1) if pmf[at] >= NEGLIGIBLE)
+    return Distribution(one.offset + other.offset + first, pmf[first : last + 1])
 
 
-def _power(single: _Distribution, count: int) -> _Distribution:
+def _power(single: Distribution, count: int) -> Distribution:
     """Distribution of the sum of ``count`` independent draws, by squaring."""
-    total = _Distribution(0, [1.0])
+    total = Distribution(0, [1.0])
     while count:
         if count & 1:
             total = _convolve(total, single)
@@ -283,7 +298,8 @@ def _half_binomial(at_most: int, n: int) -> float:
     return total / (1 << n)
 
 
-def _exact(*, worse: float, better: float) -> Exact:
+def exact(*, worse: float, better: float) -> Exact:
+    """Build the three p-values from the two tails, none below what can be said."""
     worse, better = (min(1.0, max(_SMALLEST_P, value)) for value in (worse, better))
     return Exact(worse=worse, better=better, different=min(1.0, 2 * min(worse, better)))
 

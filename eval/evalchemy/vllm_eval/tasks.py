@@ -7,12 +7,15 @@ works from any working directory (lm_eval resolves them against the process's).
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from vllm_eval import catalog
 from vllm_eval.asking import Asking, laid_over
+from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.config import TaskSettings
+from vllm_eval.data.task_data import TaskData
 from vllm_eval.errors import TaskError
 from vllm_eval.items import Items
 from vllm_eval.readers import read_items
@@ -37,7 +40,9 @@ class Task:
     reads them itself. ``expected`` is the number of items that the run
     must score, None when only the engine can know. ``hash`` (SHA-256, hex)
     covers the YAML, the functions it names, the data, the limit, the API and
-    the model's own block, which is ``asking``.
+    the model's own block, which is ``asking``. ``over``
+    are keys that a group lays over the YAML, below both.
+    ``data`` are the items that a bundle or a hub gave (:meth:`with_data`).
     """
 
     name: str
@@ -52,6 +57,8 @@ class Task:
     asking: Asking = field(default_factory=Asking)
     api: str = "completions"
     yaml_generation: Mapping[str, Any] = field(default_factory=dict)
+    over: Mapping[str, Any] = field(default_factory=dict)
+    data: TaskData | None = field(default=None, repr=False, compare=False)
 
     @property
     def generation(self) -> dict[str, Any]:
@@ -65,18 +72,49 @@ class Task:
         return self.settings.samples
 
     @property
+    def metric(self) -> str:
+        """The metric that is the task's score."""
+        return self.settings.metric or DEFAULT_METRIC
+
+    @property
     def items(self) -> Items | None:
         """The items that are scored, None where only the engine knows them (``process_docs``, a hub's data)."""
         config = self.config or {}
         return None if config.get("process_docs") else self.splits.get(_eval_split(config))
 
+    @property
+    def wants_data(self) -> bool:
+        """Whether the items are on no local file, so that a bundle or a hub must give them."""
+        if self.settings.engine != "lm_eval" or self.data is not None:
+            return False
+        if self.config is None:
+            return True
+        return not self.data_files and not self.config.get("custom_dataset") and bool(self.config.get("dataset_path"))
+
+    def with_data(self, data: TaskData) -> "Task":
+        """Return the task with its items; their digest becomes a part of the hash."""
+        count = len(data.items)
+        return replace(
+            self,
+            data=data,
+            expected=count if self.limit is None else min(count, self.limit),
+            hash=_digest({"task": self.hash, "data": data.digest}),
+        )
+
 
 def load_tasks(
-    enabled: Mapping[str, TaskSettings], folder: Path, *, limit: int | None, api: str, asking: Asking | None = None
+    enabled: Mapping[str, TaskSettings],
+    folder: Path,
+    *,
+    limit: int | None,
+    api: str,
+    asking: Asking | None = None,
+    over: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Task]:
     """Resolve all enabled tasks, as they are asked of a model with this block.
 
-    A task without a YAML in ``folder`` is left to its engine to know.
+    A task without a YAML in ``folder`` is left to its engine to know. ``over``
+    maps a task to the keys that its group lays over its YAML.
 
     Raises
     ------
@@ -88,7 +126,9 @@ def load_tasks(
     tasks = []
     for name, settings in enabled.items():
         try:
-            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api, asking=asking or Asking()))
+            laid = (over or {}).get(name, {})
+            model = asking or Asking()
+            tasks.append(_load(name, settings, index.get(name), limit=limit, api=api, asking=model, over=laid))
         except TaskError as error:
             found.append(str(error))
     if found:
@@ -122,9 +162,14 @@ def index_folder(folder: Path) -> tuple[dict[str, tuple[Path, TaskYaml]], list[s
     return index, found
 
 
-def lay_over(config: Mapping[str, Any], settings: TaskSettings, generation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a task's YAML with the model's ``generation`` and the settings of eval_config.json laid over it."""
-    merged = dict(config)
+def lay_over(
+    config: Mapping[str, Any],
+    settings: TaskSettings,
+    generation: Mapping[str, Any],
+    over: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a task's YAML with what lies over it: its group's keys, the model's ``generation``, the settings."""
+    merged = {**config, **(over or {})}
     if settings.num_fewshot is not None:
         merged["num_fewshot"] = settings.num_fewshot
     for layer in (generation, settings.generation):
@@ -141,19 +186,21 @@ def _load(
     limit: int | None,
     api: str,
     asking: Asking,
+    over: Mapping[str, Any],
 ) -> Task:
+    settings = _with_metric(name, settings, entry[1].config if entry else None, over)
     limits = [value for value in (settings.limit, limit) if value is not None]
     least = min(limits) if limits else None
     if entry is None:
-        over = lay_over({}, settings, {})
+        laid = lay_over({}, settings, {}, over)
         told = {"task": name, "engine": settings.engine, "limit": least, "api": api, "rules": RULES}
-        digest = _digest({**told, **({"over": over} if over else {}), **_chosen(settings), **_asked(asking)})
+        digest = _digest({**told, **({"over": laid} if laid else {}), **_chosen(settings), **_asked(asking)})
         return Task(
             name=name, settings=settings, config=None, yaml_path=None, limit=least, expected=None, hash=digest,
-            asking=asking, api=api,
+            asking=asking, api=api, yaml_generation=over.get("generation_kwargs") or {}, over=over,
         )  # fmt: skip
     path, content = entry
-    config = lay_over(content.config, settings, asking.layer(api))
+    config = lay_over(content.config, settings, asking.layer(api), over)
     data = find_data(path, config)
     splits = {split: read_items(files, data.form) for split, files in data.files.items()} if data.form else {}
     count = _count(path, config, data, splits)
@@ -175,8 +222,18 @@ def _load(
     return Task(
         name=name, settings=settings, config=config, yaml_path=path, data_files=data.files, splits=splits, limit=least,
         expected=expected, hash=digest, asking=asking, api=api,
-        yaml_generation=content.config.get("generation_kwargs") or {},
+        yaml_generation={**content.config, **over}.get("generation_kwargs") or {}, over=over,
     )  # fmt: skip
+
+
+def _with_metric(
+    name: str, settings: TaskSettings, config: Mapping[str, Any] | None, over: Mapping[str, Any]
+) -> TaskSettings:
+    """Choose the task's own metric where the configuration names none."""
+    if settings.metric is not None or settings.engine != "lm_eval":
+        return settings
+    known = config if config is not None else catalog.config_of(name)
+    return settings.model_copy(update={"metric": catalog.own_metric({**known, **over})})
 
 
 def _asked(asking: Asking) -> dict[str, Any]:
@@ -185,10 +242,10 @@ def _asked(asking: Asking) -> dict[str, Any]:
 
 
 def _chosen(settings: TaskSettings) -> dict[str, Any]:
-    """Return metric, filter and samples that are not the default: with others, the score is another number."""
-    defaults = TaskSettings(enabled=True)
-    chosen = {"metric": settings.metric, "filter": settings.filter, "samples": settings.samples}
-    return {key: value for key, value in chosen.items() if value is not None and value != getattr(defaults, key)}
+    """Return metric, filter and samples that are not the first choice: with others, the score is another number."""
+    chosen = {"metric": settings.metric, "filter": settings.filter}
+    named = {key: value for key, value in chosen.items() if value is not None and value != DEFAULT_METRIC}
+    return {**named, **({"samples": settings.samples} if settings.samples > 1 else {})}
 
 
 def _eval_split(config: Mapping[str, Any]) -> str:

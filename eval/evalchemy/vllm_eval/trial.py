@@ -181,4 +181,6 @@ def _job(tasks: Sequence[Task], texts: _Texts) -> EngineJob:
     def relay(_: Task) -> AbstractContextManager[Relay]:
         raise _AsksItselfError
 
-    return EngineJob(model=_MODEL, tasks=tasks, ask=ask, relay=relay, seed=1234, deadline=float("inf"))
+    return EngineJob(
+        model=_MODEL, tasks=tasks, ask=ask, relay=relay, seed=1234, deadline=float("inf"), right=bool(texts)
+    )

@@ -40,7 +40,7 @@ def _counts(task: Task, outcome: TaskOutcome) -> list[str]:
 
 
 def _score(task: Task, outcome: TaskOutcome) -> list[str]:
-    wanted = task.settings.metric + (f",{task.settings.filter}" if task.settings.filter else "")
+    wanted = task.metric + (f",{task.settings.filter}" if task.settings.filter else "")
     if outcome.primary is None:
         present = ", ".join(f"{metric},{name}" for metric, name in outcome.metrics) or "none"
         return [f"the metric {wanted!r} is missing; the results have: {present}"]

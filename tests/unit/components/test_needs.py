@@ -1,21 +1,41 @@
 """`python -m components.settings` judges a stack file as Pulumi would, and says what the stack asks of a cluster."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
 
-from components.settings.stack_file import START_SECONDS, SYNC_SECONDS
+from components.settings.stack_file import START_SECONDS, SYNC_SECONDS, main
 from tests.support import program
 from tests.support.program import ROOT
 
 
 def ask(stack: str, file: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "components.settings", stack]
-    return subprocess.run(command, cwd=ROOT, input=yaml.safe_dump(file), capture_output=True, text=True, check=False)
+    """Ask within this process, as the command would."""
+    out, told = io.StringIO(), io.StringIO()
+    command = ["components.settings", stack]
+    with (
+        mock.patch.object(sys, "argv", command),
+        mock.patch.object(sys, "stdin", io.StringIO(yaml.safe_dump(file))),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(told),
+        program.event_loop(),
+    ):
+        code = main()
+    return subprocess.CompletedProcess(command, code, out.getvalue(), told.getvalue())
+
+
+def test_the_command_answers_as_the_function_does() -> None:
+    command = [sys.executable, "-m", "components.settings", "dev"]
+    file = (ROOT / "Pulumi.dev.yaml").read_text()
+    done = subprocess.run(command, cwd=ROOT, input=file, capture_output=True, text=True, check=True)
+    assert done.stdout == ask("dev", committed("dev")).stdout
 
 
 def committed(stack: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The stack's patches do the same to the manifests in Pulumi's hands as in kustomize's."""
 
 import copy
+import json
 
 import pytest
 import yaml
@@ -38,7 +39,10 @@ def test_what_a_stack_sets_on_the_job() -> None:
         "endpoint_wait_seconds": 30,
         "answer_max_age_seconds": 60,
         "limit": 7,
+        "config": "suites/korean",
+        "data": {"hub": {"network": {"cidr": "0.0.0.0/0", "port": 443}}, "cache": "hub-cache"},
     }
+    groups["models"][0]["tasks"] = ["hrm8k"]
     loaded = program.load(groups, {"huggingface-token": "x"}, "prod")
     job = patches.apply(yaml.safe_load(JOB.read_text()), patches.of(loaded), "elsewhere")
     assert job["metadata"]["namespace"] == "elsewhere"
@@ -58,7 +62,12 @@ def test_what_a_stack_sets_on_the_job() -> None:
         "VLLM_EVAL_ENDPOINT_WAIT_SECONDS": "30",
         "VLLM_EVAL_ANSWER_MAX_AGE_SECONDS": "60",
         "VLLM_EVAL_LIMIT": "7",
+        "VLLM_EVAL_CONFIG": "/opt/vllm-eval/configs/suites/korean.json",
         "VLLM_EVAL_RESULTS": "/results",
+        "HF_HUB_OFFLINE": "0",
+        "HF_DATASETS_OFFLINE": "0",
+        "HF_ENDPOINT": "https://huggingface.co",
+        "HF_HOME": "/var/cache/huggingface",
         "HF_TOKEN": {"secretKeyRef": {"name": "vllm-eval-huggingface", "key": "token"}},
         "HOME": "/tmp",  # noqa: S108 (a path in the pod)
         "VLLM_EVAL_RUN_ID": environment["VLLM_EVAL_RUN_ID"],
@@ -67,6 +76,7 @@ def test_what_a_stack_sets_on_the_job() -> None:
     annotations = job["spec"]["template"]["metadata"]["annotations"]
     assert annotations.keys() == {"git-commit", "vllm-eval/models"}
     assert annotations["vllm-eval/models"] == patches.models_json(loaded.models)
+    assert [each.get("tasks") for each in json.loads(annotations["vllm-eval/models"])] == [["hrm8k"], None]
     assert "network" not in annotations["vllm-eval/models"]
 
 

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from components import labels, patches, reruns
 from tests.support.evaluations import quick_and_quiet, workspace
@@ -39,13 +38,15 @@ CASES: list[tuple[str, list[Entry], list[Entry], Entry, Entry, int]] = [
     ("another commit", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {"commit": "c2"}, 2),
     ("a commit that nobody wrote", [ONE], [ONE, TWO], {"commit": "unknown"}, {"commit": "unknown"}, 2),
     ("another limit", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {**KNOWN, "limit": 3}, 2),
+    ("tasks of its own", [ONE, TWO], [{**ONE, "tasks": ["task"]}, TWO], KNOWN, KNOWN, 1),
+    ("all tasks by name", [ONE, TWO], [{**ONE, "tasks": ["other", "task"]}, TWO], KNOWN, KNOWN, 0),
     ("a longer deadline", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {**KNOWN, "deadline": 99}, 1),
 ]  # fmt: skip
 
 
 def job(models: list[Entry], said: Entry) -> Entry:
     """Return the committed Job with a list of models and what else is said of it."""
-    manifest: Entry = yaml.safe_load(patches.MANIFEST.read_text())
+    manifest: Entry = patches.manifest()
     template = manifest["spec"]["template"]
     listed = [{**each, "endpoint": "http://model/v1"} for each in models]
     template["metadata"]["annotations"] |= {
@@ -95,9 +96,11 @@ def test_the_runner_evaluates_what_is_said_in_advance(
     then: Entry,
     expected: int,
 ) -> None:
-    assert reruns.of(job(before, said), job(after, then)) == reruns.Rerun(expected, len(after))
+    rerun = reruns.of(job(before, said), job(after, then), ("task", "other"))
+    assert (rerun.models, rerun.listed) == (expected, len(after))
 
     workspace.add_task("task", 5)
+    workspace.add_task("other", 3)
     (workspace.root / "secrets" / "key").write_text("secret")
     server = OpenAIServer(workspace.answers)
     with running(server) as url:
@@ -112,6 +115,13 @@ def test_a_job_without_a_list_is_the_one_model_of_its_environment() -> None:
         reruns.of(None, alone) == reruns.of(alone, alone) == reruns.of(job([ONE], KNOWN), alone) == reruns.Rerun(1, 1)
     )
     assert reruns.of(alone, job([ONE, TWO], KNOWN)) == reruns.Rerun(2, 2)
+
+
+def test_the_work_is_counted_by_the_tasks_of_each_model() -> None:
+    own = {**TWO, "tasks": ["task"]}
+    assert reruns.everything(job([ONE, own], KNOWN)).times(3) == "2 models, 4 tasks in all"
+    assert reruns.of(job([ONE], KNOWN), job([ONE, own], KNOWN)).times(3) == "1 model x 1 task"
+    assert reruns.everything(job([ONE, TWO], KNOWN)).times(3) == "2 models x 3 tasks"
 
 
 def test_a_list_that_an_older_version_wrote_is_compared_as_it_is() -> None:

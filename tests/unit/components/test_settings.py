@@ -12,8 +12,9 @@ import pytest
 
 from components.settings import SettingsError, problems, translate
 from components.settings.load import GROUPS
-from components.settings.model import AccessMode, Model, Owner, SecretKey
+from components.settings.model import AccessMode, Model, Owner
 from components.settings.pod import Pod
+from components.settings.secret_key import SecretKey
 from tests.support import program
 
 CANARY = "s3cr3t-c4n4ry"
@@ -137,7 +138,7 @@ def holder_of(groups: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, 
 @pytest.mark.parametrize("path", EVERY_FIELD, ids=problems.full_key)
 def test_every_field_refuses_a_value_of_the_wrong_type(path: tuple[str | int, ...]) -> None:
     groups = program.stack_file("dev")
-    wrong = "wrong" if path[-1] in {"values", "egress"} else ["wrong"]
+    wrong = "wrong" if path[-1] in {"values", "egress", "tasks"} else ["wrong"]
     holder_of(groups, path)[str(path[-1])] = wrong
     assert f"{problems.full_key(path)} = {json.dumps(wrong)}: input should be" in refused(groups)
 

@@ -1,5 +1,6 @@
 """lm_eval's own tasks are judged by their YAML, before anything is fetched or asked."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,8 @@ from vllm_eval.errors import ConfigError
         ("gsm8kk", "exact_match", Reason.UNKNOWN, "near names: gsm8k"),
         ("MMLU", "exact_match", Reason.UNKNOWN, "near names: mmlu,"),
         ("math500", "exact_match", Reason.UNKNOWN, "hendrycks_math500"),
-        ("mmlu", "exact_match", Reason.GROUP, "group of 57 tasks"),
-        ("mgsm_direct", "exact_match", Reason.GROUP, "tag of 12 tasks"),
-        ("hellaswag", "exact_match", Reason.LOG_PROBABILITIES, "multiple_choice"),
-        ("wikitext", "exact_match", Reason.LOG_PROBABILITIES, "loglikelihood_rolling"),
+        ("hellaswag", "exact_match", Reason.CHOOSE_METRIC, "acc_norm"),
+        ("wikitext", "exact_match", Reason.PERPLEXITY, "loglikelihood_rolling"),
         ("humaneval", "exact_match", Reason.CODE, "unsafe_code"),
         ("chartqa", "exact_match", Reason.MEDIA, "images"),
         ("squadv2", "exact_match", Reason.CLASS, "Python class"),
@@ -81,10 +80,11 @@ def test_validate_names_all_unfit_built_in_tasks_at_once_and_fetches_nothing(
     monkeypatch.setattr("vllm_eval.engines.lm_eval.load", refuse_to_load)
     (tmp_path / "tasks").mkdir()
     config = tmp_path / "eval_config.json"
-    config.write_text('{"mmlu": {"enabled": true}, "humaneval": {"enabled": true}, "gsm8kk": {"enabled": true}}')
+    enabled = {"mmlu": {"metric": "exact_match"}, "humaneval": {}, "gsm8kk": {}}
+    config.write_text(json.dumps({name: {"enabled": True, **settings} for name, settings in enabled.items()}))
     assert main(["validate", "--config", str(config), "--tasks", str(tmp_path / "tasks")]) == 2
     shown = capsys.readouterr().err
-    for said in ("mmlu: is a group", "humaneval: unsafe_code", "gsm8kk: is neither"):
+    for said in ("and 54 more: its metric_list has acc", "humaneval: unsafe_code", "gsm8kk: is neither"):
         assert said in shown
 
 
@@ -99,10 +99,10 @@ def test_the_list_of_a_group_says_what_runs_and_the_sums_by_reason(capsys: pytes
     assert main(["tasks", "leaderboard"]) == 0
     shown = capsys.readouterr().out
     assert "39 tasks" in shown
-    assert "needs log-probabilities" in shown
-    assert "leaderboard_musr_murder_mysteries:" not in shown
-    assert main(["tasks", "leaderboard", "--refused"]) == 0
-    assert "leaderboard_musr_murder_mysteries: output_type 'multiple_choice'" in capsys.readouterr().out
+    assert main(["tasks", "wikitext"]) == 0
+    assert "is perplexity" in capsys.readouterr().out
+    assert main(["tasks", "wikitext", "--refused"]) == 0
+    assert "wikitext: output_type 'loglikelihood_rolling'" in capsys.readouterr().out
     assert main(["tasks", "gsm8k", "--refused"]) == 0
     assert main(["tasks", "nothing_is_called_so"]) == 2
 

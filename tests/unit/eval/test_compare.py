@@ -292,11 +292,13 @@ def test_every_verdict_keeps_its_word(before: list[bool], after: st.DataObject, 
 def test_the_module_needs_nothing_but_the_standard_library() -> None:
     """An absent optional package must not change a verdict."""
     package = Path(__file__).parents[3] / "eval/evalchemy"
-    for name in ("compare", "metrics", "stats"):
+    for name in ("compare", "metrics", "stats", "strata"):
         tree = ast.parse((package / "vllm_eval" / f"{name}.py").read_text())
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert {module for module in modules if module.split(".")[0] not in sys.stdlib_module_names} <= {
             "vllm_eval.metrics",
             "vllm_eval.stats",
+            "vllm_eval.strata",
+            *({"numpy", "numpy.typing"} if name == "strata" else ()),
         }

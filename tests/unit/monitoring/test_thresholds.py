@@ -50,7 +50,7 @@ def test_no_duration(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["119s", "25h", "2d", "0s"])
 def test_no_day(text: str) -> None:
-    with pytest.raises(ValueError, match=f"day is '{text}': a day of the alert rules is between 2m and 24h"):
+    with pytest.raises(ValueError, match=f"day is '{text}': a day of the alert rules is from 2m to 24h"):
         Windows.scaled(text)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from vllm_eval.models import Model
 from vllm_eval.relay import Relay
@@ -16,6 +16,7 @@ from vllm_eval.tasks import Task
 from vllm_eval.thoughts import Spoken
 
 Ask = Callable[[Sequence[Request]], Mapping[str, Answer | Failure]]
+Post = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
 OpenRelay = Callable[[Task], AbstractContextManager[Relay]]
 
 
@@ -27,6 +28,9 @@ class EngineJob:
     ``Request.key``; it may be called several times, each time with requests of
     any tasks. ``relay`` is for an engine with a client of its own: it serves
     the model on loopback. ``deadline`` is in ``time.monotonic()`` seconds.
+    ``post`` sends one body to a path of the server (:class:`Wanted`) and returns
+    the status, 0 for no answer, and the body; None in a trial without a model,
+    where ``right`` says whether the item's own target is to be the likeliest.
     """
 
     model: Model
@@ -35,6 +39,8 @@ class EngineJob:
     relay: OpenRelay
     seed: int
     deadline: float
+    post: Post | None = None
+    right: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +57,11 @@ class TaskOutcome:
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     ``targets`` are the texts that answer an item right, by ``doc_id``, and
     ``untried`` says why such a text need not be scored 1 (None: it must be);
-    ``validate`` reads both. ``samples`` holds ``repeats`` answers of each item,
-    and ``inner`` what was thought before them, by ``doc_id`` and repeat.
+    ``validate`` reads both. ``asked`` is how, where that can differ for one
+    task: scores that were asked differently are not compared. ``choice_mass``
+    is the mean probability of all choices of an item together, 0..1.
+    ``samples`` holds ``repeats`` answers of each item, and ``inner`` what was
+    thought before them, by ``doc_id`` and repeat.
     """
 
     metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -69,6 +78,8 @@ class TaskOutcome:
     cause: Cause | None = None
     targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     untried: str | None = None
+    asked: str = ""
+    choice_mass: float | None = None
     repeats: int = 1
     thoughts: Thoughts | None = None
     speed: Speed | None = None

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import lm_eval.utils
 from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
+from vllm_eval.choices import Choices
+from vllm_eval.engines.lm_eval_choices import ask_choices
 from vllm_eval.errors import TaskError
 from vllm_eval.generation import Generation, differences, read_generation, unsendable
 from vllm_eval.requests import Answer, Failure, Request
@@ -55,6 +57,9 @@ class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no 
         self._answers: dict[str, dict[tuple[int, int], Answer | Failure]] = {}
         self._spoken: dict[str, dict[tuple[int, int], Spoken]] = {}
         self._known: dict[str, Answer | Failure] = {}
+        self._choices: dict[str, Choices] = {}
+        # lm_eval's tasks by name, once they are loaded.
+        self.loaded: Mapping[str, Any] = {}
 
     def answers_of(self, task: str) -> dict[tuple[int, int], Answer | Failure]:
         """Return the answers of a task by (doc_id, repeat)."""
@@ -63,6 +68,23 @@ class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no 
     def spoken_of(self, task: str) -> dict[tuple[int, int], Spoken]:
         """Return what is graded of a task's answers by (doc_id, repeat)."""
         return self._spoken.get(task, {})
+
+    def choices_of(self, task: str) -> Choices | None:
+        """Return what is known of a task's log-probabilities; None of a task that generates."""
+        return self._choices.get(task)
+
+    def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
+        """Tell the log-probability of each continuation; what cannot be believed, :meth:`choices_of` says."""
+        missing = [instance for instance in requests if str(instance.task_name) not in self._choices]
+        if missing:
+            hashes = {name: task.hash for name, task in self._tasks.items()}
+            self._choices.update(ask_choices(self._job, missing, hashes, self.loaded))
+        return [
+            self._choices[str(instance.task_name)].values.get(
+                (int(instance.doc_id or 0), int(instance.idx)), (0.0, False)
+            )
+            for instance in requests
+        ]
 
     def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """Answer the requests of all tasks at once; lm_eval calls it once with everything.

@@ -6,16 +6,20 @@ lm_eval is imported only when needed: see ``lm_eval.py`` beside it.
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vllm_eval import catalog
+from vllm_eval.engines.lm_eval_choices import gold
 from vllm_eval.engines.repeats import EQUAL_SAMPLES
-from vllm_eval.errors import TaskError, Terminated
+from vllm_eval.errors import TaskError, Terminated, gathered
 from vllm_eval.generation import read_generation
 from vllm_eval.items import Items
 from vllm_eval.results import to_text
 from vllm_eval.sources import ITEM_LOADER
 from vllm_eval.tasks import Task, lay_over
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
 
 _HERE: Final = str(Path(__file__).resolve().parents[1])
 # Filters that leave an answer which is exactly the target as it is. A function of
@@ -41,13 +45,13 @@ def load(tasks: Sequence[Task]) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
-    built_in = any(task.yaml_path is None for task in tasks)
+    built_in = any(task.yaml_path is None and task.data is None for task in tasks)
     manager = catalog.manager() if built_in else TaskManager(include_defaults=False)
     loaded: dict[str, Any] = {}
     found: list[str] = []
     for task in tasks:
         try:
-            objects = manager.load([_spec(task)])["tasks"]
+            objects = _objects(manager, task)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the task's own code
             found.append(f"{task.name}: lm_eval cannot load it: {describe(error)}{_first_item(task)}")
             continue
@@ -57,8 +61,19 @@ def load(tasks: Sequence[Task]) -> dict[str, Any]:
         else:
             loaded[task.name] = objects[task.name]
     if found:
-        raise TaskError.of("tasks", found)
+        raise TaskError.of("tasks", gathered(found))
     return loaded
+
+
+def _objects(manager: "TaskManager", task: Task) -> dict[str, Any]:
+    data = task.data
+    if data is None:
+        return dict(manager.load([spec_of(task)])["tasks"])
+    if data.loaded is not None:
+        return {task.name: data.loaded}
+    from vllm_eval.engines.lm_eval_data import with_items
+
+    return dict(manager.load([with_items(spec_of(task, whole=True), data)])["tasks"])
 
 
 def describe(error: BaseException) -> str:
@@ -85,6 +100,9 @@ def accepted(loaded: Any, item: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: 
 
     An element of a list of targets; the choice that an index names.
     """
+    if loaded.OUTPUT_TYPE == "multiple_choice":
+        choices = list(loaded.doc_to_choice(item))
+        return tuple(to_text(choices[index]) for index in gold(loaded, item))
     target = loaded.doc_to_target(item)
     targets = list(target) if isinstance(target, list | tuple) else [target]
     if loaded.get_config("doc_to_choice") is not None:
@@ -115,8 +133,8 @@ def _unfit(task: Task, objects: Mapping[str, Any]) -> str | None:
     if list(objects) != [task.name]:
         return f"is a group ({', '.join(objects)}); enable its tasks by their names"
     loaded = objects[task.name]
-    if loaded.OUTPUT_TYPE != "generate_until":
-        return f"output_type {loaded.OUTPUT_TYPE!r} needs log-probabilities; only generate_until is run"
+    if loaded.OUTPUT_TYPE not in catalog.KINDS:
+        return catalog.refuse_output(loaded.OUTPUT_TYPE)
     if getattr(loaded, "MULTIMODAL", False):
         return "needs images or sound, which this runner does not send"
     return _unfit_repeats(task, loaded) or _unfit_metric(task, loaded)
@@ -133,7 +151,7 @@ def _unfit_repeats(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_
 
 
 def _unfit_metric(task: Task, loaded: Any) -> str | None:  # noqa: ANN401 - lm_eval has no types
-    metric = task.settings.metric
+    metric = task.metric
     # lm_eval takes an unknown metric for None, and says so only in its log.
     functions: Mapping[str, Any] = getattr(loaded, "_metric_fn_list", {})
     unknown = [name for name, function in functions.items() if function is None]
@@ -188,19 +206,22 @@ def _same(one: object, other: object) -> bool:
     return one == other
 
 
-def _spec(task: Task) -> str | dict[str, Any]:
-    """Return the task's YAML, settings laid over, with its items read; the name of a built-in task left as it is."""
+def spec_of(task: Task, *, whole: bool = False) -> Any:  # noqa: ANN401 - a name, or the mapping of a task
+    """Return the task's YAML, settings laid over, with its items read.
+
+    The name of a built-in task is left as it is unless something is laid over, or ``whole`` is asked for.
+    """
     from lm_eval.tasks._yaml_loader import load_yaml
 
     path, layer = task.yaml_path, task.asking.layer(task.api)
     if path is None:
-        if not lay_over({}, task.settings, layer):
+        if not whole and not lay_over({}, task.settings, layer, task.over):
             return task.name
         # lm_eval would take a mapping with the name for the whole task.
         path = catalog.manager().task_index[task.name].yaml_path
     if path is None:
         raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
-    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, layer), "task": task.name}
+    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, layer, task.over), "task": task.name}
     config = task.config or {}
     if task.splits and config.get("custom_dataset") != ITEM_LOADER:
         return {**spec, "custom_dataset": lambda **_: dict(task.splits)}

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vllm_eval.baseline import BaselineRule
+from vllm_eval.leaves import LeafRow, leaf_rows, named
 from vllm_eval.pages import charts, items
 from vllm_eval.report import interval_of
 from vllm_eval.results import ResultStore, RunResult, TaskResult, rfc3339
@@ -26,7 +27,9 @@ class TaskView:
 
     ``other`` is the run beside which its items are shown, None if there is
     none. ``packed`` is None where no single answers are stored. ``speech`` tells
-    what was counted of the answers beside their score.
+    what was counted of the answers beside their score. ``leaves`` are a group's
+    tasks, each with the drawing of its score; ``fell`` names those that its drop
+    comes from.
     """
 
     name: str
@@ -42,6 +45,8 @@ class TaskView:
     other: RunResult | None
     baseline_runs: int
     speech: str
+    fell: str = ""
+    leaves: tuple[tuple[LeafRow, str], ...] = ()
 
     @property
     def sign(self) -> str:
@@ -85,7 +90,16 @@ def task_view(
         other=other if others is not None else None,
         baseline_runs=len(values),
         speech=", ".join(_speech(result)),
+        fell=named(result),
+        leaves=tuple((row, _leaf_bar(row)) for row in leaf_rows(run, result)),
     )
+
+
+def _leaf_bar(row: LeafRow) -> str:
+    before = row.change.baseline_mean if row.change is not None else None
+    if row.result is None:
+        return charts.interval_bar(None, None, before)
+    return charts.interval_bar(row.result.score, interval_of(row.result), before)
 
 
 def _baseline(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> list[RunResult]:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,23 +26,56 @@ def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:
 def test_what_asks_a_model_nothing_new_re_runs_nothing(pull_request: PullRequest, change: dict[str, Any]) -> None:
     pull_request.record("prod", "prod-models", follows="main")
 
-    def only_that(record: dict[str, Any]) -> None:
-        for step in record["plan"]["steps"]:
-            if "Application" in step["urn"]:
-                step["newState"] = copy.deepcopy(step["oldState"])
-                for entry in step["newState"]["inputs"]["spec"]["source"]["kustomize"]["patches"]:
-                    patch = json.loads(entry["patch"])
-                    annotations = patch["spec"].get("template", {}).get("metadata", {}).get("annotations", {})
-                    if listed := annotations.get("vllm-eval/models"):
-                        models = json.loads(listed)
-                        models[0] |= change
-                        annotations["vllm-eval/models"] = json.dumps(models)
-                        entry["patch"] = json.dumps(patch)
-
-    pull_request.edit("prod", only_that)
+    pull_request.edit("prod", only_job(lambda _, models: models[0].update(change)))
     done = pull_request.run("prod")
     assert done.returncode == 0, done.stdout
     assert "This re-creates the Job, which has no new model to evaluate." in pull_request.comment
+
+
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        (["one"], "**This re-runs 1 model x 1 task**: only what is new or changed of 2 models."),
+        (["two", "one"], "This re-creates the Job, which has no new model to evaluate."),
+    ],
+)
+def test_a_model_with_tasks_of_its_own_is_counted_by_them(
+    pull_request: PullRequest, tasks: list[str], told: str
+) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+    pull_request.edit("prod", only_job(lambda _, models: models[0].update(tasks=tasks)))
+    pull_request.run("prod")
+    assert told in pull_request.comment
+
+
+def test_tasks_are_those_of_the_configuration_that_the_stack_names(pull_request: PullRequest) -> None:
+    pull_request.change({"eval/evalchemy/configs/suites/small.json": '{"one": {"enabled": true}}'})
+    pull_request.record("prod", "prod-models", follows="main")
+    named = {"name": "VLLM_EVAL_CONFIG", "value": "/opt/vllm-eval/configs/suites/small.json"}
+    pull_request.edit("prod", only_job(lambda container, _: container["env"].append(named)))
+    pull_request.run("prod")
+    assert "**This re-runs 2 models x 1 task**." in pull_request.comment
+
+
+def only_job(change: Callable[[dict[str, Any], list[dict[str, Any]]], None]) -> Callable[[dict[str, Any]], None]:
+    """Make the recorded preview one that changes the Job's container and list of models, and nothing else."""
+
+    def edit(record: dict[str, Any]) -> None:
+        for step in record["plan"]["steps"]:
+            if "Application" not in step["urn"]:
+                continue
+            step["newState"] = copy.deepcopy(step["oldState"])
+            for entry in step["newState"]["inputs"]["spec"]["source"]["kustomize"]["patches"]:
+                patch = json.loads(entry["patch"])
+                template = patch["spec"].get("template", {})
+                annotations = template.get("metadata", {}).get("annotations", {})
+                if listed := annotations.get("vllm-eval/models"):
+                    models = json.loads(listed)
+                    change(template["spec"]["containers"][0], models)
+                    annotations["vllm-eval/models"] = json.dumps(models)
+                    entry["patch"] = json.dumps(patch)
+
+    return edit
 
 
 def swap_sides(record: dict[str, Any]) -> None:
