@@ -156,10 +156,9 @@ class Runner:
         return last.model_copy(update={"list_hash": run.list_hash, "held_by": run.run_id})
 
     def _tasks(self, plan: Plan) -> list[Task]:
-        folder = self._settings.tasks_folder
+        settings, model = self._settings, self._model
         return load_tasks(
-            plan.tasks, folder, limit=self._settings.limit, api=self._model.api, asking=self._model.asking,
-            over=plan.over,
+            plan.tasks, settings.tasks_folder, limit=settings.limit, api=model.api, asking=model.asking, over=plan.over
         )  # fmt: skip
 
     def _evaluate(
