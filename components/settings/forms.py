@@ -36,9 +36,6 @@ Text = Annotated[
     StringConstraints(min_length=1, max_length=200),
     form(r"^\S(.*\S)?$", "must be one line, without a blank at either end"),
 ]
-TagText = Annotated[
-    str, StringConstraints(min_length=1, max_length=200), form(r"^[^\x00-\x1f]+$", "must be text without line breaks")
-]
 Url = Annotated[
     str,
     form(r"^https?://[^\s/?#]+[^\s?#]*$", "must be an http:// or https:// address without a query or fragment"),

@@ -26,7 +26,6 @@ from components.settings.forms import (
     Schedule,
     SecretKeyName,
     StoreUrl,
-    TagText,
     Text,
     Url,
     Version,
@@ -260,7 +259,7 @@ class Model(Group):
         None,
         description="off: thinking is turned off, any: it may think, required: an answer without a thought is a fault.",
     )
-    think_end_token: TagText | None = Field(
+    think_end_token: Text | None = Field(
         None,
         description="Ends a thought in the text of a server without a reasoning parser.",
         examples=["</think>"],

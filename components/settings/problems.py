@@ -107,6 +107,8 @@ def _harmless(name: str, value: Any) -> Any:  # noqa: ANN401 (JSON is any of its
         return [_harmless(name, each) for each in value]
     if not isinstance(value, str):
         return value
+    if name == "think_end_token":  # a word of a model's, no secret
+        return value
     # The name of a secret may be shown; a text that is no name may be the secret.
     if _SECRET_NAME.search(name) and not re.fullmatch(r"[a-z]+([-.][a-z0-9]{1,12})*", value):
         return HIDDEN

@@ -49,6 +49,7 @@ HEADLINE: Final = f"avg({metrics.EXACT_MATCH.name}{{task='custom_task_1'}}) by (
 """The query that people know; it looks at every stack and model."""
 
 SCORE: Final = _of_task(metrics.EXACT_MATCH)
+CHOICE_MASS: Final = _of_task(metrics.CHOICE_MASS, _BY_TASK)
 ERROR: Final = f"{_CONFIDENCE} * {_of_task(metrics.EXACT_MATCH_STDERR)}"
 UPPER: Final = _bound("+")
 LOWER: Final = _bound("-")

@@ -155,8 +155,10 @@ def outcomes() -> list[Panel]:
         ).span(12),
         lines(
             "Items behind the score",
-            "Share of the expected items that stand behind the last good score.",
-            query(queries.SAMPLES_SHARE, _TASK),
+            "Share of the expected items that stand behind the last good score. Of tasks by log-probabilities also the "
+            "probability of all choices together: near 0, the prompt's format does not fit the model.",
+            query(queries.SAMPLES_SHARE, _TASK, ref="A"),
+            query(queries.CHOICE_MASS, f"choices · {_TASK}", ref="B"),
             unit=_SHARE,
         ).span(8),
         lines(

@@ -114,13 +114,13 @@ class Server:
 
 
 @contextmanager
-def running_server(workspace: Workspace, *, latency: float) -> Iterator[Server]:
+def running_server(workspace: Workspace, *, latency: float, padding: int = 0) -> Iterator[Server]:
     """Start the server with the answers to all of the workspace's questions."""
     port = free_port()
     data = [argument for path in (workspace.root / "data").glob("*.jsonl") for argument in ("--data", str(path))]
     command = [
         sys.executable, "-m", "tests.support.openai_server", "--port", str(port), "--accuracy", "0.7",
-        "--latency", str(latency), "--sigma", str(SIGMA), *data,
+        "--latency", str(latency), "--sigma", str(SIGMA), "--padding", str(padding), *data,
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -142,9 +142,9 @@ def make_workspace(root: Path, cell: Cell) -> Workspace:
     return workspace
 
 
-def ours(workspace: Workspace, server: Server, concurrency: int) -> Measured:
+def ours(workspace: Workspace, server: Server, concurrency: int, **block: object) -> Measured:
     """Measure a whole run of the command line."""
-    workspace.set_models(workspace.model(server.url, concurrency=concurrency))
+    workspace.set_models(workspace.model(server.url, concurrency=concurrency, **block))
     return server.measure([sys.executable, "-m", "vllm_eval", "run"], workspace.environ)
 
 
@@ -220,6 +220,23 @@ def bench_cell(cell: Cell, pairs: int, *, with_lm_eval: bool) -> tuple[bool, lis
     return median >= GOAL_RATIO, [own for own, _ in runs]
 
 
+def bench_stream(pairs: int, tokens: int = 256) -> None:
+    """Print what streaming costs: answers of so many events each, beside the same answers whole."""
+    cell = Cell(10, 10, 32)
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = make_workspace(Path(folder), cell)
+        with running_server(workspace, latency=MEDIAN_LATENCY, padding=tokens) as server:
+            ratios, shares = [], []
+            for _ in range(pairs):
+                whole = ours(workspace, server, cell.concurrency)
+                streamed = ours(workspace, server, cell.concurrency, stream=True)
+                ratios.append(streamed.rate / whole.rate)
+                shares.append(streamed.server_share)
+    rate = statistics.median(ratios)
+    print(f"streamed, {tokens} tokens an answer: {rate:.1%} of the rate of whole answers [{min(ratios):.1%} .. "
+          f"{max(ratios):.1%}], server's share of one core {statistics.median(shares):.2f}", flush=True)  # fmt: skip
+
+
 def bench_overhead(runs: int) -> bool:
     """Measure what a run adds before its first request and after its last answer, publication included."""
     totals = []
@@ -288,6 +305,7 @@ def main() -> int:
             with_lm_eval = settings == 10 and concurrency == 32
             met, _ = bench_cell(cell, 2 if options.quick else options.pairs, with_lm_eval=with_lm_eval)
             good.append(met)
+    bench_stream(2 if options.quick else options.pairs)
     good.append(bench_overhead(3 if options.quick else 5))
     good.append(bench_memory(20_000))
     return 0 if all(good) else 1

@@ -67,7 +67,8 @@ class Plan:
     ``latency`` is the median in seconds of a log-normal distribution with
     ``sigma``, cut at ``max_latency``; ``per_token`` seconds are added for each
     allowed token. ``models`` are the ids that /v1/models lists, ``root`` the
-    weights that it names; ``api_key`` is demanded when set; ``models_status``
+    weights that it names; ``padding`` characters follow each answer on a line of
+    their own; ``api_key`` is demanded when set; ``models_status``
     is the status of /v1/models; ``down`` closes every connection unanswered.
     """
 
@@ -76,6 +77,7 @@ class Plan:
     sigma: float = 0.0
     max_latency: float = 60.0
     per_token: float = 0.0
+    padding: int = 0
     models: tuple[str, ...] = ("fake-model",)
     root: str = "fake-root"
     swap_root_after: int | None = None
@@ -297,10 +299,13 @@ class OpenAIServer:
         if kind == "reset":
             abort(request)
         text: str | None = self.answer_to(prompt)
+        if self.plan.padding:
+            text = f"{text}\n{'x' * self.plan.padding}"
         text = {"null": None, "empty": ""}.get(kind or "", text)
         finish = {"length": "length", "abort": "abort"}.get(kind or "", "stop")
-        if self.stream is not None and body.get("stream"):
-            return await self._stream(request, self.stream(body, text))
+        if body.get("stream"):
+            events = self.stream(body, text) if self.stream is not None else _events(text, finish, chat=chat)
+            return await self._stream(request, events)
         content = self._body(body, text, finish, kind, chat=chat)
         if kind in {"drip", "truncated_body", "partial_then_reset"}:
             return await self._broken_stream(request, content, kind)
@@ -346,6 +351,14 @@ class OpenAIServer:
         await response.write(content[: len(content) // 2])
         abort(request)
         return response
+
+
+def _events(text: str | None, finish: str, *, chat: bool) -> list[dict[str, Any]]:
+    """Return an answer's events, one for each character, as for each token."""
+    said = [{"delta": {"content": part}} if chat else {"text": part} for part in text or ""]
+    choices: list[dict[str, Any]] = [*said, {**({"delta": {}} if chat else {"text": ""}), "finish_reason": finish}]
+    usage = {"choices": [], "usage": {"completion_tokens": len(said)}}
+    return [*({"choices": [{"index": 0, **choice}]} for choice in choices), usage]
 
 
 def abort(request: web.Request) -> None:
@@ -428,10 +441,11 @@ def main() -> None:
     parser.add_argument("--accuracy", type=float, default=1.0)
     parser.add_argument("--latency", type=float, default=0.0, help="median, seconds")
     parser.add_argument("--sigma", type=float, default=0.0, help="of the log-normal distribution")
+    parser.add_argument("--padding", type=int, default=0, help="characters after each answer")
     options = parser.parse_args()
     plan = Plan(
         accuracy=options.accuracy, latency=options.latency, sigma=options.sigma,
-        models=tuple(options.model or ["fake-model"]),
+        models=tuple(options.model or ["fake-model"]), padding=options.padding,
     )  # fmt: skip
     server = OpenAIServer(load_answers(options.data, options.question_field, options.answer_field), plan)
     asyncio.run(serve(server, options.host, options.port))

@@ -55,8 +55,12 @@ def models(draw: st.DrawFn, index: int) -> tuple[Groups, dict[str, str]]:
             api=st.sampled_from(["completions", "chat"]),
             concurrency=st.integers(1, 64),
             baseline=st.builds(lambda run: {"run": run}, WORD),
+            generation=st.sampled_from([{"temperature": 0.6, "max_tokens": 900}, {"extra_body": {"knob": [1, None]}}]),
+            stream=st.booleans(),
         )
     )
+    # A thought needs an end only where there may be one.
+    model |= draw(st.sampled_from([{}, {"reasoning": "off"}, {"reasoning": "any", "think_end_token": "</think>"}]))
     if draw(st.integers(0, 2)) == 0:
         model["api_key"] = {"secret": "of-others", "key": "token.txt"}
     elif draw(st.booleans()):

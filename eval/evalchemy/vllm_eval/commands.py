@@ -201,7 +201,7 @@ def _asked(settings: RunSettings, plan: Plan, models: Sequence[Model]) -> list[s
         layer = model.asking.layer(model.api)
         tasks = load_tasks(
             plan.tasks, settings.tasks_folder, limit=settings.limit, api=model.api, asking=model.asking, over=plan.over
-        )  # fmt: skip
+        )
         for task in tasks:
             own = task.settings.generation or {}
             greedy = read_generation(task.generation)[0].temperature == 0

@@ -129,8 +129,8 @@ class RunResult(Record):
     served: tuple[str, ...] = ()
     failure: str | None = None
     tasks: dict[str, TaskResult] = Field({})
-    leaves: dict[str, TaskResult] = Field({})
     output_tokens_per_second: Finite | None = None
+    leaves: dict[str, TaskResult] = Field({})
 
     @property
     def asked_tasks(self) -> dict[str, TaskResult]:

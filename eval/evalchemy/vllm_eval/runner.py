@@ -156,9 +156,10 @@ class Runner:
         return last.model_copy(update={"list_hash": run.list_hash, "held_by": run.run_id})
 
     def _tasks(self, plan: Plan) -> list[Task]:
-        settings, model = self._settings, self._model
+        folder = self._settings.tasks_folder
         return load_tasks(
-            plan.tasks, settings.tasks_folder, limit=settings.limit, api=model.api, asking=model.asking, over=plan.over
+            plan.tasks, folder, limit=self._settings.limit, api=self._model.api, asking=self._model.asking,
+            over=plan.over,
         )  # fmt: skip
 
     def _evaluate(

@@ -65,5 +65,6 @@ class Run:
             yield metrics.REQUEST_SECONDS, {"quantile": quantile}, times / self.speed
             yield metrics.TIME_TO_FIRST_TOKEN_SECONDS, {"quantile": quantile}, times / self.speed / 10
             yield metrics.INTER_TOKEN_LATENCY_SECONDS, {"quantile": quantile}, times / self.speed / 50
+        yield metrics.CHOICE_MASS, {}, 0.9
         yield metrics.LEAF_EXACT_MATCH, {"leaf": "leaf"}, self.score
         yield metrics.LEAF_DROP, {"leaf": "leaf"}, 0.1

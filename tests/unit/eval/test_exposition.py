@@ -63,12 +63,15 @@ def test_a_good_run_has_every_metric_of_the_contract() -> None:
     fell = LeafChange(leaf="l", score=0.2, baseline_mean=0.8, samples=10)
     good = result(
         comparison=comparison("worse").model_copy(update={"leaves": (fell,)}), leaves=("l",), leaf_series=True,
-        scores=(Score(metric="f1", filter="none", value=0.5),), empty=1, truncated=2, choice_mass=0.9, answers=10,
-        thoughts=Thoughts(answers=9, unfinished=1),
-        speed=Speed(request=TIMES, first_token=TIMES, between_tokens=TIMES, tokens=40.0),
+        scores=(Score(metric="f1", filter="none", value=0.5),), empty=1, truncated=2,
+        choice_mass=0.9, answers=10, thoughts=Thoughts(answers=9, unfinished=1), speed=Speed(
+            request=TIMES, first_token=TIMES, between_tokens=TIMES, tokens=40.0
+        ),
     )  # fmt: skip
-    whole = run(1, good, leaves={"l": result(0.2)}, output_tokens_per_second=800.0)
-    names = {name for name, _ in parsed(build_group([whole]))}
+    names = {
+        name
+        for name, _ in parsed(build_group([run(1, good, output_tokens_per_second=800.0, leaves={"l": result(0.2)})]))
+    }
     assert names == {metric.name for metric in metrics.METRICS}
 
 

@@ -77,9 +77,8 @@ class PooledModel(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no 
         """Tell the log-probability of each continuation; what cannot be believed, :meth:`choices_of` says."""
         missing = [instance for instance in requests if str(instance.task_name) not in self._choices]
         if missing:
-            self._choices.update(
-                ask_choices(self._job, missing, {name: task.hash for name, task in self._tasks.items()}, self.loaded)
-            )
+            hashes = {name: task.hash for name, task in self._tasks.items()}
+            self._choices.update(ask_choices(self._job, missing, hashes, self.loaded))
         return [
             self._choices[str(instance.task_name)].values.get(
                 (int(instance.doc_id or 0), int(instance.idx)), (0.0, False)

@@ -1,6 +1,6 @@
 """What a run's page shows of each task, worked out from the store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vllm_eval.baseline import BaselineRule
@@ -45,6 +45,11 @@ class TaskView:
     baseline_runs: int
     fell: str = ""
     leaves: tuple[tuple[LeafRow, str], ...] = ()
+
+    @property
+    def speech(self) -> str:
+        """What was counted of the answers beside their score, in words; empty where nothing was."""
+        return ", ".join(_speech(self.result))
 
     @property
     def sign(self) -> str:
@@ -141,3 +146,25 @@ def _points(runs: Sequence[RunResult], run: RunResult, task: str) -> list[charts
             )
         )
     return points
+
+
+def _speech(result: TaskResult) -> Iterator[str]:
+    thoughts, speed = result.thoughts, result.speed
+    if result.repeats > 1:
+        yield f"each item asked {result.repeats} times"
+    if thoughts is not None:
+        tokens = f" of {thoughts.tokens / thoughts.answers:.0f} tokens" if thoughts.tokens and thoughts.answers else ""
+        yield f"{thoughts.answers} of {result.answers} answers after a thought{tokens}"
+        yield f"{thoughts.unfinished} never stopped thinking"
+    if speed is None:
+        return
+    if speed.tokens is not None:
+        yield f"{speed.tokens:.0f} tokens an answer"
+    times = (
+        ("a request", speed.request),
+        ("the first token", speed.first_token),
+        ("each further", speed.between_tokens),
+    )
+    for what, found in times:
+        if found is not None:
+            yield f"{what} {found.p50:.3g} s, one of 100 {found.p99:.3g} s"
