@@ -10,12 +10,16 @@ import pytest
 from tests.support.openai_server import OpenAIServer, Plan, running, share
 from tests.support.workspace import Workspace
 from vllm_eval import catalog
+from vllm_eval.baseline import BaselineRule, compare_run
 from vllm_eval.cli import main
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
 from vllm_eval.exposition import build_group
+from vllm_eval.group_results import group_result
 from vllm_eval.groups import Group, expand
-from vllm_eval.results import RunResult
+from vllm_eval.leaves import named
+from vllm_eval.results import ResultStore, RunResult, TaskResult
+from vllm_eval.storage import open_storage
 
 ON = TaskSettings(enabled=True)
 NOWHERE = Path("no-such-folder")
@@ -209,3 +213,26 @@ def test_a_filter_that_a_task_lacks_is_refused_before_the_first_request(
     config.write_text('{"mmlu_generative": {"enabled": true, "filter": "strict"}}')
     assert main(["validate", "--config", str(config), "--tasks", str(tmp_path)]) == 2
     assert "and 54 more: it has the filter get_response, not 'strict'" in capsys.readouterr().err
+
+
+def test_leaves_whose_items_are_parts_of_right_are_named_by_their_scores() -> None:
+    leaf = {"engine": "fake", "engine_version": "1", "good": True, "stderr": 0.01, "samples": 400, "expected": 400}
+
+    def run(number: int, second: float) -> RunResult:
+        leaves = {
+            name: TaskResult.model_validate({**leaf, "task": name, "task_hash": name, "score": score})
+            for name, score in (("a", 0.8), ("b", second))
+        }
+        group = Group(name="g", settings=ON, leaves=("a", "b"), by_size=True)
+        result = group_result(group, {"a": "a", "b": "b"}, leaves, None)
+        model = {"name": "m", "tag": "v1"}
+        return RunResult(
+            run_id=str(number), stack="s", model=model, started=number, ended=number, tasks={"g": result}, leaves=leaves
+        )
+
+    store = ResultStore(open_storage("memory://groups"))
+    runs = [run(1, 0.8), run(2, 0.2)]
+    compared = compare_run(store, runs, runs[1], BaselineRule(accepted=None, series=1)).tasks["g"]
+    assert compared.comparison is not None
+    assert compared.comparison.verdict == "worse"
+    assert named(compared) == "b 0.800 to 0.200"
