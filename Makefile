@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview render shell ui test quick test-unit test-rest test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts
+.PHONY: help up down status logs doctor preview render shell ui test quick test-unit test-rest test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ help:  ## list the commands
 typed = $(if $(filter command line,$(origin $(1))),--$(2)='$(subst ','\'',$($(1)))')
 OPTIONS = $(call typed,CONTEXT,context) $(call typed,STACK,stack) $(call typed,STANDINS,standins) \
   $(call typed,MODEL_ENDPOINT,model-endpoint) $(call typed,MODEL,model) $(call typed,MODEL_TAG,model-tag) \
-  $(call typed,LIMIT,limit) $(call typed,UI_PORTS,ports)
+  $(call typed,LIMIT,limit) $(call typed,SERVER,server) $(call typed,UI_PORTS,ports)
 # Compiled modules lie beside their sources; without them each of the many processes here compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 # The end-to-end suites read these two from the environment, also only as typed.
@@ -100,7 +100,10 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
 
-test-all: test test-browser  ## `make test`, then what takes longer: the pages in a browser, every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
+test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some ten minutes, 6 GB of memory)
+	@$(PYTHON) -m pytest -q -m vllm --durations=5 tests/vllm
+
+test-all: test test-browser test-vllm  ## `make test`, then what takes longer: the pages in a browser, vLLM itself, every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
 	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)
@@ -120,6 +123,9 @@ bench-preview: venv tools  ## measure a preview against a bare program with the 
 
 bench-alerts: venv tools  ## play years of noise, drops and slips to the alert rules (twenty minutes), beside a plain rule
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
+
+vllm: venv  ## serve the small model by vLLM itself on port 18555 of 127.0.0.1 until Ctrl-C (OPTIONS_OF_VLLM=…)
+	@exec $(PYTHON) -m workbench.toolchain.vllm.serve $(OPTIONS_OF_VLLM)
 
 lint: venv  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, zizmor; `make check` adds actionlint
 	@$(PYTHON) -m ruff check --quiet .
@@ -176,3 +182,4 @@ lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
 	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
 	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
+	@$(COMPILE) -o workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in --override workbench/toolchain/vllm/overrides.txt

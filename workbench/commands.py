@@ -110,6 +110,7 @@ def _request(options: Options) -> Request:
         model=options.model,
         tag=options.model_tag,
         limit=options.limit,
+        server=options.server,
         standins=options.standins == "1",
     )
 

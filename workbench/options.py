@@ -36,6 +36,7 @@ class Options:
     model: str = ""
     model_tag: str = ""
     limit: str = ""
+    server: str = ""
     standins: str = ""
     ports: str = ""
     small: bool = False
@@ -58,6 +59,12 @@ def parse(words: Iterable[str] | None = None) -> Options:
     add("--model", default="", metavar="NAME", help="… and there this model, instead of the stack's")
     add("--model-tag", default="", metavar="TAG", help="… under this tag (default: v1)")
     add("--limit", default="", metavar="ITEMS", help="at most so many items of each task")
+    add(
+        "--server",
+        default="",
+        metavar="PROGRAM",
+        help="what serves the sandbox's model: llama.cpp (default), or vllm, which takes 6 GB of memory and of disk",
+    )
     add("--standins", default="", metavar="1", help="with --context: take the sandbox's Pulumi plugins there, too")
     add(
         "--ports",

@@ -47,6 +47,7 @@ class Toy:
     jitter: float = 0.0
     knows_ids: bool = True
     tokenize: bool = True
+    fails_after: int = 30
     count: Counter[str] = field(default_factory=Counter)
     _seen: dict[str, list[float | None]] = field(default_factory=dict)
 
@@ -54,7 +55,7 @@ class Toy:
         self.count[path] += 1
         if path == "/tokenize":
             return self._tokenize(body)
-        if self.fault == "500" and self.count[path] > 30:
+        if self.fault == "500" and self.count[path] > self.fails_after:
             return 500, {"error": {"message": "out of memory"}}
         return 200, {"model": NAME, "choices": [self._choice(body)]}
 

@@ -15,6 +15,8 @@ from workbench.paths import REPOSITORY
 from workbench.shell import CommandError, WorkbenchError, run
 
 SECONDS: Final = 10
+VLLM: Final = "vllm"
+SERVERS: Final = ("llama.cpp", VLLM)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Request:
         MODEL_ENDPOINT, MODEL, MODEL_TAG: the one model to evaluate instead of the stack's.
     limit
         LIMIT: at most so many items a task.
+    server
+        SERVER: what serves the sandbox's own model, one of `SERVERS`.
     standins
         STANDINS=1: take the sandbox's Pulumi plugins also for that cluster.
     """
@@ -41,6 +45,7 @@ class Request:
     model: str = ""
     tag: str = ""
     limit: str = ""
+    server: str = ""
     standins: bool = False
 
 
@@ -66,6 +71,8 @@ def settings(request: Request) -> dict[str, Any]:
         raise WorkbenchError(
             "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
         )
+    if request.server:
+        _check_server(request)
     if limit := request.limit:
         if not limit.isdigit() or int(limit) < 1:
             raise WorkbenchError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
@@ -74,6 +81,18 @@ def settings(request: Request) -> dict[str, Any]:
         tag = request.tag or "v1"
         changes["models"] = [{"name": model, "tag": tag, "endpoint": endpoint, "network": _network(endpoint)}]
     return changes
+
+
+def _check_server(request: Request) -> None:
+    if request.server not in SERVERS:
+        raise WorkbenchError(
+            f"SERVER is {request.server!r}: it is one of {' and '.join(SERVERS)}, as in make up SERVER=vllm"
+        )
+    if request.endpoint or request.context:
+        raise WorkbenchError(
+            f"SERVER is {request.server!r}, and it serves the sandbox's own model: leave it out with "
+            f"{'MODEL_ENDPOINT' if request.endpoint else 'CONTEXT'}"
+        )
 
 
 def check_evaluation() -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from workbench.cluster import requests, stack
 from workbench.cluster.requests import Request
 from workbench.paths import Paths
+from workbench.sandbox import model
 from workbench.sandbox.namespaces import CGROUPS
 from workbench.shell import WorkbenchError
 from workbench.toolchain import tools
@@ -64,6 +65,7 @@ def problems(paths: Paths) -> list[str]:
 def check(paths: Paths, request: Request) -> None:
     """Raise one error that lists every missing prerequisite, and everything in the request that cannot be met."""
     found = problems(paths)
+    found += model.lacks(paths, request)
     try:
         requests.check(request)
         stack.check(stack.LOCAL, requests.settings(request))

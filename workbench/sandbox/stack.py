@@ -10,6 +10,7 @@ from workbench.cluster import requests
 from workbench.cluster.requests import Request
 from workbench.cluster.stack import LOCAL, merged, plugins, say_plugins
 from workbench.paths import REPOSITORY
+from workbench.sandbox import model
 from workbench.sandbox.namespaces import Sandbox
 
 NAME: Final = LOCAL
@@ -48,7 +49,8 @@ def configure(sandbox: Sandbox, changes: Mapping[str, Any]) -> None:
 def overrides(sandbox: Sandbox, request: Request) -> dict[str, Any]:
     """Return what only this run knows: where the sandbox's chart is, if it has one, and what the caller asked for."""
     chart = sandbox.paths.state / "argo-cd"
-    return {**({"argocd": {"chart": str(chart)}} if chart.exists() else {}), **requests.settings(request)}
+    ours = {"argocd": {"chart": str(chart)}} if chart.exists() else {}
+    return {**ours, **model.settings(request), **requests.settings(request)}
 
 
 def config_file(sandbox: Sandbox) -> tuple[str, str]:

@@ -7,11 +7,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from workbench.cluster import evaluation
-from workbench.cluster.kubectl import kubectl, rollout
 from workbench.cluster.requests import Request
 from workbench.paths import Paths
-from workbench.sandbox import chart, ci, cluster, doctor, failure, git, images, monitoring, stack
-from workbench.sandbox.cluster import MANIFESTS
+from workbench.sandbox import chart, ci, cluster, doctor, failure, git, images, model, monitoring, stack
 from workbench.sandbox.namespaces import LOCK, Sandbox
 from workbench.shell import WorkbenchError, stage
 from workbench.toolchain import tools
@@ -28,6 +26,7 @@ def check(sandbox: Sandbox) -> None:
 def build_tools(sandbox: Sandbox) -> None:
     """Build or find the tools that a sandbox is made of."""
     tools.build_for_up(sandbox.paths)
+    model.provide(sandbox)
 
 
 def start_cluster(sandbox: Sandbox) -> None:
@@ -48,13 +47,14 @@ def provide_images(sandbox: Sandbox) -> None:
     """Build the images that are not in the cache."""
     images.provide_base(sandbox)
     images.provide_services(sandbox)
-    images.provide_model(sandbox)
+    if not model.by_vllm(sandbox.request):
+        images.provide_model(sandbox)
 
 
 def start_services(sandbox: Sandbox) -> None:
     """Start what a production cluster has beside the stack: Prometheus, a served model."""
     monitoring.install(sandbox)
-    kubectl(sandbox, "apply", "-f", str(MANIFESTS / "model.yaml"))
+    model.start(sandbox)
 
 
 def publish(sandbox: Sandbox) -> None:
@@ -67,7 +67,7 @@ def publish(sandbox: Sandbox) -> None:
 def wait_for_services(sandbox: Sandbox) -> None:
     """Wait for Prometheus and the model, which started while the image was built."""
     monitoring.wait(sandbox)
-    rollout(sandbox, "-n serving deployment/model")
+    model.wait(sandbox)
 
 
 def deploy(sandbox: Sandbox) -> None:

@@ -122,11 +122,11 @@ def build(name: str, paths: Paths, progress: Progress | None = None) -> Path:
     source = TOOLS / name
     options = _options(source)
     folder = _folder(name, paths)
-    _drop_if_damaged(folder)
+    drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say(f"  building {name} …")
-        with _scratch(folder) as scratch:
+        with fresh(folder) as scratch:
             _go_build(name, source, options, scratch, paths)
         left = progress.built(name) if progress else ""
         say(f"  built {name} in {time.monotonic() - started:.0f} s{left}")
@@ -158,19 +158,21 @@ def debian_root(paths: Paths) -> Path:
 def unpack_debian(paths: Paths) -> Path:
     """Download and unpack the Debian packages unless the cache has them."""
     folder = debian_root(paths)
-    _drop_if_damaged(folder)
+    drop_if_damaged(folder)
     if not folder.exists():
         started = time.monotonic()
         say("  fetching Debian's programs …")
-        with _scratch(folder) as scratch:
-            _fetch_packages(scratch, paths)
+        with fresh(folder) as scratch:
+            fetch_debian(DEBIAN_PACKAGES, scratch, paths)
+            for link, target in ALTERNATIVES.items():
+                (scratch / link).symlink_to(target)
         say(f"  fetched Debian's programs in {time.monotonic() - started:.0f} s")
     for name in LINKED:
         _link(paths.bin / name, folder / "usr/bin" / name)
     return folder
 
 
-def _drop_if_damaged(folder: Path) -> None:
+def drop_if_damaged(folder: Path) -> None:
     """Remove a folder of the cache that is not as it was made, as a power failure leaves it: it is made anew."""
     if folder.exists() and (damaged := whole.damaged(folder, _sums(folder))):
         say(f"  {damaged} in the cache is damaged: {folder.name} is removed and made anew")
@@ -188,15 +190,22 @@ def _as_named_here(packages: Iterable[str]) -> list[str]:
     return [f"{each}t64" if f"{each}t64" in known else each for each in packages]
 
 
-def _fetch_packages(scratch: Path, paths: Paths) -> None:
+def fetch_debian(packages: Iterable[str], scratch: Path, paths: Paths) -> None:
+    """Download Debian's packages and unpack them into a folder.
+
+    Raises
+    ------
+    WorkbenchError
+        Names the address that refused, and the cure.
+    """
     downloads = scratch / "downloads"
-    downloads.mkdir()
+    downloads.mkdir(parents=True)
     # The sandbox user of apt may not enter this folder; without the option it warns for each file.
     apt = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
     updated, downloaded = paths.logs / "debian-update.log", paths.logs / "debian-download.log"
     try:
         run([*apt, "update"], log=updated)
-        run([*apt, "download", *_as_named_here(DEBIAN_PACKAGES)], cwd=downloads, log=downloaded)
+        run([*apt, "download", *_as_named_here(packages)], cwd=downloads, log=downloaded)
     except WorkbenchError as error:
         # A refused list is only a warning of the update, and a package not found of the download.
         text = f"{error}\n{updated.read_text() if updated.exists() else ''}"
@@ -204,8 +213,6 @@ def _fetch_packages(scratch: Path, paths: Paths) -> None:
     for package in sorted(downloads.iterdir()):
         run(["dpkg", "-x", package, scratch])
     shutil.rmtree(downloads)
-    for link, target in ALTERNATIVES.items():
-        (scratch / link).symlink_to(target)
 
 
 def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, paths: Paths) -> None:
@@ -269,7 +276,7 @@ def _key(source: Path) -> str:
 
 
 @contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def fresh(folder: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `folder` that becomes it only if all went well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder.parent)

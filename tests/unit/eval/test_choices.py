@@ -221,7 +221,7 @@ def best(context: str, continuations: list[str], *, by_length: bool = False) -> 
 
 
 def test_values_are_taken_over_and_the_probe_is_asked_again(scored: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    toy = Toy(fault="500")
+    toy = Toy(fault="500", fails_after=90)
     with serve(toy) as endpoint:
         scored.set_models(scored.model(endpoint, served_name=NAME))
         assert scored.run(monkeypatch) == 3

@@ -79,6 +79,7 @@ VARIABLES: Final = {
     "MODEL": "model",
     "MODEL_TAG": "model_tag",
     "LIMIT": "limit",
+    "SERVER": "server",
     "UI_PORTS": "ports",
 }
 
