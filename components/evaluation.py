@@ -76,11 +76,16 @@ class Evaluation(pulumi.ComponentResource):
             self.ready.append(self._claim(settings, keep))
         gateway = monitoring.pushgateway
         ours = monitoring.enabled and gateway.url is None
+        data = settings.data
         rules = network.policies(
             models,
             settings.egress,
             monitoring.prometheus if ours else None,
-            gateway.network if monitoring.enabled else None,
+            (
+                gateway.network if monitoring.enabled else None,
+                data.hub.network if data is not None and data.hub is not None else None,
+                data.bundle.network if data is not None and data.bundle is not None else None,
+            ),
         )
         for policy, spec in rules.items():
             metadata = self._metadata(policy)

@@ -3,7 +3,7 @@
 # Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import pulumi_kubernetes as k8s
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def policies(
-    models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None, gateway: Network | None = None
+    models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None, others: Iterable[Network | None] = ()
 ) -> dict[str, Policy]:
     """Return the specs of the NetworkPolicies by name.
 
@@ -34,20 +34,19 @@ def policies(
         What else evaluation pods may reach.
     scraper
         Who may read the gateway; None without a gateway of the stack's own.
-    gateway
-        Where a gateway of others is.
+    others
+        Where a gateway of others, a hub or a bucket is; None is passed over.
     """
     # DNS at any address: a node-local cache is no pod of kube-system.
     reached: list[Rule] = [{"ports": [_port(53, "UDP"), _port(53)]}]
     for rule in (
         *(_to_network(each.network) for each in models),
         *(_to(_block(each.cidr), each.port) for each in egress),
+        *(_to_network(each) for each in others if each is not None),
     ):
         if rule not in reached:
             reached.append(rule)
     rules: dict[str, Policy] = {"default-deny": {"pod_selector": {}, "policy_types": ["Ingress", "Egress"]}}
-    if gateway is not None:
-        reached.append(_to_network(gateway))
     evaluation = _own_pods(labels.EVALUATION)
     if scraper is not None:
         reached.append(_to(_own_pods(labels.PUSHGATEWAY), labels.PUSHGATEWAY_PORT))

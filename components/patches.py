@@ -16,9 +16,11 @@ from typing import Any, Final
 import yaml
 
 from components import labels
-from components.settings.model import Evaluation, Model, SecretKey, Settings
+from components.settings.data import Data
+from components.settings.model import Evaluation, Model, Settings
 from components.settings.monitored import Monitoring
 from components.settings.pod import template_patch
+from components.settings.secret_key import SecretKey
 
 Manifest = dict[str, Any]
 
@@ -43,15 +45,15 @@ HUGGINGFACE: Final = SecretKey(secret=labels.HUGGINGFACE_SECRET, key="token")
 # What a stack may set on the container beside what the manifest has.
 VARIABLES: Final = frozenset(
     (
-        "VLLM_EVAL_CONFIG",
-        "VLLM_EVAL_LIMIT",
-        "VLLM_EVAL_ENDPOINT_WAIT_SECONDS",
-        "HF_TOKEN",
-        "MODEL_ENDPOINT",
-        "MODEL_NAME",
-        "MODEL_TAG",
+        *("VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT"),
+        *("VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "MODEL_ENDPOINT", "MODEL_NAME", "MODEL_TAG"),
+        *("VLLM_EVAL_DATA", "VLLM_EVAL_HUB_CA", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME"),
+        *("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"),
     )
 )
+# Where the volumes of `evaluation.data` are mounted, by their names.
+DATA_MOUNTS: Final = {"benchmarks": "/opt/vllm-eval/benchmarks", "hub-cache": "/var/cache/huggingface"}
+SECRETS_FOLDER: Final = "/etc/vllm-eval/secrets"
 
 
 def manifest() -> Manifest:
@@ -207,16 +209,51 @@ def _pod(
     if results.url is None:
         claim = {"claimName": labels.RESULTS_CLAIM}
         volumes.append({"name": "results", "emptyDir": None, "persistentVolumeClaim": claim})
-    if others := _others_secrets(models):
+    if others := _others_secrets(models, evaluation.data):
         volumes.append({"name": "secrets", "secret": None, "projected": {"sources": others}})
+    if mounted := _data_volumes(evaluation.data):
+        volumes += mounted
+        container["volumeMounts"] = [
+            {"name": each["name"], "mountPath": DATA_MOUNTS[each["name"]], "readOnly": each["name"] == "benchmarks"}
+            for each in mounted
+        ]
     if volumes:
         pod["volumes"] = volumes
     return pod
 
 
-def _others_secrets(models: Sequence[Model]) -> list[Manifest]:
-    """Return the sources of the secrets' volume where a model names a Secret of others; else none."""
+def _data_volumes(data: Data | None) -> list[Manifest]:
+    """Return the volumes of a bundle and of the hub's cache."""
+    volumes: list[Manifest] = []
+    if data is not None and data.bundle is not None and data.bundle.claim is not None:
+        claim = {"claimName": data.bundle.claim, "readOnly": True}
+        volumes.append({"name": "benchmarks", "persistentVolumeClaim": claim})
+    if data is not None and data.bundle is not None and data.bundle.image is not None:
+        volumes.append({"name": "benchmarks", "image": {"reference": data.bundle.image, "pullPolicy": "IfNotPresent"}})
+    if data is not None and data.cache is not None:
+        volumes.append({"name": "hub-cache", "persistentVolumeClaim": {"claimName": data.cache}})
+    return volumes
+
+
+def _data_variables(data: Data | None) -> dict[str, str]:
+    """Return what tells the runner where items are."""
+    values: dict[str, str] = {}
+    if data is not None and data.bundle is not None:
+        values["VLLM_EVAL_DATA"] = data.bundle.url or DATA_MOUNTS["benchmarks"]
+    if data is not None and data.hub is not None:
+        values |= {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_ENDPOINT": data.hub.endpoint}
+        if data.hub.ca is not None:
+            values["VLLM_EVAL_HUB_CA"] = f"{SECRETS_FOLDER}/{file_name(data.hub.ca)}"
+    if data is not None and data.cache is not None:
+        values["HF_HOME"] = DATA_MOUNTS["hub-cache"]
+    return values
+
+
+def _others_secrets(models: Sequence[Model], data: Data | None) -> list[Manifest]:
+    """Return the sources of the secrets' volume where a model or the hub names a Secret of others; else none."""
     found = {each for model in models for each in (model.api_key, model.ca) if isinstance(each, SecretKey)}
+    if data is not None and data.hub is not None and data.hub.ca is not None:
+        found.add(data.hub.ca)
     items: dict[str, list[Manifest]] = {}
     for each in sorted(found, key=file_name):
         items.setdefault(each.secret, []).append({"key": each.key, "path": file_name(each)})
@@ -239,6 +276,7 @@ def _environment(stack: str, evaluation: Evaluation, pushgateway: str, huggingfa
         values["VLLM_EVAL_LIMIT"] = str(evaluation.limit)
     if evaluation.config is not None:
         values["VLLM_EVAL_CONFIG"] = f"{labels.CONFIGS}/{evaluation.config}.json"
+    values |= _data_variables(evaluation.data)
     entries: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if huggingface is not None:
         reference = {"name": huggingface.secret, "key": huggingface.key}

@@ -19,6 +19,14 @@ RUN --mount=type=cache,target=/root/.cache/pip \
  && /opt/venv/bin/pip check \
  && /opt/venv/bin/pip uninstall --quiet --yes pip
 
+# nltk would download this in the first evaluation that counts sentences.
+FROM ${BASE} AS nltk-data
+COPY docker/nltk-data.txt /src/
+RUN pip download --quiet --require-hashes --no-deps --only-binary :all: --dest /wheel -r /src/nltk-data.txt \
+ && python3 -m zipfile -e /wheel/*.whl /unpacked \
+ && mkdir -p /nltk_data/tokenizers \
+ && mv /unpacked/llama_index/core/_static/nltk_cache/tokenizers/punkt_tab /nltk_data/tokenizers/
+
 # The code is a layer of its own: a push of evaluation code moves kilobytes, not the packages again.
 FROM packages AS code
 COPY eval/evalchemy/pyproject.toml /src/
@@ -30,6 +38,7 @@ RUN python3 -m venv /pip \
 
 FROM ${BASE} AS runner
 COPY --from=packages /opt/venv /opt/venv
+COPY --from=nltk-data /nltk_data /opt/vllm-eval/nltk_data
 COPY --from=code /opt/vllm-eval/lib /opt/vllm-eval/lib
 COPY eval/evalchemy/configs /opt/vllm-eval/configs
 COPY eval/evalchemy/tasks /opt/vllm-eval/tasks
@@ -38,6 +47,7 @@ COPY eval/evalchemy/data /opt/vllm-eval/data
 ENV PATH=/opt/vllm-eval/lib/bin:/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/vllm-eval/lib \
     PYTHONUNBUFFERED=1 \
+    NLTK_DATA=/opt/vllm-eval/nltk_data \
     HF_HOME=/tmp/huggingface \
     HF_HUB_OFFLINE=1 \
     HF_DATASETS_OFFLINE=1

@@ -75,7 +75,7 @@ def check_models_apart(models: Sequence[Model]) -> Found:
 
 def check_models_network(index: int, model: Model) -> Found:
     """Refuse a network that is neither pods nor addresses, or both."""
-    yield from _check_network(["models", index, "network"], model.network)
+    yield from check_network(["models", index, "network"], model.network)
 
 
 def check_gateway(monitoring: Monitoring) -> Found:
@@ -91,13 +91,14 @@ def check_gateway(monitoring: Monitoring) -> Found:
         where: Key = [*path, "network"]
         yield Problem(full_key(where), "", "not set, but needed beside url", set_command(where, example))
     else:
-        yield from _check_network([*path, "network"], gateway.network)
+        yield from check_network([*path, "network"], gateway.network)
     for name in sorted(gateway.model_fields_set - {"url", "network"}):
         where = [*path, name]
         yield problem(where, "…", "is of a gateway of the stack's own, and there is none beside url", rm_command(where))
 
 
-def _check_network(path: Key, network: Network) -> Found:
+def check_network(path: Key, network: Network) -> Found:
+    """Refuse a network that is neither pods nor addresses, or both."""
     if network.cidr is not None:
         yield from network_address([*path, "cidr"], network.cidr)
     if (network.namespace is None) == (network.cidr is None):
@@ -184,14 +185,6 @@ def check_models_secrets(models: Sequence[Model], secrets: Mapping[str, str]) ->
             )
 
 
-def check_huggingface(evaluation: Evaluation, secrets: Mapping[str, str]) -> Found:
-    """Refuse two tokens."""
-    if evaluation.huggingface_token is not None and keys.HUGGINGFACE_TOKEN in secrets:
-        path: Key = ["evaluation", "huggingface_token"]
-        fault = f"the secret {keys.HUGGINGFACE_TOKEN} is set as well"
-        yield problem(path, evaluation.huggingface_token.secret, fault, rm_command(path))
-
-
 def check_models_ca(index: int, model: Model, secrets: Mapping[str, str]) -> Found:
     """Refuse a CA bundle that is none, or that has no effect."""
     if model.ca is None:
@@ -249,7 +242,6 @@ def _runner_cure(path: Path, given: object) -> str:
 
 MODEL_CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_gateway,
-    check_huggingface,
     check_models_given,
     check_models_apart,
     check_models_secrets,

@@ -24,8 +24,8 @@ def check_evaluation_pod(evaluation: Evaluation) -> Found:
     template = patches.manifest()["spec"]["template"]["spec"]
     (container,) = template["containers"]
     names = {*(each["name"] for each in container["env"]), *patches.VARIABLES}
-    paths = {each["mountPath"] for each in container["volumeMounts"]}
-    volumes = {each["name"] for each in template["volumes"]}
+    paths = {*(each["mountPath"] for each in container["volumeMounts"]), *patches.DATA_MOUNTS.values()}
+    volumes = {*(each["name"] for each in template["volumes"]), *patches.DATA_MOUNTS}
     yield from _check(["evaluation", "pod"], evaluation.pod, names, volumes, paths)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from components.settings import keys
+from components.settings.check_data import DATA_CHECKS
 from components.settings.check_models import MODEL_CHECKS, network_address
 from components.settings.check_pod import POD_CHECKS
 from components.settings.check_tasks import TASK_CHECKS
@@ -260,6 +261,7 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_monitoring,
     check_credentials,
     *POD_CHECKS,
+    *DATA_CHECKS,
     *MODEL_CHECKS,
     *TASK_CHECKS,
 )

@@ -65,6 +65,13 @@ ImageReference = Annotated[
         "must be registry/name:tag in lower case, without a digest",
     ),
 ]
+BundleImage = Annotated[
+    str,
+    form(
+        r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$",
+        "must be registry/name:tag in lower case, with a digest if you like",
+    ),
+]
 ImageTag = Annotated[
     str,
     form(r"^[\w][\w.-]{0,127}$", "must be letters, digits, dots, dashes and underscores, 128 characters at most"),

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from components import labels, versions
+from components.settings.data import Data
 from components.settings.forms import (
     Cidr,
     ConfigName,
@@ -24,7 +25,6 @@ from components.settings.forms import (
     QualifiedName,
     Quantity,
     Schedule,
-    SecretKeyName,
     StoreUrl,
     Text,
     Url,
@@ -34,6 +34,7 @@ from components.settings.group import Group, Resources
 from components.settings.keys import Secrets
 from components.settings.monitored import Monitoring, Network
 from components.settings.pod import Pod
+from components.settings.secret_key import SecretKey
 from vllm_eval.asking import Reasoning
 from vllm_eval.models import MOST_REQUESTS
 
@@ -145,13 +146,6 @@ class Egress(Group):
     port: int = Field(ge=1, le=65535, description="TCP port.", examples=[443])
 
 
-class SecretKey(Group):
-    """A key of a Secret that others keep in the namespace, such as External Secrets or Vault."""
-
-    secret: DnsName = Field(description="Name of the Secret.", examples=["llm-gateway"])
-    key: SecretKeyName = Field(description="Its key.", examples=["api-key"])
-
-
 SecretName = Annotated[
     Annotated[DnsLabel, Tag("(name)")] | Annotated[SecretKey, Tag("(key)")],
     Discriminator(lambda given: "(key)" if isinstance(given, dict | SecretKey) else "(name)"),
@@ -192,6 +186,7 @@ class Evaluation(Group):
         description="Which file of the image's `configs/` says the tasks, without `.json` (default: `eval_config`).",
         examples=["suites/korean"],
     )
+    data: Data | None = Field(None, description="Where the items of lm_eval's own tasks come from (null: nowhere).")
     account_annotations: dict[QualifiedName, str] = Field(
         default_factory=dict,
         description="Annotations of the pods' ServiceAccount, such as a cloud identity's.",

@@ -87,7 +87,11 @@ POD: Groups = {
     "env": [{"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
     "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
 }
-OTHERS = {("ConfigMap", "ca"), ("Secret", "s"), ("Secret", "registry"), ("Secret", "of-others")}
+OTHERS = {
+    ("ConfigMap", "ca"),
+    *(("Secret", name) for name in ("s", "registry", "of-others")),
+    ("PersistentVolumeClaim", "of-others"),
+}
 """What a drawn pod refers to and the stack does not make."""
 PODS = st.sets(st.sampled_from(sorted(POD))).map(lambda keys: {key: POD[key] for key in keys})
 USERS = st.sampled_from(
@@ -95,6 +99,19 @@ USERS = st.sampled_from(
         {},
         {"securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}},
         {"securityContext": {"fsGroup": 7}},
+    ]
+)
+HUB: Groups = {
+    "endpoint": "https://hub.example.com", "network": {"cidr": "0.0.0.0/0", "port": 443},
+    "ca": {"secret": "of-others", "key": "ca.crt"},
+}  # fmt: skip
+DATA = st.sampled_from(
+    [
+        {"hub": HUB},
+        {"hub": {"network": {"namespace": "mirror", "labels": {"app": "mirror"}, "port": 8080}}, "cache": "of-others"},
+        {"bundle": {"claim": "of-others"}},
+        {"bundle": {"image": "registry.example.com/benchmarks:v1"}},
+        {"bundle": {"url": "s3://bucket/benchmarks", "network": {"cidr": "10.0.0.9/32", "port": 9000}}},
     ]
 )
 RESULTS = st.sampled_from(
@@ -124,11 +141,14 @@ def evaluations(draw: st.DrawFn) -> Groups:
         queue=WORD,
         huggingface_token=st.just({"secret": "of-others", "key": "token"}),
         config=st.sampled_from(list(CONFIGS)),
+        data=DATA,
         account_annotations=st.just({"iam.example/role": "evaluations"}),
     )
     drawn = draw(optional)
     if "url" in results and not drawn.get("egress"):
         drawn["egress"] = [{"cidr": "0.0.0.0/0", "port": 443}]
+    if "hub" not in drawn.get("data", {}):
+        drawn.pop("huggingface_token", None)
     return {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1, **drawn}
 
 
@@ -220,7 +240,7 @@ def stacks(draw: st.DrawFn) -> tuple[Groups, dict[str, str]]:
     tasks = st.lists(st.sampled_from(CONFIGS[evaluation.get("config", "eval_config")]), min_size=1, unique=True)
     for model, _ in drawn:
         model.update(draw(some(tasks=tasks)))
-    if "huggingface_token" in evaluation:
+    if "huggingface_token" in evaluation or "hub" not in evaluation.get("data", {}):
         secrets.pop("huggingface-token", None)
     if evaluation.get("schedule", "") is None:
         monitoring["stale"] = "30d"

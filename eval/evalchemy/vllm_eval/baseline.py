@@ -7,6 +7,7 @@ the best run and never the last one.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,7 +15,20 @@ from urllib.parse import quote
 
 from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, leaf_tests, pinned_baseline
 from vllm_eval.errors import StorageError
-from vllm_eval.results import ItemValues, LeafChange, ResultStore, RunResult, StoredComparison, TaskResult
+from vllm_eval.results import (
+    DataRecord,
+    ItemValues,
+    LeafChange,
+    ResultStore,
+    RunResult,
+    StoredComparison,
+    TaskResult,
+)
+
+log = logging.getLogger(__name__)
+
+
+_DATA_CHANGED = "the data changed"
 
 
 @dataclass(frozen=True)
@@ -34,12 +48,16 @@ class BaselineRule:
         Without an accepted run, one of another task hash or engine is no
         beginning: there a new baseline begins by itself. Empty when the
         accepted run is not there (a lost claim) or lacks the task: another one
-        must not silently take its place.
+        must not silently take its place. Where the accepted run has other data,
+        no run of this data could be accepted before it: a new baseline begins too.
         """
         task = result.task
         good = [run for run in runs if task in run.tasks and run.tasks[task].good]
+        accepted = next((run for run in good if run.run_id == self.accepted), None)
+        of_old_data = accepted is not None and _other_data(accepted.tasks[task], result)
+        named = self.accepted is not None and not of_old_data
         for index, first in enumerate(good):
-            if first.run_id == self.accepted if self.accepted is not None else _same_task(first.tasks[task], result):
+            if first.run_id == self.accepted if named else _same_task(first.tasks[task], result):
                 same_tag = [run for run in good[index:] if run.model["tag"] == first.model["tag"]]
                 return same_tag[:BASELINE_RUNS]
         return []
@@ -60,6 +78,17 @@ def compare_task(
     pinned = pinned_baseline(_score(store, item, item.tasks[result.task]) for item in others)
     score = _score(store, run, result)
     outcome = compare(score, pinned, series=rule.series)
+    changed = _data_change(runs, run, result) if outcome.verdict == "no_baseline" else None
+    if changed is not None:
+        # The score itself is the level from now on: against that of other items, an alert would say nothing.
+        return StoredComparison(
+            verdict=outcome.verdict,
+            decisive=False,
+            p_value=None,
+            baseline_mean=result.score,
+            baseline_run=None,
+            reason=f"{changed}; a new baseline begins with this run",
+        )
     return StoredComparison(
         verdict=outcome.verdict,
         decisive=outcome.decisive,
@@ -93,12 +122,38 @@ def _leaf_changes(
 
 
 def compare_run(store: ResultStore, runs: Sequence[RunResult], run: RunResult, rule: BaselineRule) -> RunResult:
-    """Return the run with every good task compared."""
+    """Return the run with every good task compared; data that changed is logged."""
     tasks = {
         name: task.model_copy(update={"comparison": compare_task(store, runs, run, task, rule)}) if task.good else task
         for name, task in run.tasks.items()
     }
+    for name, task in tasks.items():
+        if task.comparison is not None and task.comparison.reason.startswith(_DATA_CHANGED):
+            log.warning("%s: %s", name, task.comparison.reason)
     return run.model_copy(update={"tasks": tasks})
+
+
+def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> str | None:
+    """Say how a task's data differs from that of the good run before; None if it does not."""
+    name = result.task
+    before = [item for item in runs if item.started < run.started and name in item.tasks and item.tasks[name].good]
+    last = before[-1].tasks[name] if before else None
+    if last is None or last.data is None or result.data is None or not _other_data(last, result):
+        return None
+    old, new = last.data, result.data
+    if (old.repository, old.commit) == (new.repository, new.commit):
+        return f"{_DATA_CHANGED}: {_place(new)}: its items were {old.digest[:12]} and are {new.digest[:12]}"
+    if old.repository == new.repository:
+        return f"{_DATA_CHANGED}: {new.repository} {old.commit[:12]} -> {new.commit[:12]}"
+    return f"{_DATA_CHANGED}: {_place(old)} -> {_place(new)}"
+
+
+def _place(data: DataRecord) -> str:
+    return f"{data.repository} {data.commit[:12]}" if data.repository else "data of no hub"
+
+
+def _other_data(one: TaskResult, other: TaskResult) -> bool:
+    return one.data is not None and other.data is not None and one.data.digest != other.data.digest
 
 
 def _same_task(one: TaskResult, other: TaskResult) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: ``vllm-eval run | compare | accept | report | validate | tasks | publish``."""
+"""The command line: ``vllm-eval run | compare | accept | report | validate | tasks | bundle | publish``."""
 
 import argparse
 import logging
@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     _publish_parser(subparsers)
     _validate_parser(subparsers)
     _tasks_parser(subparsers)
+    _bundle_parser(subparsers)
     return root
 
 
@@ -75,6 +76,7 @@ def _run_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     model.add_argument("--api", choices=("completions", "chat"), help="which API to ask (default: completions)")
     model.add_argument("--concurrency", type=_positive, help="requests in flight (default: 8)")
     _config_options(run)
+    run.add_argument("--data", help="a bundle: folder, fsspec URL or oci://REGISTRY/NAME:TAG (VLLM_EVAL_DATA)")
     _store_options(run)
     run.add_argument("--pushgateway", help="URL of the Pushgateway (VLLM_EVAL_PUSHGATEWAY)")
     run.add_argument("--gate", action="store_true", default=None, help="exit 6 when a task is worse than its baseline")
@@ -124,6 +126,7 @@ def _validate_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     )
     validate.set_defaults(command=commands.validate)
     _config_options(validate)
+    validate.add_argument("--data", help="a bundle: folder, fsspec URL or oci://REGISTRY/NAME:TAG (VLLM_EVAL_DATA)")
     validate.add_argument("--models-file", type=Path, help="check this list of models as well")
 
 
@@ -132,6 +135,28 @@ def _tasks_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParse
     tasks.set_defaults(command=commands.tasks)
     tasks.add_argument("pattern", nargs="?", metavar="PATTERN", help="part of a name, *, ? or the name of a group")
     tasks.add_argument("--refused", action="store_true", help="list also what cannot run, each with its reason")
+
+
+def _bundle_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    bundle = subparsers.add_parser(
+        "bundle",
+        help="fetch tasks' data from the hub into a bundle, for runs without internet",
+        description="Fetch the items of tasks, and write them with a manifest that says where each is from. "
+        "A gated data set stays under its owner's terms: keep a bundle private.",
+    )
+    bundle.set_defaults(command=commands.bundle)
+    bundle.add_argument("names", nargs="+", metavar="TASK", help="a task, or a group or tag of tasks")
+    bundle.add_argument("--out", required=True, help="folder, fsspec URL, or oci://REGISTRY/NAME:TAG")
+    bundle.add_argument("--fewshot", action="store_true", help="few-shot items also of tasks that ask no examples")
+    bundle.add_argument(
+        "--revision",
+        action="append",
+        default=[],
+        metavar="TASK=REVISION",
+        help="commit, tag or branch of a task's data",
+    )
+    bundle.add_argument("--config", type=Path, help=argparse.SUPPRESS)
+    bundle.add_argument("--tasks", type=Path, help="folder of task YAML files of your own")
 
 
 def _config_options(command: argparse.ArgumentParser) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 from vllm_eval import baseline, catalog
 from vllm_eval import report as tables
 from vllm_eval.asking import who_says
+from vllm_eval.attempt import choose_engines
 from vllm_eval.config import load_config
+from vllm_eval.data.resolve import with_data
+from vllm_eval.data.write import make_bundle, store
 from vllm_eval.engines.repeats import EQUAL_SAMPLES
 from vllm_eval.errors import RegressionError, SettingsError, TaskError
 from vllm_eval.gateway import Gateway
@@ -180,6 +183,9 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
         weighed = "all items" if group.by_size else "the tasks' scores"
         _write(f"{name}: a group of {len(group.leaves)} tasks; its score is the mean of {weighed}\n")
     tasks = load_tasks(plan.tasks, settings.tasks_folder, limit=settings.limit, api="completions", over=plan.over)
+    if any(task.wants_data for task in tasks):
+        choose_engines(tasks, Model(name="validate", tag="validate", endpoint="http://127.0.0.1:1/v1"))
+        tasks = with_data(tasks, settings.data)
     for line in try_tasks(tasks, series=len(enabled) * max(len(models), 1)):
         _write(f"{line}\n")
     for line in _asked(settings, plan, models):
@@ -236,6 +242,34 @@ def tasks(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG0
             _write(f"{name}: {refusal.text}\n")
     _write(tables.refusals(found.values()))
     return 0
+
+
+def bundle(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
+    """Make a bundle of the named tasks' data, from the hub.
+
+    Raises
+    ------
+    vllm_eval.errors.UserError, vllm_eval.errors.InfrastructureError
+        A task's data is not to be had; nothing is written then.
+    """
+    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        os.environ.setdefault(variable, "0")
+    set_environment()
+    settings = load_settings(os.environ, {"config": options.config, "tasks": options.tasks})
+    revisions = dict(_revision(text) for text in options.revision)
+    manifest, contents = make_bundle(
+        options.names, settings.tasks_folder, all_fewshot=options.fewshot, revisions=revisions
+    )
+    place = store(contents, options.out)
+    _write(tables.bundle(manifest, place, sum(map(len, contents.values()))))
+    return 0
+
+
+def _revision(text: str) -> tuple[str, str]:
+    name, equals, revision = text.partition("=")
+    if not equals or not name or not revision:
+        raise SettingsError(f"--revision is {text!r}; write it as TASK=REVISION")
+    return name, revision
 
 
 def _choose(store: ResultStore, settings: RunSettings, model: str, run_id: str | None) -> RunResult:

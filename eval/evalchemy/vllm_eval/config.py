@@ -32,6 +32,8 @@ class TaskSettings(Strict):
     A group's or
     tag's settings are those of each of its tasks; ``leaves`` publishes their
     scores beside the group's.
+    ``revision`` is the commit, tag or branch of the hub's repository that the
+    items are taken from (default: what the task's YAML says, else the newest).
     """
 
     enabled: bool
@@ -48,6 +50,7 @@ class TaskSettings(Strict):
     samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 1
     max_unfinished_thoughts_share: Share = 0.05
     leaves: bool = False
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$")] | None = None
 
 
 def parse_config(text: str, source: str) -> dict[str, TaskSettings]:

@@ -13,7 +13,8 @@
     ├── InfrastructureError       3   a retry may help
     │   ├── EndpointError             the model does not answer
     │   ├── EngineError               the engine broke
-    │   └── StorageError              results cannot be read or written
+    │   ├── StorageError              results cannot be read or written
+    │   └── DataError                 a task's items cannot be fetched now
     ├── VerificationError         4   answers came, but do not support a score
     ├── DeadlineError             5   the runner's own deadline passed
     ├── RegressionError           6   only when asked to gate
@@ -108,6 +109,10 @@ class EngineError(InfrastructureError):
 
 class StorageError(InfrastructureError):
     """Results or answers cannot be read or written."""
+
+
+class DataError(InfrastructureError):
+    """A task's items cannot be fetched from a hub, a registry or a bucket, or not be kept on the disk."""
 
 
 class VerificationError(VllmEvalError):

@@ -13,7 +13,7 @@ from vllm_eval.errors import (
     VerificationError,
     VllmEvalError,
 )
-from vllm_eval.results import Cause, Score, TaskResult, item_values
+from vllm_eval.results import Cause, DataRecord, Score, TaskResult, item_values
 from vllm_eval.stats import standard_error
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
@@ -64,6 +64,7 @@ def judge(engine: Engine, task: Task, outcome: TaskOutcome, swapped: str | None)
         answers=outcome.answers,
         speed=outcome.speed,
         generation=task.generation,
+        data=_data(task),
     )
 
 
@@ -82,6 +83,7 @@ def failed(name: str, settings: TaskSettings, task: Task | None, error: VllmEval
         filter=settings.filter,
         expected=task.expected if task else None,
         ended=time.time(),
+        data=_data(task) if task else None,
     )
 
 
@@ -94,6 +96,13 @@ def error_of(results: Iterable[TaskResult]) -> VllmEvalError | None:
     text = "\n".join(f"{', '.join(tasks)}: {problems}" for problems, tasks in names.items())
     kind = next((kind for cause, kind in CAUSES.items() if any(result.cause == cause for result in bad)), None)
     return kind(text) if kind is not None else None
+
+
+def _data(task: Task) -> DataRecord | None:
+    data = task.data
+    if data is None:
+        return None
+    return DataRecord(repository=data.repository, commit=data.commit, config=data.config, digest=data.digest)
 
 
 def _stderr(outcome: TaskOutcome) -> float | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from math import isclose, sqrt
 
 from vllm_eval.catalog import DEFAULT_METRIC, Refusal
+from vllm_eval.data.bundle import Manifest
 from vllm_eval.leaves import leaf_rows, named
 from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
 from vllm_eval.stats import Interval, share_interval, wilson_interval
@@ -90,6 +91,24 @@ def refusals(found: Iterable[Refusal | None]) -> str:
     rows = [("tasks", "share", "")]
     rows += [(str(count), f"{count / total:.1%}", reason) for reason, count in counts.most_common()]
     return f"\n{total} tasks\n{_table(rows)}"
+
+
+def bundle(manifest: Manifest, place: str, size: int) -> str:
+    """Return the table of a bundle's data sets, and what may be done with it."""
+    rows: list[tuple[str, ...]] = [("tasks", "items", "commit", "licence", "gated", "data set")]
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for name, task in manifest.tasks.items():
+        key = (task.commit[:12] or "-", task.licence or "not said", task.gated, task.repository or "of no hub")
+        sets.setdefault(key, []).append(name)
+    for told_of, names in sets.items():
+        items = sum(manifest.files[manifest.tasks[name].items].items for name in names)
+        rows.append((str(len(names)), str(items), *told_of))
+    gated = sorted({task.repository for task in manifest.tasks.values() if task.gated != "no"})
+    terms = (
+        f"; {', '.join(gated)} {'is' if len(gated) == 1 else 'are'} gated, and may not be passed on" if gated else ""
+    )
+    told = f"{place}: {size / 1e6:.1f} MB. Keep it private: the data sets' own licences hold for it{terms}.\n"
+    return f"\n{_table(rows)}{told}"
 
 
 def _score(task: TaskResult) -> str:

@@ -55,6 +55,15 @@ class StoredComparison(Record):
     leaves: tuple[LeafChange, ...] = ()
 
 
+class DataRecord(Record):
+    """Where a task's items came from, and their digest; no ``repository`` and ``commit`` where no hub has them."""
+
+    repository: str
+    commit: str
+    config: str | None = None
+    digest: str
+
+
 class TaskResult(Record):
     """What one task of a run came to.
 
@@ -65,6 +74,8 @@ class TaskResult(Record):
     Times are Unix seconds. ``leaves`` are the tasks of a group, whose results
     the run holds too; ``by_leaf`` says that the score is the mean of their
     scores and not of their items; ``leaf_series`` that they are published.
+    ``data`` says where the items came from, None for
+    those of local files.
     """
 
     task: str
@@ -95,6 +106,7 @@ class TaskResult(Record):
     leaves: tuple[str, ...] = ()
     by_leaf: bool = False
     leaf_series: bool = False
+    data: DataRecord | None = None
 
     @property
     def final(self) -> bool:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vllm_eval.attempt import Attempt, AttemptResult
+from vllm_eval.attempt import Attempt, AttemptResult, choose_engines
 from vllm_eval.baseline import BaselineRule, accepted_run, compare_run
 from vllm_eval.config import TaskSettings, load_config
+from vllm_eval.data.resolve import with_data
 from vllm_eval.errors import (
     EngineError,
     PublishError,
@@ -63,6 +64,7 @@ class Runner:
         self._deadline = time.monotonic() + settings.deadline
         self._store = ResultStore(open_storage(settings.results))
         gateway = Gateway(settings.pushgateway, wait=settings.publish_wait) if settings.pushgateway else None
+        self._resolved: list[Task] | None = None
         self._publisher = Publisher(self._store, gateway, settings.stack)
         self._series = 1
 
@@ -149,18 +151,29 @@ class Runner:
         if last.list_hash in {"", run.list_hash} and last.held_by != run.run_id:
             return None
         plan = expand(enabled, self._settings.tasks_folder)
-        if plan.hashes(self._tasks(plan)) != {name: task.task_hash for name, task in last.tasks.items()}:
+        try:
+            tasks = self._tasks(plan)
+        except VllmEvalError:
+            return None  # the evaluation meets the same, and records it
+        if plan.hashes(tasks) != {name: task.task_hash for name, task in last.tasks.items()}:
             return None
         log.info("only the list of models changed since run %s: its scores hold", last.run_id)
         # With this list's hash, so that the next run of this same list evaluates.
         return last.model_copy(update={"list_hash": run.list_hash, "held_by": run.run_id})
 
     def _tasks(self, plan: Plan) -> list[Task]:
-        folder = self._settings.tasks_folder
-        return load_tasks(
-            plan.tasks, folder, limit=self._settings.limit, api=self._model.api, asking=self._model.asking,
-            over=plan.over,
-        )  # fmt: skip
+        """Resolve the tasks with their items; once a run, since a hub may have newer ones a minute later."""
+        if self._resolved is None:
+            folder = self._settings.tasks_folder
+            tasks = load_tasks(
+                plan.tasks, folder, limit=self._settings.limit, api=self._model.api, asking=self._model.asking,
+                over=plan.over,
+            )  # fmt: skip
+            if any(task.wants_data for task in tasks):
+                choose_engines(tasks, self._model)  # refuses what cannot run before anything is fetched
+                tasks = with_data(tasks, self._settings.data)
+            self._resolved = tasks
+        return self._resolved
 
     def _evaluate(
         self, run: RunResult, enabled: Mapping[str, TaskSettings], rule: BaselineRule

@@ -44,6 +44,7 @@ class RunSettings:
     gate: bool = False
     force: bool = False
     seed: int = 1234
+    data: str = ""
 
     @property
     def tasks_folder(self) -> Path:
@@ -98,6 +99,12 @@ def _results(text: str) -> str:
     return text
 
 
+def _data(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must be a bundle: a folder, an fsspec URL like s3://bucket/path, or oci://registry/name:tag")
+    return text
+
+
 def _label(text: str) -> str:
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
         raise ValueError("must not hold control characters")
@@ -127,6 +134,7 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "VLLM_EVAL_KEEP_DAYS": ("keep_days", _number(0)),
     "VLLM_EVAL_GATE": ("gate", _flag),
     "VLLM_EVAL_FORCE": ("force", _flag),
+    "VLLM_EVAL_DATA": ("data", _data),
 }
 
 
@@ -182,5 +190,5 @@ OPTIONS: Mapping[str, str] = {"results": "--out"}
 # the Pushgateway's Service is named vllm-eval-pushgateway.
 SERVICE_LINK = re.compile(r"VLLM_EVAL_.*_(SERVICE_(HOST|PORT)(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)")
 
-# Read by other programs of this project, never by the runner.
-IGNORED = frozenset({"VLLM_EVAL_CACHE", "VLLM_EVAL_EVALCHEMY_HOME"})
+# Read elsewhere: by other programs of this project, or where a hub is asked (the last).
+IGNORED = frozenset({"VLLM_EVAL_CACHE", "VLLM_EVAL_EVALCHEMY_HOME", "VLLM_EVAL_HUB_CA"})

@@ -7,7 +7,7 @@ works from any working directory (lm_eval resolves them against the process's).
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from vllm_eval import catalog
 from vllm_eval.asking import Asking, laid_over
 from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.config import TaskSettings
+from vllm_eval.data.task_data import TaskData
 from vllm_eval.errors import TaskError
 from vllm_eval.items import Items
 from vllm_eval.readers import read_items
@@ -41,6 +42,7 @@ class Task:
     covers the YAML, the functions it names, the data, the limit, the API and
     the model's own block, which is ``asking``. ``over``
     are keys that a group lays over the YAML, below both.
+    ``data`` are the items that a bundle or a hub gave (:meth:`with_data`).
     """
 
     name: str
@@ -56,6 +58,7 @@ class Task:
     api: str = "completions"
     yaml_generation: Mapping[str, Any] = field(default_factory=dict)
     over: Mapping[str, Any] = field(default_factory=dict)
+    data: TaskData | None = field(default=None, repr=False, compare=False)
 
     @property
     def generation(self) -> dict[str, Any]:
@@ -78,6 +81,25 @@ class Task:
         """The items that are scored, None where only the engine knows them (``process_docs``, a hub's data)."""
         config = self.config or {}
         return None if config.get("process_docs") else self.splits.get(_eval_split(config))
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the items are on no local file, so that a bundle or a hub must give them."""
+        if self.settings.engine != "lm_eval" or self.data is not None:
+            return False
+        if self.config is None:
+            return True
+        return not self.data_files and not self.config.get("custom_dataset") and bool(self.config.get("dataset_path"))
+
+    def with_data(self, data: TaskData) -> "Task":
+        """Return the task with its items; their digest becomes a part of the hash."""
+        count = len(data.items)
+        return replace(
+            self,
+            data=data,
+            expected=count if self.limit is None else min(count, self.limit),
+            hash=_digest({"task": self.hash, "data": data.digest}),
+        )
 
 
 def load_tasks(

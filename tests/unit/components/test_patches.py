@@ -40,6 +40,7 @@ def test_what_a_stack_sets_on_the_job() -> None:
         "answer_max_age_seconds": 60,
         "limit": 7,
         "config": "suites/korean",
+        "data": {"hub": {"network": {"cidr": "0.0.0.0/0", "port": 443}}, "cache": "hub-cache"},
     }
     groups["models"][0]["tasks"] = ["hrm8k"]
     loaded = program.load(groups, {"huggingface-token": "x"}, "prod")
@@ -63,6 +64,10 @@ def test_what_a_stack_sets_on_the_job() -> None:
         "VLLM_EVAL_LIMIT": "7",
         "VLLM_EVAL_CONFIG": "/opt/vllm-eval/configs/suites/korean.json",
         "VLLM_EVAL_RESULTS": "/results",
+        "HF_HUB_OFFLINE": "0",
+        "HF_DATASETS_OFFLINE": "0",
+        "HF_ENDPOINT": "https://huggingface.co",
+        "HF_HOME": "/var/cache/huggingface",
         "HF_TOKEN": {"secretKeyRef": {"name": "vllm-eval-huggingface", "key": "token"}},
         "HOME": "/tmp",  # noqa: S108 (a path in the pod)
         "VLLM_EVAL_RUN_ID": environment["VLLM_EVAL_RUN_ID"],

@@ -12,8 +12,9 @@ import pytest
 
 from components.settings import SettingsError, problems, translate
 from components.settings.load import GROUPS
-from components.settings.model import AccessMode, Model, Owner, SecretKey
+from components.settings.model import AccessMode, Model, Owner
 from components.settings.pod import Pod
+from components.settings.secret_key import SecretKey
 from tests.support import program
 
 CANARY = "s3cr3t-c4n4ry"

@@ -116,6 +116,8 @@ def assert_egress(found: Stack) -> None:
     ports = [{each["port"] for each in rule["ports"]} for rule in egress]
     wanted = {model.network.port for model in found.settings.models}
     wanted |= {each.port for each in found.settings.evaluation.egress}
+    if (data := found.settings.evaluation.data) is not None:
+        wanted |= {each.network.port for each in (data.hub, data.bundle) if each is not None and each.network}
     wanted |= {9091} if found.settings.monitoring.enabled else set()  # a gateway of others has that port, too
     assert set().union(*ports) == wanted | {53}
     assert all("to" in rule for rule in egress[1:])

@@ -6,7 +6,7 @@ lm_eval is imported only when needed: see ``lm_eval.py`` beside it.
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vllm_eval import catalog
 from vllm_eval.engines.lm_eval_choices import gold
@@ -17,6 +17,9 @@ from vllm_eval.items import Items
 from vllm_eval.results import to_text
 from vllm_eval.sources import ITEM_LOADER
 from vllm_eval.tasks import Task, lay_over
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
 
 _HERE: Final = str(Path(__file__).resolve().parents[1])
 # Filters that leave an answer which is exactly the target as it is. A function of
@@ -42,13 +45,13 @@ def load(tasks: Sequence[Task]) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     # Only a built-in task needs the index of lm_eval's 14,000 YAML files, which takes seconds.
-    built_in = any(task.yaml_path is None for task in tasks)
+    built_in = any(task.yaml_path is None and task.data is None for task in tasks)
     manager = catalog.manager() if built_in else TaskManager(include_defaults=False)
     loaded: dict[str, Any] = {}
     found: list[str] = []
     for task in tasks:
         try:
-            objects = manager.load([_spec(task)])["tasks"]
+            objects = _objects(manager, task)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the task's own code
             found.append(f"{task.name}: lm_eval cannot load it: {describe(error)}{_first_item(task)}")
             continue
@@ -60,6 +63,17 @@ def load(tasks: Sequence[Task]) -> dict[str, Any]:
     if found:
         raise TaskError.of("tasks", gathered(found))
     return loaded
+
+
+def _objects(manager: "TaskManager", task: Task) -> dict[str, Any]:
+    data = task.data
+    if data is None:
+        return dict(manager.load([spec_of(task)])["tasks"])
+    if data.loaded is not None:
+        return {task.name: data.loaded}
+    from vllm_eval.engines.lm_eval_data import with_items
+
+    return dict(manager.load([with_items(spec_of(task, whole=True), data)])["tasks"])
 
 
 def describe(error: BaseException) -> str:
@@ -192,13 +206,16 @@ def _same(one: object, other: object) -> bool:
     return one == other
 
 
-def _spec(task: Task) -> str | dict[str, Any]:
-    """Return the task's YAML, settings laid over, with its items read; the name of a built-in task left as it is."""
+def spec_of(task: Task, *, whole: bool = False) -> Any:  # noqa: ANN401 - a name, or the mapping of a task
+    """Return the task's YAML, settings laid over, with its items read.
+
+    The name of a built-in task is left as it is unless something is laid over, or ``whole`` is asked for.
+    """
     from lm_eval.tasks._yaml_loader import load_yaml
 
     path, layer = task.yaml_path, task.asking.layer(task.api)
     if path is None:
-        if not lay_over({}, task.settings, layer, task.over):
+        if not whole and not lay_over({}, task.settings, layer, task.over):
             return task.name
         # lm_eval would take a mapping with the name for the whole task.
         path = catalog.manager().task_index[task.name].yaml_path

@@ -12,7 +12,7 @@ import pytest
 from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
 from tests.support.workspace import ROOT, Workspace
 from vllm_eval.config import TaskSettings
-from vllm_eval.engines.lm_eval_tasks import _spec, load
+from vllm_eval.engines.lm_eval_tasks import load, spec_of
 from vllm_eval.errors import Terminated
 from vllm_eval.tasks import load_tasks
 
@@ -307,7 +307,7 @@ def test_settings_laid_over_a_task_of_lm_evals_keep_the_rest_of_its_yaml() -> No
     settings = TaskSettings(enabled=True, num_fewshot=0, generation={"max_gen_toks": 2048})
     (task,) = load_tasks({"gsm8k": settings}, ROOT / "no-such-folder", limit=None, api="completions")
     (bare,) = load_tasks({"gsm8k": TaskSettings(enabled=True)}, ROOT / "no-such-folder", limit=None, api="completions")
-    spec = _spec(task)
+    spec = spec_of(task)
     assert isinstance(spec, dict)
     assert (spec["num_fewshot"], spec["dataset_path"]) == (0, "openai/gsm8k")
     assert spec["generation_kwargs"]["max_gen_toks"] == 2048
@@ -335,6 +335,6 @@ def test_a_stop_of_the_process_while_a_task_is_loaded_is_no_fault_of_the_task(
     def stop(_: object) -> None:
         raise Terminated
 
-    monkeypatch.setattr("vllm_eval.engines.lm_eval_tasks._spec", stop)
+    monkeypatch.setattr("vllm_eval.engines.lm_eval_tasks.spec_of", stop)
     with pytest.raises(Terminated):
         load(tasks)
