@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from urllib.parse import quote
 
 from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, leaf_tests, pinned_baseline
@@ -96,16 +97,28 @@ def compare_task(
         baseline_run=others[0].run_id if outcome.baseline_runs else None,
         baseline_runs=outcome.baseline_runs,
         reason=outcome.reason,
-        leaves=_leaf_changes(score, pinned) if result.leaves and outcome.baseline_runs else (),
+        leaves=_leaf_changes(run, others, result, score, pinned) if result.leaves and outcome.baseline_runs else (),
     )
 
 
-def _leaf_changes(score: TaskScore, pinned: Sequence[TaskScore]) -> tuple[LeafChange, ...]:
-    same = [run for run in pinned if (run.task_hash, run.engine_version) == (score.task_hash, score.engine_version)]
-    return tuple(
-        LeafChange(leaf=leaf, score=mean, baseline_mean=before, samples=size, p_value=test.worse)
-        for leaf, (mean, before, size, test) in leaf_tests(score, same).items()
-    )
+def _leaf_changes(
+    run: RunResult, others: Sequence[RunResult], result: TaskResult, score: TaskScore, pinned: Sequence[TaskScore]
+) -> tuple[LeafChange, ...]:
+    """Compare each leaf of a group; where single items are not right or wrong, its scores alone."""
+    same = [each for each in pinned if (each.task_hash, each.engine_version) == (score.task_hash, score.engine_version)]
+    if tests := leaf_tests(score, same):
+        return tuple(
+            LeafChange(leaf=leaf, score=mean, baseline_mean=before, samples=size, p_value=test.worse)
+            for leaf, (mean, before, size, test) in tests.items()
+        )
+    changes = []
+    for leaf in result.leaves:
+        known = [each.asked_tasks[leaf].score for each in others if leaf in each.asked_tasks]
+        before = [value for value in known if value is not None]
+        now = run.asked_tasks[leaf]
+        if before and now.score is not None:
+            changes.append(LeafChange(leaf=leaf, score=now.score, baseline_mean=fmean(before), samples=now.samples))
+    return tuple(changes)
 
 
 def compare_run(store: ResultStore, runs: Sequence[RunResult], run: RunResult, rule: BaselineRule) -> RunResult:

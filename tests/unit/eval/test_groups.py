@@ -10,12 +10,16 @@ import pytest
 from tests.support.openai_server import OpenAIServer, Plan, running, share
 from tests.support.workspace import Workspace
 from vllm_eval import catalog
+from vllm_eval.baseline import BaselineRule, compare_run
 from vllm_eval.cli import main
 from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
 from vllm_eval.exposition import build_group
+from vllm_eval.group_results import group_result
 from vllm_eval.groups import Group, expand
-from vllm_eval.results import RunResult
+from vllm_eval.leaves import named
+from vllm_eval.results import ResultStore, RunResult, TaskResult
+from vllm_eval.storage import open_storage
 
 ON = TaskSettings(enabled=True)
 NOWHERE = Path("no-such-folder")
@@ -187,16 +191,16 @@ def test_one_line_enables_many_tasks_of_lm_eval_with_the_groups_settings() -> No
 
 
 def test_the_score_is_the_yamls_metric_and_filter_unless_the_line_says_another() -> None:
-    def leaf(name: str, **settings: object) -> tuple[str, str | None]:
+    def leaf(name: str, **settings: object) -> tuple[str | None, str | None]:
         plan = expand({name: TaskSettings.model_validate({"enabled": True, **settings})}, NOWHERE)
-        task, first = next(iter(plan.tasks.items()))
-        return first.metric or catalog.own_metric(catalog.config_of(task)), first.filter
+        first = next(iter(plan.tasks.values()))
+        return first.metric, first.filter
 
     # Of bbh_zeroshot the group looks at the leaves' second filter; of mmlu_generative at their first.
-    assert leaf("bbh_zeroshot") == ("exact_match", "flexible-extract")
-    assert leaf("bbh_zeroshot", filter="strict-match") == ("exact_match", "strict-match")
-    assert leaf("mmlu_generative") == ("exact_match", None)
-    assert leaf("mmlu") == ("acc", None)
+    assert leaf("bbh_zeroshot") == (None, "flexible-extract")
+    assert leaf("bbh_zeroshot", filter="strict-match") == (None, "strict-match")
+    assert leaf("mmlu_generative") == (None, None)
+    assert leaf("mmlu") == (None, None)
     assert leaf("mmlu", metric="acc_norm") == ("acc_norm", None)
     # A group's keys that its leaves have anyway are laid over nothing: a leaf alone has the same hash.
     assert not expand({"hrm8k": ON}, NOWHERE).over
@@ -209,3 +213,26 @@ def test_a_filter_that_a_task_lacks_is_refused_before_the_first_request(
     config.write_text('{"mmlu_generative": {"enabled": true, "filter": "strict"}}')
     assert main(["validate", "--config", str(config), "--tasks", str(tmp_path)]) == 2
     assert "and 54 more: it has the filter get_response, not 'strict'" in capsys.readouterr().err
+
+
+def test_leaves_whose_items_are_parts_of_right_are_named_by_their_scores() -> None:
+    leaf = {"engine": "fake", "engine_version": "1", "good": True, "stderr": 0.01, "samples": 400, "expected": 400}
+
+    def run(number: int, second: float) -> RunResult:
+        leaves = {
+            name: TaskResult.model_validate({**leaf, "task": name, "task_hash": name, "score": score})
+            for name, score in (("a", 0.8), ("b", second))
+        }
+        group = Group(name="g", settings=ON, leaves=("a", "b"), by_size=True)
+        result = group_result(group, {"a": "a", "b": "b"}, leaves, None)
+        model = {"name": "m", "tag": "v1"}
+        return RunResult(
+            run_id=str(number), stack="s", model=model, started=number, ended=number, tasks={"g": result}, leaves=leaves
+        )
+
+    store = ResultStore(open_storage("memory://groups"))
+    runs = [run(1, 0.8), run(2, 0.2)]
+    compared = compare_run(store, runs, runs[1], BaselineRule(accepted=None, series=1)).tasks["g"]
+    assert compared.comparison is not None
+    assert compared.comparison.verdict == "worse"
+    assert named(compared) == "b 0.800 to 0.200"
