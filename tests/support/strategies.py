@@ -111,6 +111,7 @@ DATA = st.sampled_from(
         {"hub": {"network": {"namespace": "mirror", "labels": {"app": "mirror"}, "port": 8080}}, "cache": "of-others"},
         {"bundle": {"claim": "of-others"}},
         {"bundle": {"image": "registry.example.com/benchmarks:v1"}},
+        {"bundle": {"url": "s3://b/c", "network": {"namespace": "minio", "labels": {"app": "minio"}, "port": 9000}}},
         {"bundle": {"url": "s3://bucket/benchmarks", "network": {"cidr": "10.0.0.9/32", "port": 9000}}},
     ]
 )

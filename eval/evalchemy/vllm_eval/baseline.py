@@ -73,7 +73,7 @@ def compare_task(
     """
     chosen = rule.choose(runs, result)
     others = [item for item in chosen if item.run_id != run.run_id and item.started < run.started]
-    if chosen and chosen[0].run_id == run.run_id and rule.accepted is not None:
+    if chosen and chosen[0].run_id == run.run_id == rule.accepted:
         others = chosen[:1]
     pinned = pinned_baseline(_score(store, item, item.tasks[result.task]) for item in others)
     score = _score(store, run, result)
