@@ -66,14 +66,14 @@ def stories(number: int, chance: random.Random) -> dict[str, Any]:
     return {
         "question": f"On day {number + 1} she came home at {chance.randint(1, 12)} and",
         "choices": [*ends, "slept."],
-        "answer": 0,
+        "answer": number % 4,
     }
 
 
 def korean(number: int, chance: random.Random) -> dict[str, Any]:
     """A Korean sentence and its end."""
     begin, ends = KOREAN[number % len(KOREAN)]
-    return {"question": f"문장 {number + 1}. {begin}", "choices": list(ends), "answer": 0}
+    return {"question": f"문장 {number + 1}. {begin}", "choices": list(ends), "answer": number // 3 % 3}
 
 
 # Name: items, text, examples, score.
