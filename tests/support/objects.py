@@ -80,4 +80,4 @@ def assert_restricted(pod: dict[str, Any]) -> None:
         assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
         assert "memory" in container["resources"]["limits"]
     volumes = {kind for volume in pod.get("volumes", []) for kind in volume if kind != "name"}
-    assert volumes <= {"emptyDir", "persistentVolumeClaim", "secret", "downwardAPI", "configMap", "projected"}
+    assert volumes <= {"emptyDir", "persistentVolumeClaim", "secret", "downwardAPI", "configMap", "projected", "image"}
