@@ -22,7 +22,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # nltk would download this in the first evaluation that counts sentences.
 FROM ${BASE} AS nltk-data
 COPY docker/nltk-data.txt /src/
-RUN pip download --quiet --require-hashes --no-deps --only-binary :all: --dest /wheel -r /src/nltk-data.txt \
+RUN python3 -m venv /pip \
+ && /pip/bin/pip download --quiet --require-hashes --no-deps --only-binary :all: --dest /wheel -r /src/nltk-data.txt \
  && python3 -m zipfile -e /wheel/*.whl /unpacked \
  && mkdir -p /nltk_data/tokenizers \
  && mv /unpacked/llama_index/core/_static/nltk_cache/tokenizers/punkt_tab /nltk_data/tokenizers/

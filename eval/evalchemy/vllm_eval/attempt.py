@@ -187,12 +187,13 @@ class Attempt:
             if taken.answer.served is not None:
                 self.stats.served.add(taken.answer.served)
         self.taken_over += len(answers)
+        taken_over = len(answers)
         missing, hopeless = self._without_hopeless(missing)
         for heavy in (False, True):
             its = [request for request in missing if (request.wanted is not None and request.wanted.heavy) == heavy]
             if its or not (heavy or missing):
                 at_a_time = min(self._model.concurrency, HEAVY_AT_A_TIME) if heavy else self._model.concurrency
-                answers.update(self._ask_endpoint(its, at_a_time, len(answers)))
+                answers.update(self._ask_endpoint(its, at_a_time, taken_over))
         answers.update(hopeless)
         return answers
 

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     MEDIA = "needs images or sound"
     CLASS = "is a Python class"
     METRIC = "no metric in 0..1"
+    SCRIPT = "needs a metric's script from the hub"
     CHOOSE_METRIC = "the task's metric must be set"
     PACKAGE = "needs a package that is not installed"
 
@@ -96,7 +97,7 @@ def refuse(name: str, metric: str | None, over: Mapping[str, Any] | None = None)
     if entry.kind.name == "PY_TASK":
         return Refusal(Reason.CLASS, "is a Python class, of which nothing can be known before it runs")
     chosen = metric if metric is not None else own_metric(config)
-    return _refuse_kind(config) or _refuse_metric(config, chosen) or _refuse_packages(config)
+    return _refuse_kind(config) or _refuse_metric(config, chosen) or _refuse_script(config) or _refuse_packages(config)
 
 
 def members(name: str) -> list[str]:
@@ -162,6 +163,15 @@ def config_of(name: str) -> Mapping[str, Any]:
 def why_out_of_range(metric: str) -> str | None:
     """Say why a metric is not a share of right answers, None if it may be one."""
     return next((why for pattern, why in OUT_OF_RANGE.items() if re.fullmatch(pattern, metric)), None)
+
+
+def without_scripts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's YAML whose metrics of choices are not fetched from the hub: lm_eval computes them itself."""
+    listed = config.get("metric_list")
+    if config.get("output_type") != "multiple_choice" or not listed:
+        return dict(config)
+    kept = [{key: value for key, value in entry.items() if key != "hf_evaluate"} for entry in listed]
+    return {**config, "metric_list": kept}
 
 
 def missing_packages(config: Mapping[str, Any]) -> list[str]:
@@ -248,6 +258,16 @@ def _refuse_metric(config: Mapping[str, Any], metric: str) -> Refusal | None:
             Reason.CHOOSE_METRIC, f"its metric_list has {', '.join(usable)}, not {metric!r}; set the task's metric"
         )
     return None
+
+
+def _refuse_script(config: Mapping[str, Any]) -> Refusal | None:
+    # lm_eval loads all of a task's metrics, whichever is the score; of choices it calls none (`without_scripts`).
+    names = [str(entry["metric"]) for entry in config.get("metric_list") or [] if entry.get("hf_evaluate")]
+    if not names or config.get("output_type") == "multiple_choice":
+        return None
+    return Refusal(
+        Reason.SCRIPT, f"its metric {', '.join(names)} is a script on the hub (hf_evaluate), which is not in the image"
+    )
 
 
 def _refuse_packages(config: Mapping[str, Any]) -> Refusal | None:

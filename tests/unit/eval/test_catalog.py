@@ -21,6 +21,7 @@ from vllm_eval.errors import ConfigError
         ("math500", "exact_match", Reason.UNKNOWN, "hendrycks_math500"),
         ("hellaswag", "exact_match", Reason.CHOOSE_METRIC, "acc_norm"),
         ("wikitext", "exact_match", Reason.PERPLEXITY, "loglikelihood_rolling"),
+        ("polemo2_in", None, Reason.SCRIPT, "hf_evaluate"),
         ("humaneval", "exact_match", Reason.CODE, "unsafe_code"),
         ("chartqa", "exact_match", Reason.MEDIA, "images"),
         ("squadv2", "exact_match", Reason.CLASS, "Python class"),
@@ -30,7 +31,7 @@ from vllm_eval.errors import ConfigError
     ],
 )
 def test_a_task_that_cannot_run_is_refused_by_its_yaml_with_the_reason(
-    name: str, metric: str, reason: Reason, said: str
+    name: str, metric: str | None, reason: Reason, said: str
 ) -> None:
     refusal = catalog.refuse(name, metric)
     assert refusal is not None

@@ -209,19 +209,22 @@ def _same(one: object, other: object) -> bool:
 def spec_of(task: Task, *, whole: bool = False) -> Any:  # noqa: ANN401 - a name, or the mapping of a task
     """Return the task's YAML, settings laid over, with its items read.
 
-    The name of a built-in task is left as it is unless something is laid over, or ``whole`` is asked for.
+    The name of a built-in task is left as it is unless something is laid over or left out, or ``whole`` is asked for.
     """
     from lm_eval.tasks._yaml_loader import load_yaml
 
     path, layer = task.yaml_path, task.asking.layer(task.api)
     if path is None:
-        if not whole and not lay_over({}, task.settings, layer, task.over):
+        known = catalog.config_of(task.name)
+        as_it_is = catalog.without_scripts(known) == known
+        if as_it_is and not whole and not lay_over({}, task.settings, layer, task.over):
             return task.name
         # lm_eval would take a mapping with the name for the whole task.
         path = catalog.manager().task_index[task.name].yaml_path
     if path is None:
         raise TaskError(f"{task.name}: has no YAML to lay num_fewshot and generation over")
-    spec: dict[str, Any] = {**lay_over(load_yaml(path), task.settings, layer, task.over), "task": task.name}
+    laid = lay_over(load_yaml(path), task.settings, layer, task.over)
+    spec: dict[str, Any] = {**catalog.without_scripts(laid), "task": task.name}
     config = task.config or {}
     if task.splits and config.get("custom_dataset") != ITEM_LOADER:
         return {**spec, "custom_dataset": lambda **_: dict(task.splits)}
