@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from vllm_eval.probe import TEXTS
@@ -24,9 +25,12 @@ BOS = 1
 PART = 5
 
 
+def _pieces(text: str) -> list[str]:
+    return [word[at : at + PART] for word in re.findall(r" ?\S+|\s+", text) for at in range(0, len(word), PART)]
+
+
 def ids_of(text: str, salt: str = "") -> list[int]:
-    pieces = [word[at : at + PART] for word in re.findall(r" ?\S+|\s+", text) for at in range(0, len(word), PART)]
-    return [10 + zlib.crc32((salt + piece).encode()) % 50_000 for piece in pieces]
+    return [10 + zlib.crc32((salt + piece).encode()) % 50_000_000 for piece in _pieces(text)]
 
 
 _FOLLOW = {pair for text in TEXTS for pair in pairwise(ids_of(text))}
@@ -48,6 +52,7 @@ class Toy:
     knows_ids: bool = True
     tokenize: bool = True
     fails_after: int = 30
+    tells_ids: bool = True
     count: Counter[str] = field(default_factory=Counter)
     _seen: dict[str, list[float | None]] = field(default_factory=dict)
 
@@ -75,7 +80,9 @@ class Toy:
             prompt = [BOS, *prompt]
         wanted = body.get("logprob_token_ids") or []
         best = max([*wanted, *_likely(prompt)], key=lambda token: value_of(prompt, token))
-        found = {"text": "", "finish_reason": "length", "token_ids": [best], "prompt_token_ids": prompt}
+        found: dict[str, Any] = {"text": "", "finish_reason": "length"}
+        if self.tells_ids:
+            found |= {"token_ids": [best], "prompt_token_ids": prompt}
         told = self._echoed(body, prompt, best) if body.get("echo") else self._first(body, prompt, best)
         if self.fault == "llama.cpp":
             told = {"tokens": [" a"], "token_logprobs": [-1.0], "top_logprobs": [{" a": -1.0}], "text_offset": [0]}
@@ -132,6 +139,21 @@ LETTERS = [ids_of(f" {letter}")[0] for letter in "ABCDE"]
 
 def _likely(prompt: Sequence[int]) -> list[int]:
     return [*LETTERS, 7, 8, *sorted(after for before, after in _FOLLOW if before == prompt[-1])]
+
+
+def write_tokenizer(folder: Path, texts: Sequence[str]) -> None:
+    """Write the toy's ``tokenizer.json``, as far as these texts need it."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+
+    pieces = {piece for text in (*texts, *TEXTS) for piece in _pieces(text)}
+    vocabulary = {"<s>": BOS, **{piece: ids_of(piece)[0] for piece in sorted(pieces)}}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(r" ?\S+|\s+"), "removed", invert=True),
+        pre_tokenizers.Split(Regex(rf"(?m).{{1,{PART}}}"), "removed", invert=True),
+    ])  # fmt: skip
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", BOS)])
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 @contextmanager

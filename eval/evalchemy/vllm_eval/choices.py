@@ -84,6 +84,7 @@ class ChoiceAsker:
         self._job = job
         self._pairs = pairs
         self._hashes = hashes
+        self._tokens = tokens
         # A chat's own template has the special tokens.
         self._special = job.model.api != "chat"
         self._splitter = Splitter(tokens, special=self._special)
@@ -159,7 +160,11 @@ class ChoiceAsker:
         ]  # fmt: skip
 
     def _asked(self, name: str, prompt: str, places: Sequence[Place], wanted: FirstToken | Echo) -> _Asked:
-        body = {"model": self._job.model.asked_name, "prompt": prompt, **wanted.parameters()}
+        asked: str | list[int] = prompt
+        if self._tokens.local:
+            # Such a server need not tell which ids it makes of a text.
+            asked = list(self._tokens.encode([prompt], special=self._special)[prompt])
+        body = {"model": self._job.model.asked_name, "prompt": asked, **wanted.parameters()}
         if not self._special:
             body["add_special_tokens"] = False
         return _Asked(Request(name, self._hashes[name], places[0][0], 0, body, wanted), tuple(places))

@@ -107,18 +107,18 @@ class FirstToken:
         """Return a value for each id; no values where the prompt does not end with the tail."""
         choice = body["choices"][0]
         prompt = _prompt_ids(choice)
-        generated = choice.get("token_ids")
-        if prompt is None or not generated:
+        generated = _generated(choice)
+        if generated is None or (prompt is None and self.tail):
             return NO_IDS
-        if tuple(prompt[len(prompt) - len(self.tail) :]) != self.tail:
+        if prompt is not None and tuple(prompt[len(prompt) - len(self.tail) :]) != self.tail:
             return Answer(text=None, finish_reason=None, served=_served(body))
         table = _by_id(choice["logprobs"]["top_logprobs"][0])
-        problem = table if isinstance(table, str) else self._problem(table, int(generated[0]))
+        problem = table if isinstance(table, str) else self._problem(table, generated)
         if problem is not None or isinstance(table, str):
             return problem or NO_IDS
         return Answer(
             text=None, finish_reason=None, served=_served(body), values=tuple(table[token] for token in self.ids),
-            greedy=tuple(token == generated[0] for token in self.ids),
+            greedy=tuple(token == generated for token in self.ids),
         )  # fmt: skip
 
     def _problem(self, table: Mapping[int, float], generated: int) -> str | None:
@@ -159,10 +159,12 @@ class Echo:
         """Return the values, and as ids the prompt's."""
         choice = body["choices"][0]
         told = choice["logprobs"]
-        prompt = _prompt_ids(choice)
         tokens = [_token_id(token) for token in told["tokens"]]
-        if prompt is None or None in tokens:
+        ids = [token for token in tokens if token is not None]
+        if len(ids) < len(tokens):
             return NO_IDS
+        # The last one was generated.
+        prompt = _prompt_ids(choice) or ids[:-1]
         given = told["token_logprobs"][: len(prompt)]
         problem = self._problem(prompt, tokens, given)
         if problem is not None:
@@ -237,6 +239,11 @@ def _token_id(name: Any) -> int | None:  # noqa: ANN401 - any JSON
 def _prompt_ids(choice: Mapping[str, Any]) -> list[int] | None:
     found = choice.get("prompt_token_ids")
     return [int(token) for token in found] if found is not None else None
+
+
+def _generated(choice: Mapping[str, Any]) -> int | None:
+    told = choice.get("token_ids")
+    return int(told[0]) if told else _token_id(choice["logprobs"]["tokens"][0])
 
 
 def _ids_only(ids: Sequence[Any]) -> Answer:

@@ -69,7 +69,7 @@ class Probe:
 
     def first(self) -> list[Request]:
         """Return the requests for the start."""
-        return [self._echo(text, 0) for text in TEXTS] + [self._echo(_shuffled(text), 0) for text in TEXTS]
+        return [self._echo(text, 0) for text in TEXTS] + [self._echo(shuffled(text), 0) for text in TEXTS]
 
     def began(self, answers: Mapping[str, Answer | Failure]) -> None:
         """Take the answers of :meth:`first`."""
@@ -78,7 +78,7 @@ class Probe:
             self.echo_problem = faults[0].partition(" attempts: ")[2] or faults[0]
             return
         for text in TEXTS:
-            for found, asked in ((self._start, text), (self._shuffled, _shuffled(text))):
+            for found, asked in ((self._start, text), (self._shuffled, shuffled(text))):
                 answer = answers[self._echo(asked, 0).key]
                 assert isinstance(answer, Answer)  # noqa: S101 - for the type checker; failures are above
                 found[text] = answer
@@ -170,8 +170,8 @@ def _values(answer: Answer | Failure) -> tuple[float, ...]:
     return (answer.values or ()) if isinstance(answer, Answer) else ()
 
 
-def _shuffled(text: str) -> str:
-    """Return the words in another order, the same in each run."""
+def shuffled(text: str) -> str:
+    """Return the words of a text in another order, the same in each run."""
     words = text.split()
     mixed = random.Random(_SEED).sample(words, len(words))  # noqa: S311 - no secret
     return " ".join(mixed if any(one != other for one, other in zip(mixed, words, strict=True)) else words[::-1])

@@ -191,4 +191,4 @@ OPTIONS: Mapping[str, str] = {"results": "--out"}
 SERVICE_LINK = re.compile(r"VLLM_EVAL_.*_(SERVICE_(HOST|PORT)(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)")
 
 # Read elsewhere: by other programs of this project, or where a hub is asked (the last).
-IGNORED = frozenset({"VLLM_EVAL_CACHE", "VLLM_EVAL_EVALCHEMY_HOME", "VLLM_EVAL_HUB_CA"})
+IGNORED = frozenset({"VLLM_EVAL_CACHE", "VLLM_EVAL_EVALCHEMY_HOME", "VLLM_EVAL_HUB_CA", "VLLM_EVAL_TOKENIZER"})

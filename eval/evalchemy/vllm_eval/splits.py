@@ -54,6 +54,8 @@ class Splitter:
         "Answer:" is then asked about once, and not behind each of 14,000
         questions. Each response shows whether its prompt ends so.
         """
+        if self._tokens.local:
+            return self.single_by_whole(pairs)
         first = pairs[:: max(1, len(pairs) // _FIRST_LOOK)]
         whole = self.single_by_whole(first)
         if whole is None:

@@ -56,6 +56,11 @@ class Tokens:
     bos: Ids
     _known: dict[tuple[str, bool], Ids] = field(default_factory=dict)
 
+    @property
+    def local(self) -> bool:
+        """Whether no server is asked, and none need tell the ids of a prompt."""
+        return isinstance(self.step, _Folder)
+
     def encode(self, texts: Iterable[str], *, special: bool) -> Mapping[str, Ids]:
         """Return the ids of each text.
 

@@ -3,15 +3,18 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.toy_model import NAME, Toy, ids_of, serve, value_of
+from tests.support.toy_model import NAME, Toy, ids_of, serve, value_of, write_tokenizer
 from tests.support.workspace import Workspace
 from vllm_eval.choices import ChoiceAsker, Choices
 from vllm_eval.engines import EngineJob
+from vllm_eval.errors import TaskError
 from vllm_eval.models import Model
+from vllm_eval.probe import TEXTS, shuffled
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.splits import Pair
 from vllm_eval.tokens import TokensUnknownError, find_tokens
@@ -78,6 +81,23 @@ def test_both_routes_tell_what_the_model_thinks(toy: Toy) -> None:
             assert each.values[pair.place][0] == pytest.approx(wanted, abs=1e-9)
     assert found["letters"].requests == 40
     assert 0 < (found["letters"].mass or 0) < 0.3
+
+
+def test_a_folder_tells_the_tokens_where_the_server_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy(tokenize=False, tells_ids=False)
+    every = [text for pair in (*LETTERS, *LONG) for text in (pair.context, pair.context + pair.continuation)]
+    probe = [" ".join(words) for words in (shuffled(text).split(" ") for text in TEXTS)]
+    assert "VLLM_EVAL_TOKENIZER" in said(asked(toy, letters=LETTERS)["letters"])
+    write_tokenizer(tmp_path, [*every, *probe, "Seoul"])
+    monkeypatch.setenv("VLLM_EVAL_TOKENIZER", str(tmp_path))
+    found = asked(toy, letters=LETTERS, long=LONG)
+    assert [said(each) for each in found.values()] == ["", ""]
+    assert {each.step for each in found.values()} == {"folder"}
+    by_server = asked(Toy(), letters=LETTERS, long=LONG)
+    assert all(each.values == by_server[name].values for name, each in found.items())
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(TaskError, match="name the folder with the served model's own"):
+        asked(toy, letters=LETTERS)
 
 
 def test_a_group_like_mmlu_is_asked_once_an_item() -> None:
