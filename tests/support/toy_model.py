@@ -36,6 +36,12 @@ def ids_of(text: str, salt: str = "") -> list[int]:
 _FOLLOW = {pair for text in TEXTS for pair in pairwise(ids_of(text))}
 
 
+def template(messages: Sequence[dict[str, str]], *, enable_thinking: bool = True, **_: object) -> str:
+    """Return what the model's chat template makes of a chat; it opens a thought unless told not to."""
+    said = "".join(f"<{message['role']}>{message['content']}\n" for message in messages)
+    return f"{said}<assistant>{' <think>' if enable_thinking else ''}"
+
+
 def value_of(before: Sequence[int], token: int) -> float:
     """Return log P(token | before) in nats."""
     chance = zlib.crc32(repr((list(before), token)).encode()) / 2**32
@@ -55,11 +61,14 @@ class Toy:
     tells_ids: bool = True
     count: Counter[str] = field(default_factory=Counter)
     _seen: dict[str, list[float | None]] = field(default_factory=dict)
+    _texts: dict[tuple[int, ...], str] = field(default_factory=dict)
 
     def respond(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         self.count[path] += 1
         if path == "/tokenize":
             return self._tokenize(body)
+        if path == "/detokenize":
+            return 200, {"prompt": self._texts[tuple(body["tokens"])]}
         if self.fault == "500" and self.count[path] > self.fails_after:
             return 500, {"error": {"message": "out of memory"}}
         return 200, {"model": NAME, "choices": [self._choice(body)]}
@@ -67,6 +76,10 @@ class Toy:
     def _tokenize(self, body: dict[str, Any]) -> tuple[int, Any]:
         if not self.tokenize or self.fault == "llama.cpp":
             return 404, {"error": {"message": "not found"}}
+        if "messages" in body:
+            text = template(body["messages"], **body.get("chat_template_kwargs", {}))
+            self._texts[tuple(ids_of(text))] = text
+            return 200, {"tokens": ids_of(text)}
         ids = ids_of(body["prompt"], "other" if self.fault == "other tokenizer" else "")
         return 200, {"tokens": self._special(body, ids)}
 

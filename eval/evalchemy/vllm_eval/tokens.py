@@ -167,7 +167,10 @@ def texts_of_chats(job: "EngineJob", chats: Sequence[Sequence[Mapping[str, Any]]
         The server has no ``/tokenize`` or ``/detokenize``.
     """
     name = job.model.asked_name
-    tokenize = [_chat_request(name, chat) for chat in chats]
+    # A template that opens a thought, unless told otherwise, would end in another text.
+    template = job.model.asking.layer("chat").get("chat_template_kwargs")
+    more = {"chat_template_kwargs": template} if template else {}
+    tokenize = [_chat_request(name, chat, more) for chat in chats]
     found = ask_all(job, tokenize)
     back = {
         request.key: Request(
@@ -179,10 +182,10 @@ def texts_of_chats(job: "EngineJob", chats: Sequence[Sequence[Mapping[str, Any]]
     return [texts[back[request.key].key].text or "" for request in tokenize]
 
 
-def _chat_request(name: str, chat: Sequence[Mapping[str, Any]]) -> Request:
+def _chat_request(name: str, chat: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> Request:
     continued = chat[-1]["role"] == "assistant"
     flags = {"add_generation_prompt": not continued, "continue_final_message": continued}
-    return Request("tokens", "tokens", 0, 0, {"model": name, "messages": list(chat), **flags}, Tokenize())
+    return Request("tokens", "tokens", 0, 0, {"model": name, "messages": list(chat), **flags, **more}, Tokenize())
 
 
 def ask_all(job: "EngineJob", requests: Iterable[Request]) -> dict[str, Answer]:

@@ -4,14 +4,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from tests.support.toy_model import NAME, Toy, ids_of, serve, value_of, write_tokenizer
+from tests.support.toy_model import NAME, Toy, ids_of, serve, template, value_of, write_tokenizer
 from tests.support.workspace import Workspace
 from vllm_eval.choices import ChoiceAsker, Choices
 from vllm_eval.engines import EngineJob
+from vllm_eval.engines.lm_eval_choices import ask_choices
 from vllm_eval.errors import TaskError
 from vllm_eval.models import Model
 from vllm_eval.probe import TEXTS, shuffled
@@ -31,7 +33,7 @@ LONG = [
 ]
 
 
-def job_of(toy: Toy) -> EngineJob:
+def job_of(toy: Toy, model: Model | None = None) -> EngineJob:
     """Return a job whose requests the toy answers within this process; what it says wrongly is asked three times."""
 
     def ask(requests: Sequence[Request]) -> Mapping[str, Answer | Failure]:
@@ -49,7 +51,7 @@ def job_of(toy: Toy) -> EngineJob:
     def post(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         return toy.respond(path, dict(body))
 
-    model = Model(name=NAME, tag="1", endpoint="http://127.0.0.1:1/v1")
+    model = model or Model(name=NAME, tag="1", endpoint="http://127.0.0.1:1/v1")
     return EngineJob(
         model=model, tasks=(), ask=ask, relay=lambda _: pytest.fail("no relay"), seed=1, deadline=9e9, post=post
     )  # fmt: skip
@@ -81,6 +83,24 @@ def test_both_routes_tell_what_the_model_thinks(toy: Toy) -> None:
             assert each.values[pair.place][0] == pytest.approx(wanted, abs=1e-9)
     assert found["letters"].requests == 40
     assert 0 < (found["letters"].mass or 0) < 0.3
+
+
+def test_over_chat_the_text_is_that_of_the_template_as_the_model_is_asked() -> None:
+    toy = Toy()
+    model = Model.model_validate(
+        {"name": NAME, "tag": "1", "endpoint": "http://127.0.0.1:1/v1", "api": "chat", "reasoning": "off"}
+    )
+    chat = [{"role": "user", "content": "Which letter?"}]
+    letters = [
+        SimpleNamespace(task_name="letters", doc_id=0, idx=index, args=(json.dumps(chat), f" {letter}"))
+        for index, letter in enumerate("AB")
+    ]
+    found = ask_choices(job_of(toy, model), cast("Any", letters), {"letters": "hash"}, {})["letters"]
+    before = ids_of(template(chat, enable_thinking=False))
+    assert (said(found), found.asked) == ("", "first token, BOS none")
+    assert {place: value for place, (value, _) in found.values.items()} == {
+        (0, index): pytest.approx(value_of(before, ids_of(f" {letter}")[0])) for index, letter in enumerate("AB")
+    }
 
 
 def test_a_folder_tells_the_tokens_where_the_server_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
