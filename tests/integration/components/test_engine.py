@@ -251,7 +251,8 @@ def run_as_argocd(cluster: ControlPlane, project: Project) -> None:
 def test_a_hundred_models_and_no_secret_in_sight(
     cluster: ControlPlane, argocd_chart: Path, tmp_path: Path, before: set[str]
 ) -> None:
-    groups = changed(settings("prod", argocd_chart), "evaluation", results={"keep": False})
+    hub = {"hub": {"network": {"cidr": "0.0.0.0/0", "port": 443}}}
+    groups = changed(settings("prod", argocd_chart), "evaluation", results={"keep": False}, data=hub)
     model = {**groups["models"][0], "endpoint": "https://models.example.com/v1"}
     groups["models"] = [{**model, "name": f"m{index}", "tag": f"t{index}", "api_key": "key"} for index in range(100)]
     groups["models"][0]["ca"] = "ca"

@@ -148,7 +148,7 @@ def test_a_request_that_is_refused_fails_its_own_task_only(
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("output_type: multiple_choice", "needs log-probabilities"),
+        ("output_type: loglikelihood_rolling", "is perplexity"),
         ("output_type: generate_until\nunsafe_code: true", "unsafe_code"),
     ],
 )
@@ -231,7 +231,7 @@ def test_validate_scores_every_task_without_a_model(
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("  - metric: exact_match\n", "  - metric: f1\n", "its metric_list has f1, not 'exact_match'"),
+        ("  - metric: exact_match\n", "  - metric: f1\n", "scoring failed"),
         ("remove_whitespace", "uppercase", "6 of 6 items are not right for their own target"),
     ],
 )
