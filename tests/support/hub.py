@@ -5,7 +5,6 @@ Real are the two libraries; the hub's files, revisions, gates and faults are our
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
+
+from tests.support.serving import serving
 
 Rows = list[dict[str, Any]]
 Splits = Mapping[str, Rows]
@@ -170,14 +171,8 @@ def running_hub() -> Iterator[Hub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(server):
         yield hub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _ranged(

@@ -7,7 +7,6 @@ in the probe's texts are likely, so that sensible text is.
 
 import json
 import re
-import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.support.serving import serving
 from vllm_eval.probe import TEXTS
 
 NAME = "toy"
@@ -194,11 +194,5 @@ def serve(toy: Toy) -> Iterator[str]:
             """Keep the test's output quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

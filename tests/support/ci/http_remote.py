@@ -1,12 +1,12 @@
 """Serves a bare repository on loopback, as the sandbox serves its own, to those who know the password."""
 
 import base64
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+from tests.support.serving import serving
 from workbench.sandbox.git import GitHandler
 
 
@@ -33,11 +33,5 @@ def http_remote(bare: Path, *, token: str, may_push: bool = True) -> Iterator[st
                 super().backend(body)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}/{bare.name}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

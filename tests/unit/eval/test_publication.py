@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
 from tests.support.openai_server import Fault, OpenAIServer, Plan, running
+from tests.support.serving import serving
 from tests.support.workspace import Workspace
 
 PASSWORD = "p%2Fss-w0rd%40"
@@ -40,14 +40,8 @@ def answering(
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(server):
         yield f"127.0.0.1:{server.server_port}", paths
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def publish(
