@@ -81,11 +81,7 @@ class Evaluation(pulumi.ComponentResource):
             models,
             settings.egress,
             monitoring.prometheus if ours else None,
-            (
-                gateway.network if monitoring.enabled else None,
-                data.hub.network if data is not None and data.hub is not None else None,
-                data.bundle.network if data is not None and data.bundle is not None else None,
-            ),
+            (gateway.network if monitoring.enabled else None, *(data.networks if data is not None else ())),
         )
         for policy, spec in rules.items():
             metadata = self._metadata(policy)

@@ -45,12 +45,11 @@ HUGGINGFACE: Final = SecretKey(secret=labels.HUGGINGFACE_SECRET, key="token")
 # What a stack may set on the container beside what the manifest has.
 VARIABLES: Final = frozenset(
     (
-        *("VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT"),
-        *("VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "MODEL_ENDPOINT", "MODEL_NAME", "MODEL_TAG"),
-        *("VLLM_EVAL_DATA", "VLLM_EVAL_HUB_CA", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME"),
-        *("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"),
+        "VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT", "VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "MODEL_ENDPOINT", "MODEL_NAME",
+        "MODEL_TAG", "VLLM_EVAL_DATA", "VLLM_EVAL_HUB_CA", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE",
+        "HF_DATASETS_OFFLINE",
     )
-)
+)  # fmt: skip
 # Where the volumes of `evaluation.data` are mounted, by their names.
 DATA_MOUNTS: Final = {"benchmarks": "/opt/vllm-eval/benchmarks", "hub-cache": "/var/cache/huggingface"}
 SECRETS_FOLDER: Final = "/etc/vllm-eval/secrets"
@@ -225,12 +224,14 @@ def _pod(
 def _data_volumes(data: Data | None) -> list[Manifest]:
     """Return the volumes of a bundle and of the hub's cache."""
     volumes: list[Manifest] = []
-    if data is not None and data.bundle is not None and data.bundle.claim is not None:
+    if data is None:
+        return volumes
+    if data.bundle is not None and data.bundle.claim is not None:
         claim = {"claimName": data.bundle.claim, "readOnly": True}
         volumes.append({"name": "benchmarks", "persistentVolumeClaim": claim})
-    if data is not None and data.bundle is not None and data.bundle.image is not None:
+    if data.bundle is not None and data.bundle.image is not None:
         volumes.append({"name": "benchmarks", "image": {"reference": data.bundle.image, "pullPolicy": "IfNotPresent"}})
-    if data is not None and data.cache is not None:
+    if data.cache is not None:
         volumes.append({"name": "hub-cache", "persistentVolumeClaim": {"claimName": data.cache}})
     return volumes
 
@@ -238,13 +239,15 @@ def _data_volumes(data: Data | None) -> list[Manifest]:
 def _data_variables(data: Data | None) -> dict[str, str]:
     """Return what tells the runner where items are."""
     values: dict[str, str] = {}
-    if data is not None and data.bundle is not None:
+    if data is None:
+        return values
+    if data.bundle is not None:
         values["VLLM_EVAL_DATA"] = data.bundle.url or DATA_MOUNTS["benchmarks"]
-    if data is not None and data.hub is not None:
+    if data.hub is not None:
         values |= {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_ENDPOINT": data.hub.endpoint}
         if data.hub.ca is not None:
             values["VLLM_EVAL_HUB_CA"] = f"{SECRETS_FOLDER}/{file_name(data.hub.ca)}"
-    if data is not None and data.cache is not None:
+    if data.cache is not None:
         values["HF_HOME"] = DATA_MOUNTS["hub-cache"]
     return values
 

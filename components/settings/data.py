@@ -54,6 +54,12 @@ class Data(Group):
     )
 
     @property
+    def networks(self) -> list[Network]:
+        """What the pods must reach for it."""
+        named = (self.hub.network if self.hub is not None else None, self.bundle.network if self.bundle else None)
+        return [network for network in named if network is not None]
+
+    @property
     def claims(self) -> list[str]:
         """Names of the claims that others make."""
         named = (self.bundle.claim if self.bundle is not None else None, self.cache)
