@@ -17,7 +17,7 @@ from vllm_eval.engines import Engine, EngineJob, TaskOutcome, create_engine
 from vllm_eval.errors import EndpointError, EngineError, TaskError, UserError, gathered, some
 from vllm_eval.judge import judge
 from vllm_eval.models import Model
-from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool, root_of
+from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool, address
 from vllm_eval.progress import Progress
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
@@ -189,11 +189,13 @@ class Attempt:
         self.taken_over += len(answers)
         taken_over = len(answers)
         missing, hopeless = self._without_hopeless(missing)
-        for heavy in (False, True):
-            its = [request for request in missing if (request.wanted is not None and request.wanted.heavy) == heavy]
-            if its or not (heavy or missing):
-                at_a_time = min(self._model.concurrency, HEAVY_AT_A_TIME) if heavy else self._model.concurrency
-                answers.update(self._ask_endpoint(its, at_a_time, taken_over))
+        heavy = [request for request in missing if request.wanted is not None and request.wanted.heavy]
+        light = [request for request in missing if request.wanted is None or not request.wanted.heavy]
+        if light or not heavy:
+            answers.update(self._ask_endpoint(light, self._model.concurrency, taken_over))
+        if heavy:
+            at_a_time = min(self._model.concurrency, HEAVY_AT_A_TIME)
+            answers.update(self._ask_endpoint(heavy, at_a_time, taken_over))
         answers.update(hopeless)
         return answers
 
@@ -289,10 +291,9 @@ class Attempt:
         """Ask once what a server can do: the status, 0 where nothing answers, and the JSON body, None if it is none."""
 
         async def post() -> tuple[int, Any]:
-            base = root_of(self._model.endpoint) if path[0] == "/" else f"{self._model.endpoint}/"
             async with (
                 open_session(self._model, self._access, timeout=self._look_timeout) as session,
-                session.post(f"{base}{path}", json=payload, allow_redirects=False) as response,
+                session.post(address(self._model.endpoint, path), json=payload, allow_redirects=False) as response,
             ):
                 content = await response.content.read(MAX_LIST_BYTES)
                 try:

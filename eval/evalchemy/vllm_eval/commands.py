@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vllm_eval import baseline, catalog
@@ -18,7 +19,7 @@ from vllm_eval.engines.repeats import EQUAL_SAMPLES
 from vllm_eval.errors import RegressionError, SettingsError, TaskError
 from vllm_eval.gateway import Gateway
 from vllm_eval.generation import read_generation
-from vllm_eval.groups import Plan, expand
+from vllm_eval.groups import expand
 from vllm_eval.models import Model, choose_tasks, parse_models, select_model
 from vllm_eval.offline import set_environment
 from vllm_eval.pages.run_page import render_run
@@ -28,7 +29,7 @@ from vllm_eval.runner import Runner
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings, load_settings
 from vllm_eval.storage import open_storage
-from vllm_eval.tasks import load_tasks
+from vllm_eval.tasks import Task, load_tasks
 from vllm_eval.trial import try_tasks
 
 log = logging.getLogger(__name__)
@@ -188,12 +189,12 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
         tasks = with_data(tasks, settings.data)
     for line in try_tasks(tasks, series=len(enabled) * max(len(models), 1)):
         _write(f"{line}\n")
-    for line in _asked(settings, plan, models):
+    for line in _asked(tasks, models):
         _write(f"{line}\n")
     return 0
 
 
-def _asked(settings: RunSettings, plan: Plan, models: Sequence[Model]) -> list[str]:
+def _asked(tasks: Sequence[Task], models: Sequence[Model]) -> list[str]:
     """Say with what each task is asked of each model, where more than its YAML says it.
 
     Raises
@@ -205,10 +206,7 @@ def _asked(settings: RunSettings, plan: Plan, models: Sequence[Model]) -> list[s
     found: list[str] = []
     for model in models:
         layer = model.asking.layer(model.api)
-        tasks = load_tasks(
-            plan.tasks, settings.tasks_folder, limit=settings.limit, api=model.api, asking=model.asking, over=plan.over
-        )
-        for task in tasks:
+        for task in (replace(task, asking=model.asking, api=model.api) for task in tasks):
             own = task.settings.generation or {}
             greedy = read_generation(task.generation)[0].temperature == 0
             if task.samples > 1 and greedy and task.config is not None:
@@ -230,7 +228,6 @@ def tasks(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG0
     SettingsError
         If no name matches.
     """
-    set_environment()
     found = catalog.select(options.pattern)
     if not found:
         near = catalog.near(options.pattern)

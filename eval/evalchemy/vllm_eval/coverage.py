@@ -12,7 +12,6 @@ from pathlib import Path
 
 from vllm_eval import catalog
 from vllm_eval.catalog import Reason
-from vllm_eval.offline import set_environment
 
 BEGIN, END = "<!-- made by vllm_eval.coverage -->", "<!-- end -->"
 RUNS = "runs as named"
@@ -61,7 +60,6 @@ def _all_locked(name: str, locked: frozenset[str]) -> bool:
 
 def main(requirements: Path, document: Path) -> None:
     """Make the document's table anew."""
-    set_environment()
     counts = count(packages(requirements.read_text(encoding="utf-8")))
     document.write_text(write(document.read_text(encoding="utf-8"), counts), encoding="utf-8")
 

@@ -245,10 +245,7 @@ class RequestPool:
         return None
 
     def _url(self, request: Request) -> str:
-        if request.wanted is None:
-            return self._settings.url
-        path = request.wanted.path
-        return f"{root_of(self._settings.endpoint)}{path}" if path[0] == "/" else f"{self._settings.endpoint}/{path}"
+        return self._settings.url if request.wanted is None else address(self._settings.endpoint, request.wanted.path)
 
     def _first_try(self, request: Request) -> _Tries:
         self.stats.asked += request.wanted is None or request.wanted.recorded
@@ -300,9 +297,9 @@ class RequestPool:
         await asyncio.sleep(pause)
 
 
-def root_of(endpoint: str) -> str:
-    """Return the address of the server itself, whose OpenAI API is below ``/v1``."""
-    return endpoint.removesuffix("/v1")
+def address(endpoint: str, path: str) -> str:
+    """Return where a path is (:class:`Wanted`): below the endpoint, or below the server, whose API is at ``/v1``."""
+    return f"{endpoint.removesuffix('/v1')}{path}" if path[0] == "/" else f"{endpoint}/{path}"
 
 
 def _prompt_length(request: Request) -> int:

@@ -1,6 +1,6 @@
 """Which tokens a text has for the served model, found out without a hub.
 
-A ladder, and the step that answered is recorded with the run: the server's
+A ladder, whose step that answered is kept (``Tokens.step``): the server's
 ``/tokenize``; a completion of one token that tells its prompt's ids; a folder
 with the model's ``tokenizer.json`` (``VLLM_EVAL_TOKENIZER``).
 """
@@ -29,11 +29,11 @@ class TokensUnknownError(Exception):
 
 
 class Step(Protocol):
-    """One way to learn tokens; ``name`` is recorded with the run."""
+    """One way to learn tokens."""
 
     @property
     def name(self) -> str:
-        """What is recorded."""
+        """What messages call it."""
 
     def encode(self, texts: Sequence[str], *, special: bool) -> dict[str, Ids]:
         """Return the ids of each text, with the special tokens that the model adds if ``special``.

@@ -43,7 +43,7 @@ class LmEvalEngine:
         return f"lm_eval {importlib.metadata.version('lm_eval')}"
 
     def check(self, tasks: Sequence[Task], model: Model) -> list[str]:  # noqa: ARG002 - the protocol's arguments
-        """Refuse tasks that need log-probabilities or run code from a model's answer, and unfit names of lm_eval's."""
+        """Refuse tasks of other kinds, or that run code from a model's answer, and unfit names of lm_eval's."""
         found = []
         for task in tasks:
             if task.yaml_path is None:
