@@ -61,6 +61,7 @@ class Toy:
     tells_ids: bool = True
     count: Counter[str] = field(default_factory=Counter)
     _seen: dict[str, list[float | None]] = field(default_factory=dict)
+    _times: Counter[str] = field(default_factory=Counter)
     _texts: dict[tuple[int, ...], str] = field(default_factory=dict)
 
     def respond(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -112,6 +113,9 @@ class Toy:
         table = {token: self._value(prompt, token) for token in {*wanted, best}}
         if self.fault == "constant":
             table = dict.fromkeys(table, -1.5)
+        if self.fault == "drift" and LETTERS[0] in wanted:
+            self._times[json.dumps(prompt)] += 1
+            table = {token: number - 0.2 * self._times[json.dumps(prompt)] for token, number in table.items()}
         value = table[best]
         return {
             "tokens": [f"token_id:{best}"], "token_logprobs": [value],

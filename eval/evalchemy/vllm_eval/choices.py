@@ -14,6 +14,7 @@ from vllm_eval.generation import unsendable
 from vllm_eval.likelihood import TOP, Echo, FirstToken
 from vllm_eval.probe import AGREE, Probe
 from vllm_eval.requests import Answer, Failure, Request
+from vllm_eval.results import ChoicesRecord
 from vllm_eval.splits import Pair, Single, Splitter
 from vllm_eval.tokens import Ids, Tokens, TokensUnknownError
 
@@ -54,9 +55,11 @@ class Choices:
     mass: float | None = None
 
     @property
-    def asked(self) -> str:
-        """What must be equal for two scores to mean the same; empty before anything was asked."""
-        return f"{self.route}, BOS {' '.join(map(str, self.bos)) or 'none'}" if self.route else ""
+    def record(self) -> ChoicesRecord | None:
+        """How they were asked for; None before anything was asked."""
+        return (
+            ChoicesRecord(route=self.route, tokens=self.step, bos=self.bos, merged=self.merged) if self.route else None
+        )
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,8 @@ class ChoiceAsker:
             self._probe.began(self._job.ask(self._probe.first()))
             asked = {name: self._requests(name, pairs) for name, pairs in self._pairs.items()}
             answers = self._answers([each.request for its in asked.values() for each in its])
-            for name, its in asked.items():
-                self._read(name, its, answers)
-            self._again({name: its for name, its in asked.items() if self.found[name].values}, answers)
+            read = {name: self._read(name, its, answers) for name, its in asked.items()}
+            self._again({name: its for name, its in read.items() if self.found[name].values}, answers)
         except TokensUnknownError as error:
             self._probe.problems.append(str(error))
         for choices in self.found.values():
@@ -180,16 +182,16 @@ class ChoiceAsker:
         self._probe.ended({each.key: answers[each.key] for each in (*control, *last)})
         return answers
 
-    def _read(self, name: str, asked: Sequence[_Asked], answers: Mapping[str, Answer | Failure]) -> None:
+    def _read(self, name: str, asked: Sequence[_Asked], answers: dict[str, Answer | Failure]) -> Sequence[_Asked]:
+        """Take the values; return the requests that they are of, whose answers are among ``answers``."""
         choices = self.found[name]
         unique = {each.request.key: answers[each.request.key] for each in asked}
         choices.requests += len(unique)
         choices.failures = [each for each in unique.values() if isinstance(each, Failure)]
         if choices.failures or not asked:
-            return
+            return ()
         if any(answer.values is None for answer in unique.values() if isinstance(answer, Answer)):
-            self._read_whole(name)
-            return
+            return self._read_whole(name, answers)
         masses = []
         for each in asked:
             answer, wanted = unique[each.request.key], each.request.wanted
@@ -215,8 +217,9 @@ class ChoiceAsker:
                     "the values are no log-probabilities; start vLLM with --logprobs-mode raw_logprobs"
                 )
         choices.problems += _ties(choices.values)
+        return asked
 
-    def _read_whole(self, name: str) -> None:
+    def _read_whole(self, name: str, answers: dict[str, Answer | Failure]) -> Sequence[_Asked]:
         """Ask anew where a prompt does not end with the tokens of its last line, from the whole contexts."""
         single = self._splitter.single_by_whole(self._pairs[name])
         if single is None:
@@ -224,26 +227,18 @@ class ChoiceAsker:
                 "some choices are one token and others several, depending on what stands before the last line; "
                 "end the prompt with a line of its own, such as 'Answer:'"
             )
-            return
+            return ()
         asked = self._first_tokens(name, self._pairs[name], single)
-        self._read(name, asked, dict(self._job.ask([each.request for each in asked])))
+        answers.update(self._job.ask([each.request for each in asked]))
+        return self._read(name, asked, answers)
 
     def _again(self, asked: Mapping[str, Sequence[_Asked]], answers: Mapping[str, Answer | Failure]) -> None:
         """Ask a few requests of each task again: values that change with the load cannot be believed."""
         chosen = {name: _some(its) for name, its in asked.items()}
-        again = {
-            each.request.key: _repeated(each.request)
-            for its in chosen.values()
-            for each in its
-            if each.request.key in answers
-        }
+        again = {each.request.key: _repeated(each.request) for its in chosen.values() for each in its}
         second = self._job.ask(list(again.values()))
         for name, its in chosen.items():
-            pairs = [
-                (answers[each.request.key], second[again[each.request.key].key])
-                for each in its
-                if each.request.key in again
-            ]
+            pairs = [(answers[each.request.key], second[again[each.request.key].key]) for each in its]
             self.found[name].problems += _unsteady(pairs)
 
 

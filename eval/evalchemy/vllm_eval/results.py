@@ -64,6 +64,26 @@ class DataRecord(Record):
     digest: str
 
 
+class ChoicesRecord(Record):
+    """How the log-probabilities of a task's choices were asked for.
+
+    ``route`` is "first token" or "echo"; ``tokens`` names what told the tokens
+    of a text: "/tokenize", "return_token_ids" or "folder"; ``bos`` are the ids
+    that the server puts before a prompt; ``merged`` counts choices whose first
+    token spans the end of their context.
+    """
+
+    route: str
+    tokens: str
+    bos: tuple[int, ...] = ()
+    merged: int = 0
+
+    @property
+    def asked(self) -> str:
+        """What must be equal for two scores to mean the same."""
+        return f"{self.route}, BOS {' '.join(map(str, self.bos)) or 'none'}"
+
+
 class TaskResult(Record):
     """What one task of a run came to.
 
@@ -74,8 +94,8 @@ class TaskResult(Record):
     Times are Unix seconds. ``leaves`` are the tasks of a group, whose results
     the run holds too; ``by_leaf`` says that the score is the mean of their
     scores and not of their items; ``leaf_series`` that they are published.
-    ``data`` says where the items came from, None for
-    those of local files.
+    ``data`` says where the items came from, None for those of local files;
+    ``choices`` how log-probabilities were asked for, None where none were.
     """
 
     task: str
@@ -98,6 +118,7 @@ class TaskResult(Record):
     ended: Finite = 0.0
     comparison: StoredComparison | None = None
     choice_mass: Annotated[float, Field(ge=0)] | None = None
+    choices: ChoicesRecord | None = None
     repeats: int = 1
     thoughts: Thoughts | None = None
     answers: int = 0

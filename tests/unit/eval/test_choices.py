@@ -18,6 +18,7 @@ from vllm_eval.errors import TaskError
 from vllm_eval.models import Model
 from vllm_eval.probe import TEXTS, shuffled
 from vllm_eval.requests import Answer, Failure, Request
+from vllm_eval.results import ChoicesRecord
 from vllm_eval.splits import Pair
 from vllm_eval.tokens import TokensUnknownError, find_tokens
 
@@ -97,7 +98,8 @@ def test_over_chat_the_text_is_that_of_the_template_as_the_model_is_asked() -> N
     ]
     found = ask_choices(job_of(toy, model), cast("Any", letters), {"letters": "hash"}, {})["letters"]
     before = ids_of(template(chat, enable_thinking=False))
-    assert (said(found), found.asked) == ("", "first token, BOS none")
+    assert said(found) == ""
+    assert found.record == ChoicesRecord(route="first token", tokens="/tokenize")
     assert {place: value for place, (value, _) in found.values.items()} == {
         (0, index): pytest.approx(value_of(before, ids_of(f" {letter}")[0])) for index, letter in enumerate("AB")
     }
@@ -157,6 +159,7 @@ def test_a_group_like_mmlu_is_asked_once_an_item() -> None:
         ("NaN", "long", "not a finite number"),
         ("-9999", "letters", "servers give for what they do not know"),
         ("constant", "letters", "all equally likely"),
+        ("drift", "letters", "asked again, .* 0.2 nats apart"),
         ("llama.cpp", "letters", "tells no token ids"),
         ("llama.cpp", "long", "tells no token ids"),
     ],
@@ -173,6 +176,20 @@ def test_a_sound_server_is_never_refused() -> None:
         toy.count["runs before"] = 1000 * run
         found = asked(toy, letters=LETTERS, long=LONG)
         assert [said(each) for each in found.values()] == ["", ""], run
+
+
+def test_a_prompt_whose_last_line_has_other_tokens_is_asked_by_its_whole() -> None:
+    # Of this one item, and not of those that are looked at first, the line break and the space are one token.
+    odd = [
+        pair._replace(context=pair.context.replace("\nA", "\n A")) if pair.place[0] == 3 else pair for pair in LETTERS
+    ]
+    toy = Toy()
+    found = asked(toy, letters=odd)["letters"]
+    assert (said(found), found.route, found.requests, len(found.values)) == ("", "first token", 80, 160)
+    for pair in odd:
+        [token] = ids_of(pair.continuation)
+        assert found.values[pair.place][0] == pytest.approx(value_of([1, *ids_of(pair.context)], token), abs=1e-9)
+    assert "asked again" in said(asked(Toy(fault="drift"), letters=odd)["letters"])
 
 
 def test_a_choice_that_runs_into_the_context_is_split_as_lm_eval_does() -> None:
@@ -247,6 +264,7 @@ def test_a_run_has_the_scores_that_the_values_mean(
     assert run.tasks["words"].metric == "acc_norm"
     assert run.tasks["letters"].engine_version.endswith(", first token, BOS 1")
     assert run.tasks["words"].engine_version.endswith(", echo, BOS 1")
+    assert run.tasks["words"].choices == ChoicesRecord(route="echo", tokens="/tokenize", bos=(1,))
     assert "words (acc_norm)" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from vllm_eval.models import Model
 from vllm_eval.relay import Relay
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
-from vllm_eval.results import Cause, Sample
+from vllm_eval.results import Cause, ChoicesRecord, Sample
 from vllm_eval.speech import Speed, Thoughts, mean, quantiles
 from vllm_eval.spool import Kept
 from vllm_eval.tasks import Task
@@ -57,8 +57,8 @@ class TaskOutcome:
     ``problems`` are reasons why there is no score, and ``cause`` whose they are.
     ``targets`` are the texts that answer an item right, by ``doc_id``, and
     ``untried`` says why such a text need not be scored 1 (None: it must be);
-    ``validate`` reads both. ``asked`` is how, where that can differ for one
-    task: scores that were asked differently are not compared. ``choice_mass``
+    ``validate`` reads both. ``choices`` is how log-probabilities were asked
+    for: scores that were asked differently are not compared. ``choice_mass``
     is the mean probability of all choices of an item together, 0..1.
     ``samples`` holds ``repeats`` answers of each item, and ``inner`` what was
     thought before them, by ``doc_id`` and repeat.
@@ -78,7 +78,7 @@ class TaskOutcome:
     cause: Cause | None = None
     targets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     untried: str | None = None
-    asked: str = ""
+    choices: ChoicesRecord | None = None
     choice_mass: float | None = None
     repeats: int = 1
     thoughts: Thoughts | None = None

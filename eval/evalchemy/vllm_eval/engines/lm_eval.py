@@ -189,7 +189,7 @@ def _outcome(model: "PooledModel", task: Task, loaded: Any, results: Mapping[str
     if failed is not None:
         return failed
     if choices is not None and choices.problems:
-        return TaskOutcome(problems=choices.problems, cause="verification", asked=choices.asked)
+        return TaskOutcome(problems=choices.problems, cause="verification", choices=choices.record)
     metrics, stderrs = _numbers(results["results"].get(task.name, {}))
     primary = _primary(task, metrics)
     rows = [row for row in results["samples"].get(task.name, []) if primary is None or row["filter"] == primary[1]]
@@ -204,7 +204,7 @@ def _outcome(model: "PooledModel", task: Task, loaded: Any, results: Mapping[str
         answered=len(rows),
         expected=int(results["n-samples"][task.name]["original"] if task.limit is None else
                      min(task.limit, results["n-samples"][task.name]["original"])),
-        asked=choices.asked if choices is not None else "",
+        choices=choices.record if choices is not None else None,
         choice_mass=choices.mass if choices is not None else None,
     )  # fmt: skip
 
