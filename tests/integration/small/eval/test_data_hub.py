@@ -116,6 +116,27 @@ def test_every_fault_of_a_hub_is_one_error_and_no_score(
     assert said in task.problems[0]
 
 
+def test_a_full_cache_is_worth_a_second_try_and_is_named(numbers: Workspace, hub: Hub) -> None:
+    long = [{**row, "question": row["question"] + "x" * 30_000} for row in rows_of(QUESTIONS)]
+    hub.put("org/numbers", {"default": {"test": long, "dev": long[:2]}})
+    cache = numbers.root / "cache"
+    cache.mkdir()
+    # A file system of its own, which only this process sees and which ends with it.
+    mounted = f'mount -t tmpfs -o size=256k none "{cache}" && exec "$0" -m vllm_eval run'
+    server = OpenAIServer(QUESTIONS)
+    with running(server) as url:
+        numbers.set_models(numbers.model(url))
+        done = subprocess.run(
+            ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, sys.executable],
+            env={**os.environ, **numbers.environ, **hub.environ(cache)}, cwd=numbers.root,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+    [problem] = numbers.last().tasks["numbers"].problems
+    assert (done.returncode, server.requests) == (3, []), done.stderr
+    assert "make the cache larger" in problem
+    assert str(cache) in problem
+
+
 def bundle(hub: Hub, workspace: Workspace, out: Path, *more: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vllm_eval", "bundle", "numbers", "--out", str(out), "--tasks",
                str(workspace.root / "tasks"), *more]  # fmt: skip
