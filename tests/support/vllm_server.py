@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.ports import claim, free_port
+from tests.support.ports import free_port
 from workbench.shell import wait_for
 from workbench.toolchain.vllm.provide import Vllm
 from workbench.toolchain.vllm.serve import command, environment
@@ -20,6 +20,8 @@ STOPPED_SECONDS: Final = 30
 READY_SECONDS: Final = 900
 # Two tokens of the vocabulary that no text uses, renamed: vLLM's parsers look for tokens and not for text.
 THOUGHTS: Final = {"<unused0>": "<think>", "<unused1>": "</think>"}
+# Ids of the line break and of the closing tag; how much larger the latter's weights become.
+LINE_BREAK, END_OF_THOUGHT, MORE = 107, 7, 1.0625
 WIDTH, RANK, LAYERS = 640, 4, 18
 
 
@@ -27,7 +29,6 @@ class VllmServer:
     """One server; ``url`` is the base of its OpenAI API, and stays the same when it starts again."""
 
     def __init__(self, found: Vllm, log: Path, *, names: Sequence[str], options: Sequence[str] = ()) -> None:
-        claim("vllm")  # two have no room on a small machine
         self._found = found
         self._port = free_port()
         self._command = command(found, port=self._port, names=names, options=options)
@@ -35,6 +36,11 @@ class VllmServer:
         self.log = log
         self.root = f"http://127.0.0.1:{self._port}"
         self.url = f"{self.root}/v1"
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended."""
+        return self._process is not None
 
     def start(self) -> None:
         """Start it and wait until it serves."""
@@ -87,18 +93,41 @@ class VllmServer:
             return False
 
 
-def thinking(model: Path, folder: Path) -> Path:
-    """Write a model folder with the weights of another one, whose vocabulary has tokens for thoughts."""
+def thinking(model: Path, folder: Path, *, ends: bool = False) -> Path:
+    """Write a model folder with the weights of another one, whose vocabulary has tokens for thoughts.
+
+    ``ends``: where the other model would end a line, this one ends its thought.
+    """
     folder.mkdir()
     for file in model.iterdir():
-        if file.name.startswith("tokenizer"):
-            text = file.read_text()
+        if file.name == "tokenizer.json":
+            told = json.loads(file.read_text())
+            for token in told["added_tokens"]:
+                if token["content"] in THOUGHTS:
+                    # A special token would not be in the text, in which the parser looks for the end of a thought.
+                    token |= {"content": THOUGHTS[token["content"]], "special": False}
+            vocabulary = told["model"]["vocab"]
             for name, renamed in THOUGHTS.items():
-                text = text.replace(json.dumps(name), json.dumps(renamed))
-            (folder / file.name).write_text(text)
+                vocabulary[renamed] = vocabulary.pop(name)
+            (folder / file.name).write_text(json.dumps(told))
+        elif ends and file.suffix == ".safetensors":
+            (folder / file.name).write_bytes(_with_an_end(file.read_bytes()))
         else:
             (folder / file.name).symlink_to(file)
     return folder
+
+
+def _with_an_end(weights: bytes) -> bytes:
+    """Give the closing tag the weights of the line break, a little larger: it is then always likelier."""
+    (length,) = struct.unpack("<Q", weights[:8])
+    told = json.loads(weights[8 : 8 + length])["model.embed_tokens.weight"]
+    assert told["dtype"] == "BF16"
+    start = 8 + length + int(told["data_offsets"][0])
+    row = 2 * int(told["shape"][1])
+    source, target = (start + token * row for token in (LINE_BREAK, END_OF_THOUGHT))
+    values = [struct.unpack("<f", b"\0\0" + weights[at : at + 2])[0] for at in range(source, source + row, 2)]
+    larger = b"".join(struct.pack("<f", value * MORE)[2:] for value in values)
+    return weights[:target] + larger + weights[target + row :]
 
 
 def adapter(folder: Path) -> Path:

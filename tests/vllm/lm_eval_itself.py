@@ -5,11 +5,12 @@ The tokenizer needs transformers, which only vLLM's environment has: its package
 
 import json
 import sys
+import time
 from typing import Any
 
 
 def main() -> None:
-    """Run it and print scores, values and token splits as one line of JSON."""
+    """Run it and print scores, values, token splits and the seconds of asking as one line of JSON."""
     asked = json.loads(sys.argv[1])
     sys.path.append(asked["site"])
     import lm_eval
@@ -17,11 +18,15 @@ def main() -> None:
     from lm_eval.tasks import TaskManager
 
     splits: list[Any] = []
+    asking: list[float] = []
 
     class Recorded(LocalCompletionsAPI):  # type: ignore[misc]  # lm_eval has no types
         def _loglikelihood_tokens(self, requests: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             splits.extend([context, choice] for _, context, choice in requests)
-            return super()._loglikelihood_tokens(requests, **kwargs)
+            began = time.monotonic()
+            values = super()._loglikelihood_tokens(requests, **kwargs)
+            asking.append(time.monotonic() - began)
+            return values
 
     model = Recorded(
         base_url=f"{asked['url']}/completions", model=asked["model"], tokenizer=asked["tokenizer"],
@@ -33,7 +38,8 @@ def main() -> None:
         name: {row["doc_id"]: [value for value, _ in row["filtered_resps"]] for row in rows}
         for name, rows in found["samples"].items()
     }
-    print("RESULT", json.dumps({"results": found["results"], "values": values, "splits": splits}, default=str))
+    told = {"results": found["results"], "values": values, "splits": splits, "seconds": sum(asking)}
+    print("RESULT", json.dumps(told, default=str))
 
 
 if __name__ == "__main__":
