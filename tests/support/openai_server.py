@@ -192,6 +192,8 @@ class OpenAIServer:
                 # Monotonic seconds, the same clock for all processes of a machine.
                 "first_start": first,
                 "last_end": last,
+                # Of all requests together.
+                "busy_seconds": sum(end - start for start, end in self.times),
             }
         )
 
