@@ -48,6 +48,8 @@ class Relay:
         machine must not ask the model at our expense.
     answers
         What was answered, in order of arrival; a Failure where nothing was.
+    prompts
+        The last message of each of them.
     error
         What ended everything (the endpoint died), or None.
     """
@@ -71,6 +73,7 @@ class Relay:
         self.token = secrets.token_urlsafe(16)
         self.url = ""
         self.answers: list[Answer | Failure] = []
+        self.prompts: list[str] = []
         self.taken_over = 0
         self.error: VllmEvalError | None = None
 
@@ -144,8 +147,7 @@ class Relay:
         taken = self._taken.get(request.key)
         if taken is not None:
             self.taken_over += 1
-            self.answers.append(taken.answer)
-            return taken.answer
+            return self._note(payload, taken.answer)
         try:
             async with self._slots:
                 if self._pool is None:
@@ -154,7 +156,11 @@ class Relay:
         except VllmEvalError as error:
             self.error = self.error or error
             answer = Failure(str(error))
+        return self._note(payload, answer)
+
+    def _note(self, payload: Mapping[str, Any], answer: Answer | Failure) -> Answer | Failure:
         self.answers.append(answer)
+        self.prompts.append(str(payload["messages"][-1].get("content")))
         return answer
 
 

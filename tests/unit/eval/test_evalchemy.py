@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -106,6 +106,31 @@ def test_it_grades_no_thoughts(workspace: Workspace, monkeypatch: pytest.MonkeyP
         use(workspace, url)
         assert workspace.run(monkeypatch) == 0
     assert workspace.last().tasks["AIME24"].score == 1.0
+
+
+def test_thoughts_are_stored_with_the_answer_that_followed_them(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(workspace)
+    server = OpenAIServer(QUESTIONS, Plan(api_key=KEY))
+
+    def reply(body: Mapping[str, Any], right: str | None) -> Mapping[str, Any]:
+        # Of two seeds the answer is right, of the others it is a number of its own.
+        said = right if body["seed"] < 2 else str(1000 + body["seed"])
+        message = {"content": said, "reasoning": f"{right} by seed {body['seed']}"}
+        return {"choices": [{"message": message, "finish_reason": "stop"}]}
+
+    server.reply = reply
+    with running(server) as url:
+        use(workspace, url, reasoning="any")
+        assert workspace.run(monkeypatch) == 0
+    run = workspace.last()
+    thoughts = {(each.item, each.repeat): each.thought for each in workspace.store.thoughts(run, "AIME24")}
+    samples = workspace.store.samples(run, "AIME24") or []
+    assert len(thoughts) == len(samples) == ITEMS * REPEATS
+    for sample in samples:
+        seeds = (0, 1) if sample.value else (int(sample.answer or 0) - 1000,)
+        assert thoughts[sample.item, sample.repeat] in {f"{sample.target} by seed {seed}" for seed in seeds}
 
 
 def test_retries_are_the_runners(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

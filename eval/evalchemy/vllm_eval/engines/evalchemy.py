@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome, counted, unanswered
-from vllm_eval.engines.evalchemy_samples import read_samples
+from vllm_eval.engines.evalchemy_samples import read_samples, thoughts_of
 from vllm_eval.engines.repeats import further_scores
 from vllm_eval.errors import DeadlineError
 from vllm_eval.models import Model
@@ -248,10 +248,16 @@ def _outcome(task: Task, items: int, relay: Relay, ended: _Ended, row: object) -
         cause=(failed.cause if failed is not None else "endpoint") if problems else None,
         repeats=benchmark.repeats,
     )
-    given = [answer for answer in relay.answers if isinstance(answer, Answer)]
+    given = [
+        (prompt, answer)
+        for prompt, answer in zip(relay.prompts, relay.answers, strict=True)
+        if isinstance(answer, Answer)
+    ]
     # Each alone, as the relay judged it for its client.
-    spoken = [spoken_of([answer], Rule(asking=task.asking))[0] for answer in given]
-    return replace(counted(outcome, given, spoken), answers=len(relay.answers))
+    spoken = [spoken_of([answer], Rule(asking=task.asking))[0] for _, answer in given]
+    inner = thoughts_of(samples or (), [(prompt, said) for (prompt, _), said in zip(given, spoken, strict=True)])
+    answers = [answer for _, answer in given]
+    return replace(counted(outcome, answers, spoken), answers=len(relay.answers), inner=inner)
 
 
 def _problems(task: str, items: int, relay: Relay, ended: _Ended, row: object) -> list[str]:

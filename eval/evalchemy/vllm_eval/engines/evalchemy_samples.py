@@ -2,11 +2,14 @@
 
 import hashlib
 import warnings
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
 from vllm_eval.results import Sample, to_text
+from vllm_eval.spool import Kept
+from vllm_eval.thoughts import Spoken
 
 
 def read_samples(row: Mapping[str, Any], repeats: int) -> list[Sample] | None:
@@ -31,6 +34,31 @@ def read_samples(row: Mapping[str, Any], repeats: int) -> list[Sample] | None:
         return None
     counted = [sum(sample.value == 1.0 for sample in samples if sample.repeat == turn) for turn in range(repeats)]
     return samples if counted == stated else None
+
+
+def thoughts_of(samples: Sequence[Sample], asked: Sequence[tuple[str, Spoken]]) -> dict[tuple[int, int], Kept]:
+    """Return what was thought before each sample's answer, by ``doc_id`` and repeat.
+
+    The file does not say which request an answer came of: it is one with the
+    sample's problem and answer. Equal ones are taken in order.
+
+    Parameters
+    ----------
+    asked
+        The prompt of each request, and what it brought.
+    """
+    left: dict[tuple[str, str], deque[Spoken]] = defaultdict(deque)
+    for prompt, said in asked:
+        left[prompt, to_text(said.text)].append(said)
+    prompts = list(dict.fromkeys(prompt for prompt, _ in asked))
+    prompt_of = {sample.doc_id: next((each for each in prompts if sample.prompt in each), "") for sample in samples}
+    found: dict[tuple[int, int], Kept] = {}
+    for sample in samples:
+        its = left[prompt_of[sample.doc_id], sample.answer or ""]
+        inner = its.popleft().inner if its else None
+        if inner is not None:
+            found[sample.doc_id, sample.repeat] = inner
+    return found
 
 
 @cache
