@@ -5,7 +5,7 @@ content or the new, never a half.
 """
 
 import os
-import tempfile
+import secrets
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
@@ -69,15 +69,16 @@ class LocalStorage:
         target = self._root / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
+            # Unlike the tempfile module's, readable by others as the umask says: a pod reads what somebody else wrote.
+            temporary = target.parent / f".tmp-{secrets.token_hex(8)}"
             try:
-                with os.fdopen(handle, "wb") as file:
+                with temporary.open("xb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(temporary).replace(target)
+                temporary.replace(target)
             except BaseException:
-                Path(temporary).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
             sync_folder(target.parent)
         except OSError as error:

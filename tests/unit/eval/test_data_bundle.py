@@ -148,6 +148,13 @@ def test_a_bundle_that_cannot_be_read_now_is_worth_a_second_try(
     assert "Stale file handle" in task.problems[0]
 
 
+def test_a_bundle_can_be_read_by_those_who_did_not_make_it(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", rows_of(QUESTIONS))
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert {file.stat().st_mode for file in folder.rglob("*") if file.is_file()} == {plain.stat().st_mode}
+
+
 def test_examples_and_revisions_that_a_bundle_lacks_are_refused(
     numbers: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
