@@ -16,6 +16,7 @@ from components.evaluation import Evaluation
 from components.gitops import GitOps
 from components.job import Job
 from components.pushgateway import Pushgateway
+from components.reports import Reports
 from components.settings import Settings, load
 from components.settings.check_tasks import config_file
 from components.settings.model import Owner
@@ -40,6 +41,11 @@ def declare(settings: Settings) -> None:
     )
     ready = list(evaluation.ready)
     namespace = evaluation.namespace.metadata.name
+
+    # Declared once: it may be a build.
+    pod_image = image.reference(settings.image)
+    if settings.evaluation.report.service:
+        Reports("reports", settings=settings.evaluation, image=pod_image, stack=stack, namespace=namespace, opts=opts)
 
     if settings.monitoring.enabled:
         if settings.monitoring.pushgateway.url is None:
@@ -80,7 +86,7 @@ def declare(settings: Settings) -> None:
             stack_patches=wanted,
             namespace=settings.evaluation.namespace,
             stack=stack,
-            image=image.reference(settings.image),
+            image=pod_image,
             hooks=announced.job(),
             ready=[*ready, gitops.application],
             opts=opts,

@@ -119,6 +119,12 @@ RESULTS = st.sampled_from(
     [{}, {"access_mode": "ReadWriteMany", "size": "5Gi", "storage_class": "nfs"}, {"url": "s3://bucket/folder"}]
 )
 
+REPORTS = some(
+    image=st.just("registry.example/runner:v1"),
+    readers=st.just([{"namespace": "ingress", "labels": {"app": "nginx"}}]),
+    resources=RESOURCES,
+)
+
 
 # Configurations of this checkout, and what they enable.
 CONFIGS = {"eval_config": ["custom_task_1", "custom_task_2"], "suites/korean": ["kmmlu_direct", "hrm8k", "kormedmcqa"]}
@@ -146,6 +152,8 @@ def evaluations(draw: st.DrawFn) -> Groups:
         account_annotations=st.just({"iam.example/role": "evaluations"}),
     )
     drawn = draw(optional)
+    if shared and draw(st.booleans()):
+        drawn["report"] = {"service": True, **draw(REPORTS)}
     if "url" in results and not drawn.get("egress"):
         drawn["egress"] = [{"cidr": "0.0.0.0/0", "port": 443}]
     if "hub" not in drawn.get("data", {}):
@@ -206,6 +214,7 @@ def monitorings() -> st.SearchStrategy[Groups]:
         stale=st.sampled_from(["25h", "10d"]),
         folder=ODD_TEXT,
         dashboard_url=st.just("https://grafana.example.com/d/vllm-eval"),
+        report_url=st.just("https://reports.example.com/"),
         runbook_url=st.just("https://wiki.example.com/runbook"),
         pushgateway=st.one_of(gateway, gateway, theirs),
         dashboard=st.booleans(),

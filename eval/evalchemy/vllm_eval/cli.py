@@ -120,7 +120,7 @@ def _page_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParse
     )
     fetch.set_defaults(command=page_commands.fetch)
     _store_options(fetch)
-    fetch.add_argument("--to", default="results", metavar="FOLDER", help="where to (default: results); - is a tar file")
+    fetch.add_argument("--to", default="results", metavar="FOLDER", help="where to (default: results)")
     fetch.add_argument("--model", help="only this model")
     fetch.add_argument("--last", type=_positive, default=5, metavar="N", help="runs of each model (default: 5)")
     fetch.add_argument("--answers", action="store_true", help="also the answers, for `report` and `compare`")
@@ -128,7 +128,7 @@ def _page_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParse
     serve = subparsers.add_parser("serve", help="serve the reports of a results folder or bucket, read-only")
     serve.set_defaults(command=page_commands.serve)
     serve.add_argument("--out", dest="results", help="results folder or fsspec URL (VLLM_EVAL_RESULTS)")
-    serve.add_argument("--address", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    serve.add_argument("--address", default="127.0.0.1", help="where to listen (default: 127.0.0.1); * is everywhere")
     serve.add_argument("--port", type=_positive, default=8080, help="port (default: 8080)")
 
 

@@ -1,12 +1,10 @@
 """Copies the pages and results of the last runs out of a store, to be read on a laptop."""
 
 import json
-import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 from vllm_eval.errors import SettingsError
@@ -54,23 +52,6 @@ def fetch_runs(source: Storage, target: Path, wanted: Wanted) -> int:
         raise SettingsError(_nothing(source, wanted))
     write_index(storage)
     return runs
-
-
-def fetch_tar(source: Storage, sink: IO[bytes], wanted: Wanted) -> int:
-    """Write the same as one tar file, for a pipe out of a pod; return the number of runs."""
-    with tempfile.TemporaryDirectory(prefix="vllm-eval-") as folder:
-        runs = fetch_runs(source, Path(folder), wanted)
-        with tarfile.open(fileobj=sink, mode="w|") as archive:
-            archive.add(folder, arcname=".", filter=_plain)
-    return runs
-
-
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Leave out who wrote it: on the laptop the files belong to whoever unpacks them."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o755 if member.isdir() else 0o644
-    return member
 
 
 def _models(source: Storage, wanted: Wanted) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -3,11 +3,10 @@
 import argparse
 import logging
 import os
-import sys
 from pathlib import Path
 
 from vllm_eval.errors import SettingsError
-from vllm_eval.fetch import Wanted, fetch_runs, fetch_tar
+from vllm_eval.fetch import Wanted, fetch_runs
 from vllm_eval.pages.serve import serve_pages
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import load_settings
@@ -17,14 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def fetch(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG001 - all commands are called alike
-    """Copy the last runs' pages out of the store, into a folder or as a tar file to standard output."""
+    """Copy the last runs' pages out of the store, into a folder."""
     settings = load_settings(os.environ, {"results": options.results})
     source = open_storage(settings.results)
     wanted = Wanted(options.stack, options.model, options.last, options.answers)
-    if options.to == "-":
-        runs = fetch_tar(source, sys.stdout.buffer, wanted)
-        log.info("%d runs sent", runs)
-        return 0
     target = Path(options.to)
     if source.local is not None and source.local.resolve() == target.resolve():
         raise SettingsError(f"--to {options.to!r} is the results folder itself; name another one")

@@ -3,11 +3,13 @@
 import html
 import logging
 import re
+import socket
+import socketserver
 import threading
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from vllm_eval.errors import SettingsError, StorageError
@@ -68,9 +70,13 @@ def serve_pages(storage: Storage, address: str, port: int) -> None:
 
 
 def open_server(storage: Storage, address: str, port: int) -> ThreadingHTTPServer:
-    """Listen on an address; port 0 takes a free one."""
+    """Listen on an address, `*` for every one of either family; port 0 takes a free one."""
+    every = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - asked for
     try:
-        return _Server((address, port), partial(_Handler, storage, threading.BoundedSemaphore(_AT_ONCE)))
+        return _Server(
+            (every if address == "*" else address, port),
+            partial(_Handler, storage, threading.BoundedSemaphore(_AT_ONCE)),
+        )
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"--address {address!r}, --port {port}: {reason}") from None
@@ -79,9 +85,17 @@ def open_server(storage: Storage, address: str, port: int) -> ThreadingHTTPServe
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, *given: object) -> None:
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:  # noqa: ANN401 - made by `partial`
         self._room = threading.BoundedSemaphore(_CONNECTIONS)
-        super().__init__(*given)  # type: ignore[arg-type]
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without the base class's look at the DNS, which a pod's network rules may swallow for minutes."""
+        if self.address_family == socket.AF_INET6 and self.server_address[0] == "::":
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: object, client_address: object) -> None:
         """Take a connection only while there is room for it: a thread each has no other bound."""
