@@ -41,7 +41,8 @@ class Alerts(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("vllm-eval:alerts:Alerts", name, None, opts)
-        links = {"runbook_url": settings.runbook_url, "dashboard_url": settings.dashboard_url}
+        names = ("runbook_url", "dashboard_url", "report_url")
+        links = {name: getattr(settings, name) for name in names}
         groups = monitoring.rule_groups(
             stack=stack,
             models=[model.name for model in models],

@@ -7,6 +7,7 @@ makes when the alert fires. A word that is not in the table fails the build.
 import re
 from typing import Final
 
+from monitoring.names import report_page
 from monitoring.promql import number
 from monitoring.recording import BASELINE, REFERENCE, SAMPLES, TASK
 from monitoring.thresholds import Thresholds, Windows, duration
@@ -69,3 +70,8 @@ def dashboard_link(address: str, *, by_task: bool) -> str:
     """Return the dashboard's address with its variables set to the alert's labels."""
     labels = ("stack", "model", "task") if by_task else ("stack", "model")
     return f"{address}?{'&'.join(f'var-{label}={{{{ $labels.{label} | urlquery }}}}' for label in labels)}"
+
+
+def report_link(address: str) -> str:
+    """Return the address of the alert's model in the index of reports."""
+    return report_page(address, "{{ $labels.stack | urlquery }}", "{{ $labels.model | urlquery }}")

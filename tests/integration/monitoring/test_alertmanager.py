@@ -27,6 +27,7 @@ ANNOTATIONS = {
     "description": "t of m fell to 60%",
     "runbook_url": "https://runbook#x",
     "dashboard_url": "https://grafana/d/vllm-eval?var-model=m",
+    "report_url": "https://reports/index.html#prod/org%2Fm",
 }
 
 
@@ -157,7 +158,10 @@ def test_what_slack_gets(manager: str, slack: _Slack) -> None:
     [attachment] = message["attachments"]
     assert attachment["title"] == "EvaluationRegression, m in prod"
     assert attachment["title_link"] == "https://runbook#x"
-    assert attachment["text"] == ("• t of m fell to 60% <https://grafana/d/vllm-eval?var-model=m|Dashboard>\n")
+    assert attachment["text"] == (
+        "• t of m fell to 60% <https://grafana/d/vllm-eval?var-model=m|Dashboard>"
+        " <https://reports/index.html#prod/org%2Fm|Answers>\n"
+    )
     assert attachment["color"] == "danger"
 
     # The lesser alert of the same task was inhibited; that of another task is not.
