@@ -1,9 +1,6 @@
 """`vllm-eval fetch`: the last runs of a store, in a folder where they can be read."""
 
-import io
 import re
-import sys
-import tarfile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -70,17 +67,6 @@ def test_a_second_time_only_what_is_new_is_copied_and_what_was_there_stays(claim
     assert fetched(claim, here, "--last", "1") == 0
     assert len(links(here)) == 4
     assert page.read_text() == "mine"
-
-
-def test_a_tar_file_holds_the_same(claim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(sent, write_through=True))
-    assert main(["fetch", "--out", str(claim), "--to", "-"]) == 0
-    with tarfile.open(fileobj=io.BytesIO(sent.getvalue())) as archive:
-        assert {member.uname for member in archive} == {""}
-        archive.extractall(tmp_path / "unpacked", filter="data")
-    fetched(claim, tmp_path / "here")
-    assert files(tmp_path / "unpacked") == files(tmp_path / "here")
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,15 @@ def test_a_bucket_has_the_same_rules(claim: Path) -> None:
     assert read_page(Bucket(claim), f"{RUN}/report.html") is not None
 
 
+def test_everywhere_is_both_families(claim: Path) -> None:
+    server = open_server(LocalStorage(claim), "*", 0)
+    with serving(server):
+        assert ask(server.server_port, "/healthz")[0].status == 200
+        with socket.create_connection(("::1", server.server_port), timeout=5) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.0 200 ")
+
+
 def test_a_taken_port_is_told_in_one_line(claim: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
