@@ -54,7 +54,13 @@ def declare(settings: Settings) -> None:
             )
             ready += gateway.ready
         Alerts(
-            "alerts", settings=settings.monitoring, models=settings.models, stack=stack, namespace=namespace, opts=opts
+            "alerts",
+            settings=settings.monitoring,
+            models=settings.models,
+            language=settings.evaluation.language,
+            stack=stack,
+            namespace=namespace,
+            opts=opts,
         )
         if settings.monitoring.dashboard:
             Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)

@@ -146,6 +146,7 @@ def evaluations(draw: st.DrawFn) -> Groups:
         egress=st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
         pod=st.builds(lambda pod, users: {**pod, **users}, PODS, USERS),
         queue=WORD,
+        language=st.sampled_from(["en", "ko"]),
         huggingface_token=st.just({"secret": "of-others", "key": "token"}),
         config=st.sampled_from(list(CONFIGS)),
         data=DATA,

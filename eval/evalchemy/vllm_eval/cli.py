@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vllm_eval import commands, errors, page_commands
+from vllm_eval.pages.words import LANGUAGES
 from vllm_eval.secrets import Redactor
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def _reading_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     report.add_argument(
         "--html", metavar="FILE", help="write one run's page for a browser instead; - is standard output"
     )
+    _language_option(report)
     report.add_argument(
         "--against", metavar="RUN", help="show the page's answers beside this run's, not the baseline's"
     )
@@ -123,6 +125,7 @@ def _page_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParse
     fetch.add_argument("--to", default="results", metavar="FOLDER", help="where to (default: results)")
     fetch.add_argument("--model", help="only this model")
     fetch.add_argument("--last", type=_positive, default=5, metavar="N", help="runs of each model (default: 5)")
+    _language_option(fetch)
     fetch.add_argument("--answers", action="store_true", help="also the answers, for `report` and `compare`")
 
     serve = subparsers.add_parser("serve", help="serve the reports of a results folder or bucket, read-only")
@@ -187,6 +190,10 @@ def _config_options(command: argparse.ArgumentParser) -> None:
 def _store_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", dest="results", help="results folder or fsspec URL (VLLM_EVAL_RESULTS)")
     command.add_argument("--stack", help="label `stack` (VLLM_EVAL_STACK)")
+
+
+def _language_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--language", choices=LANGUAGES, help="of the pages (VLLM_EVAL_LANGUAGE; default: en)")
 
 
 def _positive(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vllm_eval.errors import SettingsError
+from vllm_eval.pages.words import ENGLISH, Words
 from vllm_eval.pages.write import PAGE, lines_of, write_index
 from vllm_eval.results import run_folder
 from vllm_eval.storage import LocalStorage, Storage
@@ -26,7 +27,7 @@ class Wanted:
     answers: bool = False
 
 
-def fetch_runs(source: Storage, target: Path, wanted: Wanted) -> int:
+def fetch_runs(source: Storage, target: Path, wanted: Wanted, t: Words = ENGLISH) -> int:
     """Copy what is not there yet into a folder, make its index, and return the number of runs.
 
     Raises
@@ -50,7 +51,7 @@ def fetch_runs(source: Storage, target: Path, wanted: Wanted) -> int:
         storage.write(path, json.dumps(told).encode())
     if not runs:
         raise SettingsError(_nothing(source, wanted))
-    write_index(storage)
+    write_index(storage, t)
     return runs
 
 

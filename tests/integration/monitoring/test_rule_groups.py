@@ -67,8 +67,13 @@ def test_links_are_the_ones_that_were_given() -> None:
             assert "report_url" not in rule["annotations"]
 
 
-def test_every_alert_leads_to_the_reports_of_its_model(tmp_path: Path) -> None:
-    groups = monitoring.rule_groups(stack="prod", models=[], report_url="https://reports.example.com/")
+@pytest.mark.parametrize(
+    ("language", "summary"),
+    [("en", "The last evaluation of t of org/한 m failed"), ("ko", "org/한 m의 t 평가가 마지막 실행에서 실패했습니다")],
+)
+def test_every_alert_speaks_and_leads_to_the_reports_of_its_model(tmp_path: Path, language: str, summary: str) -> None:
+    address = "https://reports.example.com/"
+    groups = monitoring.rule_groups(stack="prod", models=[], report_url=address, language=language)
     assert all("report_url" in rule["annotations"] for rule in _each(groups) if "alert" in rule)
     promtool.write_rules(tmp_path / "rules.json", groups)
     failed = 'vllm_eval_run_success{stack="prod",model="org/한 m",model_tag="v",task="t"}'
@@ -85,6 +90,9 @@ def test_every_alert_leads_to_the_reports_of_its_model(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text(json.dumps(test))
     said = promtool.run("test", "rules", tmp_path / "test.json").output
     assert "https://reports.example.com/index.html#prod/org%2F%ED%95%9C+m" in said
+    assert summary in said
+    checked = promtool.run("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.json")
+    assert checked.status == 0, checked.output
 
 
 @pytest.mark.parametrize(

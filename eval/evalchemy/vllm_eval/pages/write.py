@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from vllm_eval.pages.run_page import page, render_run
 from vllm_eval.pages.view import SIGNS
+from vllm_eval.pages.words import ENGLISH, Words
 from vllm_eval.publish import ended_runs
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.storage import Storage
@@ -22,18 +23,18 @@ INDEX = "index.html"
 PAGE = "report.html"
 
 
-def write_pages(store: ResultStore, run: RunResult) -> None:
+def write_pages(store: ResultStore, run: RunResult, t: Words = ENGLISH) -> None:
     """Write the run's page and the index; whatever goes wrong is a warning, since the run has its scores."""
     try:
         model = run.model["name"]
         runs = ended_runs(store.runs(run.stack, model))
         current = next((item for item in runs if item.run_id == run.run_id), run)
         path = page_path(store, run)
-        store.storage.write(path, render_run(store, runs, current))
+        store.storage.write(path, render_run(store, runs, current, t=t))
         for old in runs[-KEPT_PAGES - 1 : -KEPT_PAGES]:
             store.storage.delete(page_path(store, old))
         _write_lines(store, runs, run.run_id)
-        write_index(store.storage)
+        write_index(store.storage, t)
     except Exception as error:  # noqa: BLE001 - a page must never cost a run its scores
         log.warning("the report could not be written: %s: %s", type(error).__name__, error)
     else:
@@ -45,11 +46,11 @@ def page_path(store: ResultStore, run: RunResult) -> str:
     return f"{store.folder(run)}/{PAGE}"
 
 
-def write_index(storage: Storage) -> None:
+def write_index(storage: Storage, t: Words = ENGLISH) -> None:
     """Write the index of all models that have lines."""
     models = [entry for each in storage.list("pages") for entry in _models(storage, each)]
     stacks = [(name, list(group)) for name, group in groupby(models, key=itemgetter("stack"))]
-    storage.write(INDEX, page("index.html", stacks=stacks, signs=SIGNS))
+    storage.write(INDEX, page("index.html", t, stacks=stacks, signs=SIGNS))
 
 
 def _write_lines(store: ResultStore, runs: Sequence[RunResult], new: str) -> None:
