@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview render shell ui reports test quick test-unit test-rest test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
+.PHONY: help up down status logs doctor preview render shell ui reports test quick test-unit test-rest test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock docs generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -148,6 +148,9 @@ fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix-only --quiet .
 
+docs: venv $(VENV)/docs/.complete  ## build the documentation as a site, English and Korean; a link that leads nowhere is an error
+	@$(PYTHON) -m workbench.ci.docs $(VENV)/docs/bin/zensical
+
 release: venv  ## name what is unreleased after VERSION=1.2.0, commit and tag it; nothing is pushed
 	@$(PYTHON) -m workbench.ci.release $(call typed,VERSION,version)
 
@@ -178,6 +181,12 @@ $(VENV)/.complete: requirements-dev.txt
 	@$(RUNNER)
 	@sync; touch $@
 
+$(VENV)/docs/.complete: docs/requirements.txt | $(VENV)/.complete
+	@echo "• the documentation's generator …"
+	@rm -rf $(@D) && python3 -m venv --without-pip $(@D)
+	@$(VENV)/bin/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r docs/requirements.txt || $(REFUSED)
+	@touch $@
+
 COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
@@ -185,4 +194,5 @@ lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
 	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
 	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
+	@$(COMPILE) -o docs/requirements.txt docs/requirements.in
 	@$(COMPILE) -o workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in --override workbench/toolchain/vllm/overrides.txt
