@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview render shell ui reports test quick test-unit test-rest test-browser pictures grafana-picture chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock docs generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
+.PHONY: help up down status logs doctor preview render shell ui reports test quick test-unit test-rest test-browser pictures grafana-picture prometheus-page chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock docs generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ pictures: chromium  ## take the pictures of the documentation anew, in that Chro
 grafana-picture: chromium  ## show the dashboard in the Grafana at GRAFANA=http://…:3000, one for trying, and take its picture
 	@[ -n "$(GRAFANA)" ] || { echo 'error: GRAFANA is not set: make grafana-picture GRAFANA=http://localhost:3000' >&2; exit 2; }
 	@$(PYTHON) -m tests.browser.grafana '$(GRAFANA)' out/grafana.webp
+
+prometheus-page: venv  ## build Prometheus' own page for `make ui`, from npm's registry (Node 20, five minutes, 400 MB while it lasts)
+	@$(PYTHON) -m workbench.toolchain.prometheus_page
 
 # The machine's own, or Debian's unpacked into the cache; the dashboard needs Prometheus besides.
 chromium: venv tools
