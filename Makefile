@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview render shell ui test quick test-unit test-rest test-browser pictures chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
+.PHONY: help up down status logs doctor preview render shell ui reports test quick test-unit test-rest test-browser pictures grafana-picture prometheus-page chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock docs generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ help:  ## list the commands
 typed = $(if $(filter command line,$(origin $(1))),--$(2)='$(subst ','\'',$($(1)))')
 OPTIONS = $(call typed,CONTEXT,context) $(call typed,STACK,stack) $(call typed,STANDINS,standins) \
   $(call typed,MODEL_ENDPOINT,model-endpoint) $(call typed,MODEL,model) $(call typed,MODEL_TAG,model-tag) \
-  $(call typed,LIMIT,limit) $(call typed,SERVER,server) $(call typed,UI_PORTS,ports)
+  $(call typed,LIMIT,limit) $(call typed,SERVER,server) $(call typed,UI_PORTS,ports) $(call typed,TO,to)
 # Compiled modules lie beside their sources; without them each of the many processes here compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 # The end-to-end suites read these two from the environment, also only as typed.
@@ -64,6 +64,9 @@ shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 ui: venv  ## show scores, reports, alerts and Argo CD's state in a browser until Ctrl-C (UI_PORTS=…)
 	@$(WORKBENCH) ui $(OPTIONS)
 
+reports: venv  ## copy the last runs' reports out of the cluster CONTEXT=name (STACK=…) into the folder TO=results
+	@$(WORKBENCH) reports $(OPTIONS)
+
 quick: venv  ## in two minutes, without root and without tools: format, lint, types and the unit tests
 	@$(MAKE) --no-print-directory -j 2 lint test-unit
 
@@ -86,6 +89,13 @@ test-browser: chromium  ## the report, the dashboard and the sandbox's page in a
 
 pictures: chromium  ## take the pictures of the documentation anew, in that Chromium
 	@$(PYTHON) -m tests.browser.pictures
+
+grafana-picture: chromium  ## show the dashboard in the Grafana at GRAFANA=http://…:3000, one for trying, and take its picture
+	@[ -n "$(GRAFANA)" ] || { echo 'error: GRAFANA is not set: make grafana-picture GRAFANA=http://localhost:3000' >&2; exit 2; }
+	@$(PYTHON) -m tests.browser.grafana '$(GRAFANA)' out/grafana.webp
+
+prometheus-page: venv  ## build Prometheus' own page for `make ui`, from npm's registry (Node 20, five minutes, 400 MB while it lasts)
+	@$(PYTHON) -m workbench.toolchain.prometheus_page
 
 # The machine's own, or Debian's unpacked into the cache; the dashboard needs Prometheus besides.
 chromium: venv tools
@@ -145,6 +155,9 @@ fmt: venv  ## format the Python sources
 	@$(PYTHON) -m ruff format .
 	@$(PYTHON) -m ruff check --fix-only --quiet .
 
+docs: venv $(VENV)/docs/.complete  ## build the documentation as a site, English and Korean; a link that leads nowhere is an error
+	@$(PYTHON) -m workbench.ci.docs $(VENV)/docs/bin/zensical
+
 release: venv  ## name what is unreleased after VERSION=1.2.0, commit and tag it; nothing is pushed
 	@$(PYTHON) -m workbench.ci.release $(call typed,VERSION,version)
 
@@ -175,6 +188,12 @@ $(VENV)/.complete: requirements-dev.txt
 	@$(RUNNER)
 	@sync; touch $@
 
+$(VENV)/docs/.complete: docs/requirements.txt | $(VENV)/.complete
+	@echo "• the documentation's generator …"
+	@rm -rf $(@D) && python3 -m venv --without-pip $(@D)
+	@$(VENV)/bin/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r docs/requirements.txt || $(REFUSED)
+	@touch $@
+
 COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
 lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
@@ -182,4 +201,5 @@ lock: venv  ## re-make the hashed requirements files from the .in files
 	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
 	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
 	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
+	@$(COMPILE) -o docs/requirements.txt docs/requirements.in
 	@$(COMPILE) -o workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in --override workbench/toolchain/vllm/overrides.txt

@@ -16,6 +16,7 @@ from components.evaluation import Evaluation
 from components.gitops import GitOps
 from components.job import Job
 from components.pushgateway import Pushgateway
+from components.reports import Reports
 from components.settings import Settings, load
 from components.settings.check_tasks import config_file
 from components.settings.model import Owner
@@ -41,6 +42,11 @@ def declare(settings: Settings) -> None:
     ready = list(evaluation.ready)
     namespace = evaluation.namespace.metadata.name
 
+    # Declared once: it may be a build.
+    pod_image = image.reference(settings.image)
+    if settings.evaluation.report.service:
+        Reports("reports", settings=settings.evaluation, image=pod_image, stack=stack, namespace=namespace, opts=opts)
+
     if settings.monitoring.enabled:
         if settings.monitoring.pushgateway.url is None:
             gateway = Pushgateway(
@@ -48,7 +54,13 @@ def declare(settings: Settings) -> None:
             )
             ready += gateway.ready
         Alerts(
-            "alerts", settings=settings.monitoring, models=settings.models, stack=stack, namespace=namespace, opts=opts
+            "alerts",
+            settings=settings.monitoring,
+            models=settings.models,
+            language=settings.evaluation.language,
+            stack=stack,
+            namespace=namespace,
+            opts=opts,
         )
         if settings.monitoring.dashboard:
             Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
@@ -80,7 +92,7 @@ def declare(settings: Settings) -> None:
             stack_patches=wanted,
             namespace=settings.evaluation.namespace,
             stack=stack,
-            image=image.reference(settings.image),
+            image=pod_image,
             hooks=announced.job(),
             ready=[*ready, gitops.application],
             opts=opts,

@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 
 import monitoring
 from components import labels
-from components.settings.model import Model
+from components.settings.model import Language, Model
 from components.settings.monitored import Monitoring
 
 __all__ = ["Alerts"]
@@ -22,6 +22,8 @@ class Alerts(pulumi.ComponentResource):
         Name of the component.
     settings, models
         The groups of settings; each model is expected to have a score.
+    language
+        Of the texts.
     stack
         Name of the stack, for labels and selectors.
     namespace
@@ -36,18 +38,21 @@ class Alerts(pulumi.ComponentResource):
         *,
         settings: Monitoring,
         models: Sequence[Model],
+        language: Language,
         stack: str,
         namespace: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("vllm-eval:alerts:Alerts", name, None, opts)
-        links = {"runbook_url": settings.runbook_url, "dashboard_url": settings.dashboard_url}
+        names = ("runbook_url", "dashboard_url", "report_url")
+        links = {name: getattr(settings, name) for name in names}
         groups = monitoring.rule_groups(
             stack=stack,
             models=[model.name for model in models],
             day=settings.day,
             stale=settings.stale,
             scrape=settings.scrape_interval_seconds,
+            language=language.value,
             **{key: url for key, url in links.items() if url is not None},
         )
         k8s.apiextensions.CustomResource(

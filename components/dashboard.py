@@ -49,7 +49,7 @@ class Dashboard(pulumi.ComponentResource):
                 "labels": {**settings.dashboard_labels, **labels.standard(NAME, stack)},
                 "annotations": {"grafana_folder": settings.folder},
             },
-            data={"vllm-eval.json": monitoring.committed_dashboard()},
+            data={"vllm-eval.json": monitoring.committed_dashboard(settings.report_url)},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({"uid": monitoring.DASHBOARD_UID})

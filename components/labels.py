@@ -26,6 +26,8 @@ NAMESPACE: Final = "vllm-eval"
 
 PUSHGATEWAY: Final = "vllm-eval-pushgateway"
 PUSHGATEWAY_PORT: Final = 9091
+REPORT: Final = "vllm-eval-report"
+REPORT_PORT: Final = 8080
 RESULTS_CLAIM: Final = "vllm-eval-results"
 ENDPOINT_SECRET: Final = "vllm-eval-endpoints"  # noqa: S105 (a name)
 HUGGINGFACE_SECRET: Final = "vllm-eval-huggingface"  # noqa: S105 (a name)

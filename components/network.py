@@ -11,6 +11,7 @@ import pulumi_kubernetes as k8s
 from components import labels
 from components.settings.model import Egress, Model
 from components.settings.monitored import Network, Scraper
+from components.settings.reports import Reader
 
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
@@ -21,10 +22,31 @@ if TYPE_CHECKING:
     Rule = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
 
 
+def report_policy(readers: Sequence[Reader], egress: Sequence[Egress] | None) -> Policy:
+    """Return the spec of the NetworkPolicy of the pod that serves the reports.
+
+    Parameters
+    ----------
+    readers
+        Who may open them; a policy without any still refuses everybody but the node itself (`kubectl port-forward`).
+    egress
+        Where the bucket is; None with a claim: the pod reaches nothing at all.
+    """
+    reached: list[Rule] = [] if egress is None else [_DNS, *(_to(_block(each.cidr), each.port) for each in egress)]
+    peers = [_pods(each.namespace, each.labels) for each in readers]
+    return {
+        "pod_selector": {"match_labels": labels.selector(labels.REPORT)},
+        "policy_types": ["Ingress", "Egress"],
+        # Rules without a peer would let in everybody.
+        "ingress": [{"from_": peers, "ports": [_port(labels.REPORT_PORT)]}] if peers else [],
+        "egress": reached,
+    }
+
+
 def policies(
     models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None, others: Iterable[Network | None] = ()
 ) -> dict[str, Policy]:
-    """Return the specs of the NetworkPolicies by name.
+    """Return the specs of the NetworkPolicies of evaluation and gateway by name.
 
     Parameters
     ----------
@@ -37,8 +59,7 @@ def policies(
     others
         Where a gateway of others, a hub or a bucket is; None is passed over.
     """
-    # DNS at any address: a node-local cache is no pod of kube-system.
-    reached: list[Rule] = [{"ports": [_port(53, "UDP"), _port(53)]}]
+    reached: list[Rule] = [_DNS]
     for rule in (
         *(_to_network(each.network) for each in models),
         *(_to(_block(each.cidr), each.port) for each in egress),
@@ -89,3 +110,7 @@ def _pods(namespace: str | None, pod_labels: Mapping[str, str]) -> Peer:
     if pod_labels:
         peer["pod_selector"] = {"match_labels": dict(pod_labels)}
     return peer
+
+
+# At any address: a node-local cache is no pod of kube-system.
+_DNS: Final[Rule] = {"ports": [_port(53, "UDP"), _port(53)]}

@@ -17,7 +17,7 @@ import yaml
 
 from components import labels
 from components.settings.data import Data
-from components.settings.model import Evaluation, Model, Settings
+from components.settings.model import Evaluation, Language, Model, Settings
 from components.settings.monitored import Monitoring
 from components.settings.pod import template_patch
 from components.settings.secret_key import SecretKey
@@ -46,7 +46,8 @@ HUGGINGFACE: Final = SecretKey(secret=labels.HUGGINGFACE_SECRET, key="token")
 VARIABLES: Final = frozenset(
     (
         "VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT", "VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "MODEL_ENDPOINT", "MODEL_NAME",
-        "MODEL_TAG", "VLLM_EVAL_DATA", "VLLM_EVAL_HUB_CA", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE",
+        "MODEL_TAG", "VLLM_EVAL_LANGUAGE",
+        "VLLM_EVAL_DATA", "VLLM_EVAL_HUB_CA", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE",
         "HF_DATASETS_OFFLINE",
     )
 )  # fmt: skip
@@ -275,6 +276,8 @@ def _environment(stack: str, evaluation: Evaluation, pushgateway: str, huggingfa
     }
     if evaluation.results.url is not None:
         values["VLLM_EVAL_RESULTS"] = evaluation.results.url
+    if evaluation.language is not Language.ENGLISH:
+        values["VLLM_EVAL_LANGUAGE"] = evaluation.language.value
     if evaluation.limit is not None:
         values["VLLM_EVAL_LIMIT"] = str(evaluation.limit)
     if evaluation.config is not None:

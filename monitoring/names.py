@@ -8,3 +8,11 @@ DASHBOARD_PATH: Final = f"/d/{DASHBOARD_UID}"
 """Path of the dashboard below Grafana's own address."""
 
 RUNBOOK_URL: Final = "https://github.com/vllm-eval/vllm-eval/blob/main/docs/runbook.md"
+
+
+def report_page(address: str, stack: str = "", model: str = "") -> str:
+    """Return where the reports below `address` have their index, at the lines of one model.
+
+    A fragment, since it needs nothing of the server: any web server or bucket may hold the pages.
+    """
+    return f"{address.rstrip('/')}/index.html" + (f"#{stack}/{model}" if model else "")

@@ -1,15 +1,17 @@
 """Rule groups for Prometheus, for one stack or, as a plain file, for all."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 
 from monitoring.alerts import ALERTS, Alert
+from monitoring.korean import KOREAN
 from monitoring.names import DASHBOARD_PATH, RUNBOOK_URL
 from monitoring.promql import ANY_STACK, own_stack
 from monitoring.recording import run_rules, score_rules
-from monitoring.texts import dashboard_link, fill
+from monitoring.texts import ENGLISH, dashboard_link, fill, report_link
 from monitoring.thresholds import DAY, STALE, Thresholds, Windows, duration
 from vllm_eval.metrics import EXPECTED
 
@@ -25,6 +27,16 @@ _HEADER: Final = """\
 """
 
 
+@dataclass(frozen=True)
+class Annotations:
+    """Where an alert leads, and in which language it speaks; without an address of the reports, it leads to none."""
+
+    runbook: str = RUNBOOK_URL
+    dashboard: str = DASHBOARD_PATH
+    report: str | None = None
+    language: str = ENGLISH
+
+
 def rule_groups(
     *,
     stack: str,
@@ -34,6 +46,8 @@ def rule_groups(
     scrape: int = 5,
     runbook_url: str = RUNBOOK_URL,
     dashboard_url: str = DASHBOARD_PATH,
+    report_url: str | None = None,
+    language: str = ENGLISH,
 ) -> list[dict[str, Any]]:
     """Return the ``groups`` of a PrometheusRule's ``spec`` for one stack.
 
@@ -57,6 +71,10 @@ def rule_groups(
         Address of the runbook, without a fragment.
     dashboard_url
         Address of the dashboard, without a query; the default is a path below Grafana's address.
+    report_url
+        Address below which the results' ``index.html`` is served.
+    language
+        Of summary and description: ``en`` or ``ko``. Names stay as they are.
 
     Raises
     ------
@@ -76,7 +94,7 @@ def rule_groups(
     expected = [
         {"record": EXPECTED.name, "expr": "vector(1)", "labels": {"stack": stack, "model": model}} for model in models
     ]
-    groups = make_groups(own_stack(stack), windows, runbook_url=runbook_url, dashboard_url=dashboard_url)
+    groups = make_groups(own_stack(stack), windows, Annotations(runbook_url, dashboard_url, report_url, language))
     return [*([{"name": "vllm-eval-expected", "interval": interval, "rules": expected}] if expected else []), *groups]
 
 
@@ -86,36 +104,33 @@ def rules_file() -> str:
     return _HEADER + yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=80, allow_unicode=True)
 
 
-def make_groups(
-    stack: str,
-    windows: Windows,
-    *,
-    runbook_url: str = RUNBOOK_URL,
-    dashboard_url: str = DASHBOARD_PATH,
-) -> list[dict[str, Any]]:
+def make_groups(stack: str, windows: Windows, told: Annotations = Annotations()) -> list[dict[str, Any]]:
     """Return the groups for a matcher of stacks and a table of windows; `rule_groups` is for everyday use."""
     recorded = {"scores": score_rules(stack, LIMITS, windows), "runs": run_rules(stack)}
     return [
         {
             "name": f"vllm-eval-{group}",
             "interval": duration(windows.interval),
-            "rules": rules + [_rule(a, stack, windows, runbook_url, dashboard_url) for a in ALERTS if a.group == group],
+            "rules": rules + [_rule(a, stack, windows, told) for a in ALERTS if a.group == group],
         }
         for group, rules in recorded.items()
     ]
 
 
-def _rule(alert: Alert, stack: str, windows: Windows, runbook_url: str, dashboard_url: str) -> dict[str, Any]:
+def _rule(alert: Alert, stack: str, windows: Windows, told: Annotations) -> dict[str, Any]:
+    summary, description = KOREAN[alert.name] if told.language != ENGLISH else (alert.summary, alert.description)
+    report = {"report_url": report_link(told.report)} if told.report is not None else {}
     return {
         "alert": alert.name,
         "expr": alert.expr(stack, LIMITS, windows),
         "for": duration(windows.unsettled if alert.unsettled else windows.hold),
         "labels": {"severity": alert.severity},
         "annotations": {
-            "summary": fill(alert.summary, LIMITS, windows),
-            "description": fill(alert.description, LIMITS, windows),
-            "runbook_url": f"{runbook_url}#{alert.name.lower()}",
-            "dashboard_url": dashboard_link(dashboard_url, by_task=alert.by_task),
+            "summary": fill(summary, LIMITS, windows, told.language),
+            "description": fill(description, LIMITS, windows, told.language),
+            "runbook_url": f"{told.runbook}#{alert.name.lower()}",
+            "dashboard_url": dashboard_link(told.dashboard, by_task=alert.by_task),
+            **report,
         },
     }
 

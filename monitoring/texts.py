@@ -5,17 +5,40 @@ makes when the alert fires. A word that is not in the table fails the build.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
+from monitoring.names import report_page
 from monitoring.promql import number
 from monitoring.recording import BASELINE, REFERENCE, SAMPLES, TASK
 from monitoring.thresholds import Thresholds, Windows, duration
 from vllm_eval import metrics
 
-_WORD: Final = re.compile(r"\[(\w+)\]")
+WORD: Final = re.compile(r"\[(\w+)\]")
+
+ENGLISH: Final = "en"
+# What the words themselves say, by language; the alerts' texts are in `alerts.py` and `korean.py`.
+PHRASES: Final[Mapping[str, Mapping[str, str]]] = {
+    ENGLISH: {
+        "task_of_model": "{{ $labels.task }} of {{ $labels.model }}",
+        "where": "{{ $labels.task }} of {{ $labels.model }} in stack {{ $labels.stack }}",
+        "model_where": "{{ $labels.model }} in stack {{ $labels.stack }}",
+        "unknown": "unknown",
+        "fell": " Its tasks that fell most: %s.",
+        "leaf": "(by %s)",
+    },
+    "ko": {
+        "task_of_model": "{{ $labels.model }}의 {{ $labels.task }}",
+        "where": "스택 {{ $labels.stack }}, 모델 {{ $labels.model }}, 태스크 {{ $labels.task }}",
+        "model_where": "스택 {{ $labels.stack }}, 모델 {{ $labels.model }}",
+        "unknown": "알 수 없음",
+        "fell": " 가장 많이 떨어진 하위 태스크: %s.",
+        "leaf": "(%s 하락)",
+    },
+}
 
 
-def fill(text: str, limits: Thresholds, windows: Windows) -> str:
+def fill(text: str, limits: Thresholds, windows: Windows, language: str = ENGLISH) -> str:
     """Return `text` with its words in square brackets replaced.
 
     Raises
@@ -23,20 +46,21 @@ def fill(text: str, limits: Thresholds, windows: Windows) -> str:
     KeyError
         If a word has no meaning.
     """
+    phrases = PHRASES[language]
     words = {
-        "task_of_model": "{{ $labels.task }} of {{ $labels.model }}",
-        "where": "{{ $labels.task }} of {{ $labels.model }} in stack {{ $labels.stack }}",
-        "model_where": "{{ $labels.model }} in stack {{ $labels.stack }}",
+        **{name: phrases[name] for name in ("task_of_model", "where", "model_where")},
         "percent": "{{ $value | humanizePercentage }}",
         "value": "{{ $value | humanize }}",
         # After a restart, the tag before it may still be in sight for five minutes.
-        "tag": _ask(metrics.EXACT_MATCH.name, 'label "model_tag"', "topk(1, timestamp(%s))"),
-        "score": _ask(metrics.EXACT_MATCH.name, "value | humanizePercentage"),
-        "reference": _ask(REFERENCE.name, "value | humanizePercentage"),
-        "baseline": _ask(BASELINE.name, "value | humanizePercentage"),
-        "samples": _ask(SAMPLES.name, "value | humanize"),
-        "pvalue": _ask(metrics.REGRESSION_PVALUE.name, 'value | printf "%.2g"'),
-        "fell": _fell(),
+        "tag": _ask(
+            metrics.EXACT_MATCH.name, 'label "model_tag"', "topk(1, timestamp(%s))", unknown=phrases["unknown"]
+        ),
+        "score": _ask(metrics.EXACT_MATCH.name, "value | humanizePercentage", unknown=phrases["unknown"]),
+        "reference": _ask(REFERENCE.name, "value | humanizePercentage", unknown=phrases["unknown"]),
+        "baseline": _ask(BASELINE.name, "value | humanizePercentage", unknown=phrases["unknown"]),
+        "samples": _ask(SAMPLES.name, "value | humanize", unknown=phrases["unknown"]),
+        "pvalue": _ask(metrics.REGRESSION_PVALUE.name, 'value | printf "%.2g"', unknown=phrases["unknown"]),
+        "fell": _fell(phrases),
         "drop": f"{number(limits.drop * 100)}%",
         "slow": f"{number(limits.slow_share * 100)}%",
         "day_noise": number(limits.day_noise),
@@ -44,28 +68,34 @@ def fill(text: str, limits: Thresholds, windows: Windows) -> str:
         "unsettled": duration(windows.unsettled),
         "usual": duration(windows.usual),
     }
-    return _WORD.sub(lambda word: words[word[1]], text)
+    return WORD.sub(lambda word: words[word[1]], text)
 
 
-def _ask(name: str, what: str, around: str = "%s") -> str:
+def _ask(name: str, what: str, around: str = "%s", *, unknown: str) -> str:
     matchers = ",".join(f"{label}=%q" for label in TASK)
     values = " ".join(f"$labels.{label}" for label in TASK)
     query = f"printf `{around % f'{name}{{{matchers}}}'}` {values} | query"
-    return f"{{{{ with {query} }}}}{{{{ . | first | {what} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
+    return f"{{{{ with {query} }}}}{{{{ . | first | {what} }}}}{{{{ else }}}}{unknown}{{{{ end }}}}"
 
 
-def _fell() -> str:
+def _fell(phrases: Mapping[str, str]) -> str:
     """Name the tasks of a group that its drop comes from; nothing where there are none."""
     matchers = ",".join(f"{label}=%q" for label in TASK)
     values = " ".join(f"$labels.{label}" for label in TASK)
     # Two tags may be in sight for five minutes.
     drops = f"sort_desc(max by (leaf) ({metrics.LEAF_DROP.name}{{{matchers}}}))"
-    each = '{{ if $at }}, {{ end }}{{ $leaf | label "leaf" }} (by {{ $leaf | value | humanizePercentage }})'
+    drop = phrases["leaf"] % "{{ $leaf | value | humanizePercentage }}"
+    each = f'{{{{ if $at }}}}, {{{{ end }}}}{{{{ $leaf | label "leaf" }}}} {drop}'
     listed = f"{{{{ range $at, $leaf := . }}}}{each}{{{{ end }}}}"
-    return f"{{{{ with printf `{drops}` {values} | query }}}} Its tasks that fell most: {listed}.{{{{ end }}}}"
+    return f"{{{{ with printf `{drops}` {values} | query }}}}{phrases['fell'] % listed}{{{{ end }}}}"
 
 
 def dashboard_link(address: str, *, by_task: bool) -> str:
     """Return the dashboard's address with its variables set to the alert's labels."""
     labels = ("stack", "model", "task") if by_task else ("stack", "model")
     return f"{address}?{'&'.join(f'var-{label}={{{{ $labels.{label} | urlquery }}}}' for label in labels)}"
+
+
+def report_link(address: str) -> str:
+    """Return the address of the alert's model in the index of reports."""
+    return report_page(address, "{{ $labels.stack | urlquery }}", "{{ $labels.model | urlquery }}")

@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
-from workbench.cluster import context, report
+from workbench.cluster import context, report, reports
+from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
 from workbench.options import Options
@@ -97,6 +99,15 @@ def forward(paths: Paths, options: Options) -> None:
     ui.serve(Sandbox(paths), *ui.chosen(options.ports))
 
 
+def fetch_reports(paths: Paths, options: Options) -> None:
+    """Copy the last runs' reports out of the cluster that CONTEXT names; the sandbox's are in `make ui`."""
+    if not options.context:
+        raise WorkbenchError(
+            "CONTEXT is not set: make reports CONTEXT=name STACK=prod; the sandbox's are shown by `make ui`"
+        )
+    reports.fetch(Context(options.context, options.stack or context.STACK, paths), Path(options.to or "results"))
+
+
 def build_tools(paths: Paths, options: Options) -> None:
     """Build the pinned tools, or only the small ones."""
     tools.build_all(paths, tools.SMALL if options.small else None)
@@ -122,6 +133,7 @@ COMMANDS: Final[Mapping[str, Callable[[Paths, Options], None]]] = {
     "preview": preview,
     "doctor": check,
     "shell": shell,
+    "reports": fetch_reports,
     "ui": forward,
     "tools": build_tools,
 }

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "status": "print the sandbox's processes, pods and scores",
     "logs": "print the evaluation's last lines, and where the processes write theirs",
     "shell": "open a shell inside the sandbox",
+    "reports": "copy the last runs' reports out of the cluster of --context into the folder of --to",
     "ui": "show scores, reports, alerts and Argo CD's state in a browser until Ctrl-C",
     "tools": "build the pinned tools into the cache",
     "may-start": "tell whether this user may run `up`; needs no virtual environment",
@@ -22,7 +23,7 @@ COMMANDS: Final = {
     "clean": "remove the caches; the sandbox must be down",
 }
 # What goes with --context; `tools` and `may-start` come before a target that does.
-OF_CONTEXT: Final = ("up", "doctor", "preview", "tools", "may-start")
+OF_CONTEXT: Final = ("up", "doctor", "preview", "reports", "tools", "may-start")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Options:
     server: str = ""
     standins: str = ""
     ports: str = ""
+    to: str = ""
     small: bool = False
 
 
@@ -72,6 +74,7 @@ def parse(words: Iterable[str] | None = None) -> Options:
         metavar="P,P,P,P",
         help="ports of `ui` for its page, Argo CD, Prometheus and Alertmanager",
     )
+    add("--to", default="", metavar="FOLDER", help="of `reports`: where they go (default: results)")
     add("--small", action="store_true", help="of `tools`: only what `make check` needs")
     given = vars(parser.parse_args(None if words is None else list(words)))
     return Options(**{each.name: given[each.name] for each in fields(Options)})

@@ -15,6 +15,7 @@ from components.settings import keys
 from components.settings.check_data import DATA_CHECKS
 from components.settings.check_models import MODEL_CHECKS, network_address
 from components.settings.check_pod import POD_CHECKS
+from components.settings.check_report import check_report
 from components.settings.check_tasks import TASK_CHECKS
 from components.settings.cron import longest_gap
 from components.settings.group import Resources, UnknownValueError
@@ -183,6 +184,7 @@ def check_resources(evaluation: Evaluation, monitoring: Monitoring) -> Found:
     """Refuse requests above their limits, which the API server would refuse halfway through an update."""
     containers: list[tuple[list[str | int], Resources]] = [
         (["evaluation", "resources"], evaluation.resources),
+        (["evaluation", "report", "resources"], evaluation.report.resources),
         (["monitoring", "pushgateway", "resources"], monitoring.pushgateway.resources),
     ]
     for path, resources in containers:
@@ -251,6 +253,7 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_argocd,
     check_hub,
     check_claim,
+    check_report,
     check_results_url,
     check_time_zone,
     check_egress,

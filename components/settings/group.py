@@ -38,3 +38,7 @@ class Resources(Group):
         description="What is never exceeded, beside what the container has.",
         examples=[{"memory": "4Gi"}],
     )
+
+    def over(self, defaults: "Resources") -> "Resources":
+        """Return these over others. What is not named stays: without a memory limit, a container takes the node's."""
+        return Resources(requests={**defaults.requests, **self.requests}, limits={**defaults.limits, **self.limits})

@@ -34,6 +34,7 @@ from components.settings.group import Group, Resources
 from components.settings.keys import Secrets
 from components.settings.monitored import Monitoring, Network
 from components.settings.pod import Pod
+from components.settings.reports import Report
 from components.settings.secret_key import SecretKey
 from vllm_eval.asking import Reasoning
 from vllm_eval.models import MOST_REQUESTS
@@ -153,6 +154,13 @@ SecretName = Annotated[
 """The `<name>` of a secret `endpoint-<name>`, or a key of a Secret of others."""
 
 
+class Language(StrEnum):
+    """What people read: texts of alerts and pages. Names of series, labels and alerts are the same in all."""
+
+    ENGLISH = "en"
+    KOREAN = "ko"
+
+
 class Evaluation(Group):
     """How the models are evaluated."""
 
@@ -171,6 +179,8 @@ class Evaluation(Group):
     )
     resources: Resources = Field(Resources(), description="Requests and limits of the container.")
     results: Results = Field(Results(), description="Where results are kept.")
+    language: Language = Field(Language.ENGLISH, description="Of the alerts' texts and of the reports: en or ko.")
+    report: Report = Field(Report(), description="How the reports are opened in the cluster.")
     egress: tuple[Egress, ...] = Field((), description="What pods may reach besides models, gateway and DNS.")
     pod: Pod = Field(Pod(), description="Laid over the pods of Job and nightly, in Kubernetes' own names.")
     queue: LabelValue | None = Field(

@@ -60,11 +60,7 @@ class Pushgateway(Group):
     @field_validator("resources")
     @classmethod
     def _over_the_defaults(cls, given: Resources) -> Resources:
-        # One that is not named stays: a container without a memory limit could take the node's.
-        return Resources(
-            requests={**GATEWAY_RESOURCES.requests, **given.requests},
-            limits={**GATEWAY_RESOURCES.limits, **given.limits},
-        )
+        return given.over(GATEWAY_RESOURCES)
 
 
 class Scraper(Group):
@@ -94,5 +90,10 @@ class Monitoring(Group):
         None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]
     )
     runbook_url: Url | None = Field(None, description="Address of the runbook in alerts; default: the project's.")
+    report_url: Url | None = Field(
+        None,
+        description="Address of the reports' index (without `/index.html`), for links in alerts and on the dashboard.",
+        examples=["https://reports.example.com"],
+    )
     pushgateway: Pushgateway = Field(Pushgateway(), description="The gateway.")
     prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")

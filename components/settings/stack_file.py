@@ -80,6 +80,7 @@ def needs(settings: Settings) -> dict[str, Any]:
         "owner": evaluation.owner.value,
         "argocd": settings.argocd.namespace,
         "seconds": patience(settings),
+        "results": evaluation.results.url,
     }
 
 

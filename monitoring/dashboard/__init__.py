@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from monitoring.dashboard.queries import HEADLINE as HEADLINE_QUERY
+from monitoring.dashboard.reports import with_reports
 
 __all__ = ["HEADLINE_QUERY", "committed_dashboard", "dashboard_json"]
 
@@ -18,6 +19,7 @@ def dashboard_json() -> str:
     return board.dashboard_json()
 
 
-def committed_dashboard() -> str:
-    """Return the committed text of :func:`dashboard_json`; a test compares them."""
-    return _COMMITTED.read_text(encoding="utf-8")
+def committed_dashboard(report_url: str | None = None) -> str:
+    """Return the committed text of :func:`dashboard_json`, with links to the reports if there is an address."""
+    text = _COMMITTED.read_text(encoding="utf-8")
+    return text if report_url is None else with_reports(text, report_url)

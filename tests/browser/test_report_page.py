@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.by import By
 
 from tests.support.browser import Browser
-from tests.support.report_runs import STACK, history, samples, save_run
+from tests.support.report_runs import STACK, history, samples, save_group, save_run
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.results import ResultStore, RunResult, Sample
 from vllm_eval.storage import LocalStorage
@@ -161,6 +162,29 @@ def test_thoughts_are_folded(browser: Browser, tmp_path: Path) -> None:
     browser.open(written(tmp_path, save_run(ResultStore(LocalStorage(tmp_path)), "run", 0, "v1", {"task": [sample]})))
     assert browser.run("return document.querySelector('#item details').open") is False
     assert browser.run("return document.querySelector('#item .side > pre').textContent") == "The answer is 5."
+
+
+def test_a_group_names_its_tasks_that_fell_and_leads_to_their_answers(browser: Browser, tmp_path: Path) -> None:
+    names = [f"mmlu_subject_{index:02d}" for index in range(57)]
+    store = ResultStore(LocalStorage(tmp_path))
+    before = {name: samples(40, 0.8, index) for index, name in enumerate(names)}
+    save_group(store, "before", 0, "v1", "mmlu", before)
+    after = {name: samples(40, 0.1 if name.endswith("_07") else 0.8, index) for index, name in enumerate(names)}
+    browser.open(written(tmp_path, save_group(store, "run", 1, "v2", "mmlu", after)))
+    head = browser.run("return document.querySelector('.scores > tbody').textContent")
+    assert "Fell most: mmlu_subject_07" in head
+    assert "57 tasks of mmlu, those that lost most first" in head
+    details = browser.driver.find_element(By.CSS_SELECTOR, ".why details")
+    if not details.get_attribute("open"):
+        details.find_element(By.TAG_NAME, "summary").click()
+    assert len(details.find_elements(By.CSS_SELECTOR, ".leaves > table > tbody > tr")) == 57
+    first = details.find_element(By.CSS_SELECTOR, ".leaves > table > tbody a")
+    assert first.text == "mmlu_subject_07"
+    first.click()
+    browser.wait("return document.getElementById('find').value === 'mmlu_subject_07/'")
+    browser.wait("return document.getElementById('count').textContent.length > 0")
+    assert "mmlu_subject_07/" in detail(browser)
+    assert browser.complaints() == []
 
 
 def test_a_group_of_57_tasks_fits(browser: Browser, tmp_path: Path) -> None:

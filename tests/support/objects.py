@@ -8,7 +8,7 @@ import yaml
 from tests.support.program import ROOT, Declared, Stack
 
 # Kinds of which a stack has several.
-NAMED = frozenset({"Namespace", "NetworkPolicy", "PersistentVolumeClaim", "Secret"})
+NAMED = frozenset({"Deployment", "Namespace", "NetworkPolicy", "PersistentVolumeClaim", "Secret", "Service"})
 POD_PATHS = {"Deployment": ("spec", "template"), "Job": ("spec", "template")}
 
 

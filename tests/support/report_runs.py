@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vllm_eval.baseline import BaselineRule, compare_run
-from vllm_eval.results import ResultStore, RunResult, Sample, TaskResult
+from vllm_eval.results import ResultStore, RunResult, Sample, TaskResult, item_values, leaf_item
 from vllm_eval.stats import standard_error
 from vllm_eval.storage import LocalStorage
 
@@ -72,6 +72,23 @@ def save_run(
         store.save_samples(run, name, items, {})
     rule = BaselineRule(accepted=None, series=len(tasks))
     run = compare_run(store, [*store.runs(STACK, model), run], run, rule)
+    store.save(run)
+    return run
+
+
+def save_group(
+    store: ResultStore, run_id: str, day: float, tag: str, group: str, leaves: Mapping[str, Sequence[Sample]]
+) -> RunResult:
+    """Store a run of one group, whose score is the mean of all items, compared with those before it."""
+    run = save_run(store, run_id, day, tag, leaves)
+    pooled = [
+        item.model_copy(update={"item": leaf_item(leaf, item.item)}) for leaf, items in leaves.items() for item in items
+    ]
+    whole = result_of(group, pooled).model_copy(update={"leaves": tuple(leaves)})
+    run = run.model_copy(update={"tasks": {group: whole}, "leaves": run.tasks})
+    store.save_values(run, group, item_values(pooled))
+    earlier = [each for each in store.runs(STACK, MODEL) if each.run_id != run_id]
+    run = compare_run(store, [*earlier, run], run, BaselineRule(accepted=None, series=1))
     store.save(run)
     return run
 

@@ -119,6 +119,12 @@ RESULTS = st.sampled_from(
     [{}, {"access_mode": "ReadWriteMany", "size": "5Gi", "storage_class": "nfs"}, {"url": "s3://bucket/folder"}]
 )
 
+REPORTS = some(
+    image=st.just("registry.example/runner:v1"),
+    readers=st.just([{"namespace": "ingress", "labels": {"app": "nginx"}}]),
+    resources=RESOURCES,
+)
+
 
 # Configurations of this checkout, and what they enable.
 CONFIGS = {"eval_config": ["custom_task_1", "custom_task_2"], "suites/korean": ["kmmlu_direct", "hrm8k", "kormedmcqa"]}
@@ -140,12 +146,15 @@ def evaluations(draw: st.DrawFn) -> Groups:
         egress=st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
         pod=st.builds(lambda pod, users: {**pod, **users}, PODS, USERS),
         queue=WORD,
+        language=st.sampled_from(["en", "ko"]),
         huggingface_token=st.just({"secret": "of-others", "key": "token"}),
         config=st.sampled_from(list(CONFIGS)),
         data=DATA,
         account_annotations=st.just({"iam.example/role": "evaluations"}),
     )
     drawn = draw(optional)
+    if shared and draw(st.booleans()):
+        drawn["report"] = {"service": True, **draw(REPORTS)}
     if "url" in results and not drawn.get("egress"):
         drawn["egress"] = [{"cidr": "0.0.0.0/0", "port": 443}]
     if "hub" not in drawn.get("data", {}):
@@ -206,6 +215,7 @@ def monitorings() -> st.SearchStrategy[Groups]:
         stale=st.sampled_from(["25h", "10d"]),
         folder=ODD_TEXT,
         dashboard_url=st.just("https://grafana.example.com/d/vllm-eval"),
+        report_url=st.just("https://reports.example.com/"),
         runbook_url=st.just("https://wiki.example.com/runbook"),
         pushgateway=st.one_of(gateway, gateway, theirs),
         dashboard=st.booleans(),

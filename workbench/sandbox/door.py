@@ -26,13 +26,15 @@ from markupsafe import Markup
 from workbench.cluster import report
 from workbench.cluster.kubectl import kubectl, service_proxy
 from workbench.paths import REPOSITORY
-from workbench.sandbox import stack
+from workbench.sandbox import prometheus_page, stack
 from workbench.sandbox.monitoring import ALERTMANAGER
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import WorkbenchError
+from workbench.toolchain import prometheus_page as built
 
 # One look for all pages: the reports' own.
 STYLE: Final = REPOSITORY / "eval/evalchemy/vllm_eval/pages/page.css"
+HTML: Final = "text/html; charset=utf-8"
 CLAIM: Final = "vllm-eval-results"
 SIGNS: Final = {"Synced": "✓", "Healthy": "✓", "Succeeded": "✓", "Progressing": "…", "Running": "…"}
 
@@ -120,6 +122,7 @@ def render(sandbox: Sandbox, addresses: Sequence[object]) -> bytes:
         parts=found,
         signs=SIGNS,
         addresses=addresses,
+        prometheus=prometheus_page.START if built.folder(sandbox.paths).is_dir() else "",
     )
     return text.encode("utf-8", "replace")
 
@@ -155,9 +158,12 @@ class _Handler(BaseHTTPRequestHandler):
             # A page of another site, whose name leads to this machine, may not read the answers.
             self._say(HTTPStatus.FORBIDDEN, "only as 127.0.0.1 or localhost")
             return
-        path = urlsplit(self.path).path
-        if path == "/":
-            self._send(HTTPStatus.OK, render(self._sandbox, self._addresses))
+        path, query = urlsplit(self.path)[2:4]
+        page = built.folder(self._sandbox.paths)
+        if path.startswith(f"{prometheus_page.PREFIX}/") and page.is_dir():
+            self._send(*prometheus_page.answer(self._sandbox, page, path.removeprefix(prometheus_page.PREFIX), query))
+        elif path == "/":
+            self._send(HTTPStatus.OK, HTML, render(self._sandbox, self._addresses))
         elif path.startswith("/results/"):
             self._report(unquote(path.removeprefix("/results/")))
         else:
@@ -175,14 +181,14 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             self._say(HTTPStatus.NOT_FOUND, "there is no such report; /results/index.html leads to all of them")
         else:
-            self._send(HTTPStatus.OK, content)
+            self._send(HTTPStatus.OK, HTML, content)
 
     def _say(self, status: HTTPStatus, text: str) -> None:
-        self._send(status, f"<!doctype html><title>{status.phrase}</title><p>{html.escape(text)}</p>".encode())
+        self._send(status, HTML, f"<!doctype html><title>{status.phrase}</title><p>{html.escape(text)}</p>".encode())
 
-    def _send(self, status: HTTPStatus, content: bytes) -> None:
+    def _send(self, status: HTTPStatus, media: str, content: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", media)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()

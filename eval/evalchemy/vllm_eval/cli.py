@@ -1,4 +1,4 @@
-"""The command line: ``vllm-eval run | compare | accept | report | validate | tasks | bundle | publish``."""
+"""The command line, ``vllm-eval COMMAND``; `vllm-eval --help` lists the commands."""
 
 import argparse
 import logging
@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vllm_eval import commands, errors
+from vllm_eval import commands, errors, page_commands
+from vllm_eval.pages.words import LANGUAGES
 from vllm_eval.secrets import Redactor
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
     _run_parser(subparsers)
     _reading_parsers(subparsers)
+    _page_parsers(subparsers)
     _publish_parser(subparsers)
     _validate_parser(subparsers)
     _tasks_parser(subparsers)
@@ -94,6 +96,7 @@ def _reading_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     report.add_argument(
         "--html", metavar="FILE", help="write one run's page for a browser instead; - is standard output"
     )
+    _language_option(report)
     report.add_argument(
         "--against", metavar="RUN", help="show the page's answers beside this run's, not the baseline's"
     )
@@ -111,6 +114,25 @@ def _reading_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     _store_options(accept)
     accept.add_argument("--model", help="which model, if the folder holds several")
     accept.add_argument("--run", help="the run to accept (default: the last)")
+
+
+def _page_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    fetch = subparsers.add_parser(
+        "fetch", help="copy the last runs' reports and results out of a results folder or bucket, to read them here"
+    )
+    fetch.set_defaults(command=page_commands.fetch)
+    _store_options(fetch)
+    fetch.add_argument("--to", default="results", metavar="FOLDER", help="where to (default: results)")
+    fetch.add_argument("--model", help="only this model")
+    fetch.add_argument("--last", type=_positive, default=5, metavar="N", help="runs of each model (default: 5)")
+    _language_option(fetch)
+    fetch.add_argument("--answers", action="store_true", help="also the answers, for `report` and `compare`")
+
+    serve = subparsers.add_parser("serve", help="serve the reports of a results folder or bucket, read-only")
+    serve.set_defaults(command=page_commands.serve)
+    serve.add_argument("--out", dest="results", help="results folder or fsspec URL (VLLM_EVAL_RESULTS)")
+    serve.add_argument("--address", default="127.0.0.1", help="where to listen (default: 127.0.0.1); * is everywhere")
+    serve.add_argument("--port", type=_positive, default=8080, help="port (default: 8080)")
 
 
 def _publish_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -168,6 +190,10 @@ def _config_options(command: argparse.ArgumentParser) -> None:
 def _store_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", dest="results", help="results folder or fsspec URL (VLLM_EVAL_RESULTS)")
     command.add_argument("--stack", help="label `stack` (VLLM_EVAL_STACK)")
+
+
+def _language_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--language", choices=LANGUAGES, help="of the pages (VLLM_EVAL_LANGUAGE; default: en)")
 
 
 def _positive(text: str) -> int:

@@ -23,6 +23,7 @@ from vllm_eval.groups import expand
 from vllm_eval.models import Model, choose_tasks, parse_models, select_model
 from vllm_eval.offline import set_environment
 from vllm_eval.pages.run_page import render_run
+from vllm_eval.pages.words import Words
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.runner import Runner
@@ -90,7 +91,7 @@ def _write_page(options: argparse.Namespace, settings: RunSettings, store: Resul
             raise SettingsError(f"run {chosen.run_id} has no task {options.task!r}; its tasks are: {known}")
         only = {options.task: chosen.tasks[options.task]}
         chosen = chosen.model_copy(update={"tasks": only, "leaves": chosen.asked_tasks})
-    content = render_run(store, ended_runs(store.runs(settings.stack, name)), chosen, against)
+    content = render_run(store, ended_runs(store.runs(settings.stack, name)), chosen, against, Words(settings.language))
     if options.html == "-":
         sys.stdout.buffer.write(content)
         return 0

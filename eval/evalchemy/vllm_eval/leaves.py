@@ -56,5 +56,5 @@ def _cost(change: LeafChange, result: TaskResult) -> float:
 
 def named(result: TaskResult) -> str:
     """Name the leaves that fell, with both scores; empty where none did."""
-    told = [f"{each.leaf} {each.baseline_mean:.3f} to {each.score:.3f}" for each in fallen(result)]
+    told = [f"{each.leaf} {each.baseline_mean:.3f} → {each.score:.3f}" for each in fallen(result)]
     return some(told, SHOWN_LEAVES)

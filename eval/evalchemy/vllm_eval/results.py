@@ -362,7 +362,12 @@ class ResultStore:
 
     def folder(self, run: RunResult) -> str:
         """Return the run's folder."""
-        return f"runs/{_name(run.stack)}/{_name(run.model['name'])}/{_name(run.run_id)}"
+        return run_folder(run.stack, run.model["name"], run.run_id)
+
+
+def run_folder(stack: str, model: str, run_id: str) -> str:
+    """Return where a run lies in the results folder."""
+    return f"runs/{_name(stack)}/{_name(model)}/{_name(run_id)}"
 
 
 def _parse_run(content: bytes) -> RunResult | None:

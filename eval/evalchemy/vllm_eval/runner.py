@@ -24,6 +24,7 @@ from vllm_eval.groups import Group, Plan, expand
 from vllm_eval.judge import error_of, failed
 from vllm_eval.lock import run_lock
 from vllm_eval.models import UNKNOWN_COMMITS, Selection, choose_tasks
+from vllm_eval.pages.words import Words
 from vllm_eval.pages.write import write_pages
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.results import ResultStore, RunResult, TaskResult
@@ -67,6 +68,7 @@ class Runner:
         self._resolved: list[Task] | None = None
         self._publisher = Publisher(self._store, gateway, settings.stack)
         self._series = 1
+        self._words = Words(settings.language)
 
     def run(self) -> RunReport:
         """Do the whole run.
@@ -95,14 +97,14 @@ class Runner:
             compared = compare_run(self._store, runs, unchanged, rule)
             self._store.save(compared)
             outcome = self._publish(compared, None)
-            write_pages(self._store, compared)
+            write_pages(self._store, compared, self._words)
             return outcome
         run = self._resume(run)
         self._store.save(run)
         run, error = self._evaluate(run, enabled, rule)
         apply_retention(self._store, run, rule, self._settings)
         outcome = self._publish(run, error)
-        write_pages(self._store, run)
+        write_pages(self._store, run, self._words)
         return outcome
 
     def _begin(self) -> RunResult:

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vllm_eval.errors import SettingsError
+from vllm_eval.pages.words import LANGUAGES
 from vllm_eval.strict import shown
 
 # The Job that Argo CD or Pulumi owns. Only a run of this Job may leave out
@@ -45,6 +46,7 @@ class RunSettings:
     force: bool = False
     seed: int = 1234
     data: str = ""
+    language: str = "en"
 
     @property
     def tasks_folder(self) -> Path:
@@ -105,6 +107,12 @@ def _data(text: str) -> str:
     return text
 
 
+def _language(text: str) -> str:
+    if text not in LANGUAGES:
+        raise ValueError(f"must be one of {', '.join(LANGUAGES)}")
+    return text
+
+
 def _label(text: str) -> str:
     if any(ord(char) < 32 or ord(char) == 127 for char in text):
         raise ValueError("must not hold control characters")
@@ -135,6 +143,7 @@ VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "VLLM_EVAL_GATE": ("gate", _flag),
     "VLLM_EVAL_FORCE": ("force", _flag),
     "VLLM_EVAL_DATA": ("data", _data),
+    "VLLM_EVAL_LANGUAGE": ("language", _language),
 }
 
 

@@ -1,5 +1,6 @@
 """The rules of one stack: the shipped ones, looking at that stack alone."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,35 @@ def test_links_are_the_ones_that_were_given() -> None:
         if "alert" in rule:
             assert rule["annotations"]["runbook_url"] == f"https://wiki/runbook#{rule['alert'].lower()}"
             assert rule["annotations"]["dashboard_url"].startswith("https://grafana/d/vllm-eval?var-stack={{")
+            assert "report_url" not in rule["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("language", "summary"),
+    [("en", "The last evaluation of t of org/한 m failed"), ("ko", "org/한 m의 t 평가가 마지막 실행에서 실패했습니다")],
+)
+def test_every_alert_speaks_and_leads_to_the_reports_of_its_model(tmp_path: Path, language: str, summary: str) -> None:
+    address = "https://reports.example.com/"
+    groups = monitoring.rule_groups(stack="prod", models=[], report_url=address, language=language)
+    assert all("report_url" in rule["annotations"] for rule in _each(groups) if "alert" in rule)
+    promtool.write_rules(tmp_path / "rules.json", groups)
+    failed = 'vllm_eval_run_success{stack="prod",model="org/한 m",model_tag="v",task="t"}'
+    test = {
+        "rule_files": ["rules.json"],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": failed, "values": "0x60"}],
+                "alert_rule_test": [{"eval_time": "1h", "alertname": "EvaluationFailed", "exp_alerts": []}],
+            }
+        ],
+    }
+    (tmp_path / "test.json").write_text(json.dumps(test))
+    said = promtool.run("test", "rules", tmp_path / "test.json").output
+    assert "https://reports.example.com/index.html#prod/org%2F%ED%95%9C+m" in said
+    assert summary in said
+    checked = promtool.run("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.json")
+    assert checked.status == 0, checked.output
 
 
 @pytest.mark.parametrize(

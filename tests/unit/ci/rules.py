@@ -83,6 +83,7 @@ def _job(workflow: str, name: str, job: dict[str, Any]) -> Iterator[str]:
     container = job.get("container", {})
     image = container if isinstance(container, str) else container.get("image", "")
     images = job["strategy"]["matrix"]["image"] if image == "${{ matrix.image }}" else [image] if image else []
+    images += [service.get("image", "") for service in job.get("services", {}).values()]
     yield from (f"image without digest: {each}" for each in images if not re.search(r"@sha256:[0-9a-f]{64}$", each))
     if "secrets." in yaml.safe_dump(job) and "environment" not in job:
         yield "uses secrets outside an environment"

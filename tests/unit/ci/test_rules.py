@@ -70,6 +70,11 @@ def test_good_example_has_no_fault() -> None:
         ("    permissions:\n      packages: write\n", "", "job build: no permissions"),
         ("    timeout-minutes: 5\n", "", "job build: no timeout"),
         ("@sha256:" + "a" * 64, ":bookworm", "job build: image without digest: debian:bookworm"),
+        (
+            "    environment: somewhere",
+            "    services: {db: {image: db:1}}\n    environment: somewhere",
+            "job build: image without digest: db:1",
+        ),
         ("    environment: somewhere\n", "", "job build: uses secrets outside an environment"),
         (f"@{SHA} # v7.0.1", "@v7", "job build: not pinned by SHA: actions/checkout@v7"),
         (" # v7.0.1", "", f"line 14: no version comment: - uses: actions/checkout@{SHA}"),

@@ -27,7 +27,8 @@ def with_every_secret(name: str) -> program.Stack:
     groups = copy.deepcopy(program.stack_file(name))
     groups["models"][0]["api_key"] = "key"
     hub = {"network": {"cidr": "0.0.0.0/0", "port": 443}}
-    groups["evaluation"] = {**groups.get("evaluation", {}), "data": {"hub": hub}}
+    groups["evaluation"] = {**groups.get("evaluation", {}), "data": {"hub": hub}, "report": {"service": True}}
+    groups["evaluation"].setdefault("results", {})["access_mode"] = "ReadWriteMany"
     return program.run(groups, SECRETS, stack=name)
 
 

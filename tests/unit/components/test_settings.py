@@ -138,7 +138,7 @@ def holder_of(groups: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, 
 @pytest.mark.parametrize("path", EVERY_FIELD, ids=problems.full_key)
 def test_every_field_refuses_a_value_of_the_wrong_type(path: tuple[str | int, ...]) -> None:
     groups = program.stack_file("dev")
-    wrong = "wrong" if path[-1] in {"values", "egress", "tasks"} else ["wrong"]
+    wrong = "wrong" if path[-1] in {"values", "egress", "tasks", "readers"} else ["wrong"]
     holder_of(groups, path)[str(path[-1])] = wrong
     assert f"{problems.full_key(path)} = {json.dumps(wrong)}: input should be" in refused(groups)
 

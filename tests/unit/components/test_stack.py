@@ -102,9 +102,11 @@ def assert_selectors(found: Stack) -> None:
     for policy in (each for each in found.kubernetes() if each.kind == "NetworkPolicy"):
         spec = policy.inputs["spec"]
         assert any(objects.selects(spec["podSelector"], each) for each in running), policy.identity
-    if found.has("Service"):
-        service = found.one("Service")
-        assert objects.selects({"matchLabels": service.inputs["spec"]["selector"]}, running[0])
+    for service in (each for each in found.kubernetes() if each.kind == "Service"):
+        selector = {"matchLabels": service.inputs["spec"]["selector"]}
+        assert sum(objects.selects(selector, each) for each in running) == 1, service.identity
+    if found.has("ServiceMonitor"):
+        service = found.one("Service", labels.PUSHGATEWAY)
         assert objects.selects(found.one("ServiceMonitor").inputs["spec"]["selector"], service.metadata["labels"])
         ports = {each["name"] for each in service.inputs["spec"]["ports"]}
         assert {each["port"] for each in found.one("ServiceMonitor").inputs["spec"]["endpoints"]} <= ports

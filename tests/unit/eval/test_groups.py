@@ -82,10 +82,10 @@ def test_a_group_is_compared_with_its_own_baseline_and_names_what_fell(
     result = workspace.last().tasks["all"]
     assert result.comparison is not None
     assert result.comparison.verdict == "worse"
-    assert "fell most: two 1.000 to 0.000" in capsys.readouterr().out
+    assert "fell most: two 1.000 → 0.000" in capsys.readouterr().out
     assert workspace.last().leaves["two"].comparison is None
-    page = workspace.store.storage.read(f"{workspace.store.folder(workspace.last())}/report.html") or b""
-    for shown in (b"Fell most: two 1.000 to 0.000.", b"3 tasks of all, those that lost most first", b"find=two/"):
+    page = (workspace.store.storage.read(f"{workspace.store.folder(workspace.last())}/report.html") or b"").decode()
+    for shown in ("Fell most: two 1.000 → 0.000.", "3 tasks of all, those that lost most first", "find=two/"):
         assert shown in page
     (drop,) = [line for line in build_group([workspace.last()]).text().splitlines() if "vllm_eval_leaf_drop{" in line]
     assert 'leaf="two"' in drop
@@ -235,4 +235,4 @@ def test_leaves_whose_items_are_parts_of_right_are_named_by_their_scores() -> No
     compared = compare_run(store, runs, runs[1], BaselineRule(accepted=None, series=1)).tasks["g"]
     assert compared.comparison is not None
     assert compared.comparison.verdict == "worse"
-    assert named(compared) == "b 0.800 to 0.200"
+    assert named(compared) == "b 0.800 → 0.200"

@@ -13,6 +13,7 @@ from vllm_eval.baseline import task_score
 from vllm_eval.compare import TaskScore, compare
 from vllm_eval.engines.repeats import further_scores
 from vllm_eval.pages.view import task_view
+from vllm_eval.pages.words import ENGLISH
 from vllm_eval.results import ItemValues, Sample, TaskResult, item_values
 from vllm_eval.stats import standard_error
 
@@ -53,7 +54,7 @@ def test_each_answer_is_scored_and_the_items_count_is_compared(
     assert result.comparison is not None
     assert "12 items x 4 answers" in result.comparison.reason
     assert run.tasks["once"].repeats == 1
-    view = task_view(workspace.store, [run], run, result, None)
+    view = task_view(workspace.store, [run], run, result, None, t=ENGLISH)
     assert view.speech.startswith("each item asked 4 times, a request 0")
     assert view.counts is not None
     assert view.counts.items == 48

@@ -28,8 +28,9 @@ def targets(file: str) -> set[Path]:
     paths = {(folder / link).resolve() for link in links if link and "://" not in link}
     korean = {(ROOT / ko).resolve(): (ROOT / en).resolve() for en, ko in PAIRS}
     pair = {(ROOT / name).resolve() for names in PAIRS if file in names for name in names}
-    # A link to a page in Korean stands for the one to the page in English; the link between the two is no content.
-    return {korean.get(path, path) for path in paths if path not in pair}
+    # A page or picture in Korean stands for the one in English; the link between the two pages is no content.
+    paths = {korean.get(path, path) for path in paths if path not in pair}
+    return {path.with_stem(path.stem.removesuffix("-ko")) for path in paths}
 
 
 @pytest.mark.parametrize(("english", "korean"), PAIRS)
@@ -46,4 +47,6 @@ def test_both_languages_have_the_same_commands_drawings_and_headings(english: st
 @pytest.mark.parametrize(("english", "korean"), PAIRS)
 def test_both_languages_lead_to_the_same_files_and_these_exist(english: str, korean: str) -> None:
     assert targets(korean) == targets(english)
-    assert [path for path in targets(english) | targets(korean) if not path.exists()] == []
+    for page in (english, korean):
+        linked = {link.partition("#")[0] for link in LINK.findall((ROOT / page).read_text()) if "://" not in link}
+        assert [link for link in linked if not ((ROOT / page).parent / link).exists()] == []

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.sandbox_door import ALERT, Answering, open_door
+from workbench.toolchain import prometheus_page as built
 
 
 def get(url: str, path: str, host: str | None = None) -> tuple[int, str]:
@@ -68,3 +69,38 @@ def test_it_gives_reports_and_nothing_else(tmp_path: Path, path: str) -> None:
 def test_a_name_of_another_site_is_refused(tmp_path: Path) -> None:
     with open_door(Answering(tmp_path)) as url:
         assert get(url, "/", host="attacker.example:8000")[0] == 403
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Answering:
+    """A sandbox for which Prometheus' page was built."""
+    sandbox = Answering(tmp_path, {"/proxy/api/v1/labels?limit=9": '{"status": "success"}', "/api/v1/broken": None})
+    page = built.folder(sandbox.paths)
+    (page / "assets").mkdir(parents=True)
+    (page / "index.html").write_text("<title>TITLE_PLACEHOLDER</title>READY_PLACEHOLDER")
+    (page / "assets/index.js").write_text("1")
+    (tmp_path / "tools/secret.js").write_text("secret")
+    return sandbox
+
+
+def test_prometheus_page_is_served_with_its_api_where_it_was_built(prometheus: Answering) -> None:
+    with open_door(prometheus) as url:
+        assert 'href="/prometheus/query"' in get(url, "/")[1]
+        for path in ("/prometheus/query?g0.expr=up", "/prometheus/alerts"):
+            assert get(url, path) == (200, "<title>Prometheus of the sandbox</title>true")
+        assert get(url, "/prometheus/assets/index.js") == (200, "1")
+        assert get(url, "/prometheus/api/v1/labels?limit=9") == (200, '{"status": "success"}')
+        status, told = get(url, "/prometheus/api/v1/broken")
+        assert (status, json.loads(told)["error"]) == (502, "the server is away")
+
+
+@pytest.mark.parametrize("path", ["/prometheus/assets/../../secret.js", "/prometheus/assets/none.js"])
+def test_prometheus_page_gives_its_own_files_alone(prometheus: Answering, path: str) -> None:
+    with open_door(prometheus) as url:
+        assert get(url, path) == (404, "no such file")
+
+
+def test_without_prometheus_page_the_first_page_says_how_it_is_built(tmp_path: Path) -> None:
+    with open_door(Answering(tmp_path)) as url:
+        assert "make prometheus-page" in get(url, "/")[1]
+        assert get(url, "/prometheus/query")[0] == 404

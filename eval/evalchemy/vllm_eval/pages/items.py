@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vllm_eval.pages.words import ENGLISH, Words
 from vllm_eval.results import ItemValues, Sample
 
 # A longer text is cut in the page, which says so; the whole one is in the samples file.
 MAX_TEXT = 200_000
-CUT = "\n… [cut here: {} characters in all; the samples file has the whole text]"
 
 Cell = str | float | None
 
@@ -26,7 +26,7 @@ class Counts:
 
 
 def rows(
-    samples: Sequence[Sample], others: Sequence[Sample] | None, baseline: Sequence[ItemValues]
+    samples: Sequence[Sample], others: Sequence[Sample] | None, baseline: Sequence[ItemValues], t: Words = ENGLISH
 ) -> tuple[list[list[Cell]], Counts]:
     """Return one row for each answer, and their counts.
 
@@ -46,14 +46,14 @@ def rows(
     wrong = lost = gained = 0
     for sample in samples:
         row: list[Cell] = [
-            sample.item + (f" #{sample.repeat + 1}" if repeated else ""), sample.value, _short(sample.prompt),
-            _short(sample.target), _short(sample.answer), _short(sample.judged), sample.finish_reason,
+            sample.item + (f" #{sample.repeat + 1}" if repeated else ""), sample.value, _short(t, sample.prompt),
+            _short(t, sample.target), _short(t, sample.answer), _short(t, sample.judged), sample.finish_reason,
         ]  # fmt: skip
         other = by_item.get((sample.item, sample.repeat))
         if other is None:
             row += [None, None, None, None]
         else:
-            row += [other.value, _short(other.answer), _short(other.judged), other.finish_reason]
+            row += [other.value, _short(t, other.answer), _short(t, other.judged), other.finish_reason]
             lost += other.value > sample.value
             gained += other.value < sample.value
         row.append(right.get(sample.item) if baseline else None)
@@ -69,7 +69,9 @@ def packed(table: Sequence[Sequence[Cell]]) -> str:
     return base64.b64encode(gzip.compress(text.encode("ascii"), compresslevel=4, mtime=0)).decode("ascii")
 
 
-def _short(text: str | None) -> str | None:
+def _short(t: Words, text: str | None) -> str | None:
     if text is None or len(text) <= MAX_TEXT:
         return text
-    return text[:MAX_TEXT] + CUT.format(len(text))
+    return text[:MAX_TEXT] + t(
+        "\n… [cut here: {count} characters in all; the samples file has the whole text]", count=len(text)
+    )

@@ -9,19 +9,24 @@ const THOUGHTS = [["<think>", "</think>"], ["<thinking>", "</thinking>"], ["<tho
   ["◁think▷", "◁/think▷"], ["<|channel>thought", "<channel|>"], ["<|START_THINKING|>", "<|END_THINKING|>"],
   ["<|channel|>analysis<|message|>", "<|channel|>final<|message|>"]];
 
+// Our own words, in the language of the page; the words of a model are never among them.
+function t(text, values = {}) {
+  return (words[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
 const FILTERS = {
-  lost: ["▼ became wrong", (row) => row.otherValue !== null && row.value < row.otherValue],
-  gained: ["▲ became right", (row) => row.otherValue !== null && row.value > row.otherValue],
-  changed: ["≠ other answer", (row) => row.otherValue !== null && row.answer !== row.otherAnswer],
-  wrong: ["✕ wrong", (row) => row.value < 1],
-  cut: ["✂ cut", (row) => row.finish === "length"],
-  empty: ["∅ empty", (row) => !row.answer || !row.answer.trim()],
-  all: ["all", () => true],
+  lost: ["▼", () => t("became wrong"), (row) => row.otherValue !== null && row.value < row.otherValue],
+  gained: ["▲", () => t("became right"), (row) => row.otherValue !== null && row.value > row.otherValue],
+  changed: ["≠", () => t("other answer"), (row) => row.otherValue !== null && row.answer !== row.otherAnswer],
+  wrong: ["✕", () => t("wrong"), (row) => row.value < 1],
+  cut: ["✂", () => t("cut"), (row) => row.finish === "length"],
+  empty: ["∅", () => t("empty"), (row) => !row.answer || !row.answer.trim()],
+  all: ["", () => t("all"), () => true],
 };
 const NEEDS_OTHER = new Set(["lost", "gained", "changed"]);
 
 const $ = (id) => document.getElementById(id);
-const meta = JSON.parse($("meta").textContent);
+const { tasks: meta, words } = JSON.parse($("meta").textContent);
 const blocks = new Map([...document.querySelectorAll("script[data-task]")].map((each) => [each.dataset.task, each]));
 const loaded = new Map();
 const state = { task: null, show: "all", text: "", found: [], chosen: -1 };
@@ -68,10 +73,10 @@ function haystack(row) {
 
 async function refresh(wanted) {
   const rows = await load(state.task);
-  const accepts = FILTERS[state.show][1];
+  const accepts = FILTERS[state.show][2];
   const text = state.text.toLowerCase();
   state.found = rows.filter((row) => accepts(row) && (!text || haystack(row).includes(text)));
-  $("count").textContent = `${state.found.length} of ${rows.length} items`;
+  $("count").textContent = t("{found} of {all} items", { found: state.found.length, all: rows.length });
   $("tall").style.height = `${state.found.length * ROW}px`;
   const index = wanted === undefined ? 0 : Math.max(0, state.found.findIndex((row) => row.item === wanted));
   choose(state.found.length ? index : -1);
@@ -99,9 +104,9 @@ function choose(index) {
 }
 
 function sign(row) {
-  if (row.otherValue !== null && row.value < row.otherValue) return ["lost", "▼", "became wrong"];
-  if (row.otherValue !== null && row.value > row.otherValue) return ["gained", "▲", "became right"];
-  return row.value < 1 ? ["wrong", "✕", "wrong"] : ["right", "✓", "right"];
+  if (row.otherValue !== null && row.value < row.otherValue) return ["lost", "▼", t("became wrong")];
+  if (row.otherValue !== null && row.value > row.otherValue) return ["gained", "▲", t("became right")];
+  return row.value < 1 ? ["wrong", "✕", t("wrong")] : ["right", "✓", t("right")];
 }
 
 // Only the rows in sight are in the document, so that 20,000 cost no more than twenty.
@@ -158,7 +163,7 @@ function block(text, parts) {
   };
   fill(SHOWN);
   if (whole.length <= SHOWN) return [made];
-  const more = element("button", { type: "button" }, `show all ${whole.length.toLocaleString("en")} characters`);
+  const more = element("button", { type: "button" }, t("show all {count} characters", { count: whole.length.toLocaleString("en") }));
   more.addEventListener("click", () => { made.replaceChildren(); fill(whole.length); more.remove(); });
   return [made, more];
 }
@@ -193,16 +198,16 @@ function differences(left, right) {
 function answerSide(title, value, answer, judged, finish, parts) {
   const [thoughts, text] = spoken(answer);
   const right = value >= 1;
-  const notes = [finish === "length" ? "✂ cut at the token limit" : finish ? `finish: ${finish}` : null,
-    text !== null && !text.trim() ? "∅ empty" : null, value > 0 && value < 1 ? `value ${value}` : null];
+  const notes = [finish === "length" ? `✂ ${t("cut at the token limit")}` : finish ? `finish: ${finish}` : null,
+    text !== null && !text.trim() ? `∅ ${t("empty")}` : null, value > 0 && value < 1 ? `${t("value")} ${value}` : null];
   const side = element("section", { class: `side ${right ? "right" : "wrong"}` },
     element("h4", {}, element("span", { class: "mark" }, right ? "✓" : "✕"), ` ${title}`),
     element("p", { class: "notes" }, notes.filter(Boolean).join(" · ")));
   if (thoughts) {
-    side.append(element("details", {}, element("summary", {}, `thoughts (${thoughts.length} characters)`),
+    side.append(element("details", {}, element("summary", {}, t("thoughts ({count} characters)", { count: thoughts.length })),
       ...block(thoughts)));
   }
-  side.append(...block(text, parts), element("p", { class: "judged" }, "judged as ",
+  side.append(...block(text, parts), element("p", { class: "judged" }, `${t("judged as")} `,
     element("code", { dir: "auto" }, visible(judged.slice(0, SHOWN)))));
   return side;
 }
@@ -211,7 +216,7 @@ function detail(row) {
   const place = $("item");
   place.scrollTop = 0;
   if (!row) {
-    place.replaceChildren(element("p", { class: "note" }, "No item is left by this filter and search."));
+    place.replaceChildren(element("p", { class: "note" }, t("No item is left by this filter and search.")));
     return;
   }
   const facts = meta.find((each) => each.name === state.task);
@@ -221,21 +226,21 @@ function detail(row) {
   const body = [head];
   if (row.baselineRight !== null && facts.baselineRuns > 1) {
     body.push(element("p", { class: "notes" },
-      `right in ${row.baselineRight} of the ${facts.baselineRuns} runs of the baseline`));
+      t("right in {right} of the {runs} runs of the baseline", { right: row.baselineRight, runs: facts.baselineRuns })));
   }
-  body.push(field("target", ...block(row.target)));
+  body.push(field(t("target"), ...block(row.target)));
   const sides = element("div", { class: "sides" });
   if (row.otherValue !== null) {
     const before = spoken(row.otherAnswer)[1] ?? "";
     const parts = differences(before, spoken(row.answer)[1] ?? "") ?? [undefined, undefined];
     sides.append(
-      answerSide(`before (${facts.other})`, row.otherValue, row.otherAnswer, row.otherJudged, row.otherFinish, parts[0]),
-      answerSide("this run", row.value, row.answer, row.judged, row.finish, parts[1]));
+      answerSide(t("before ({run})", { run: facts.other }), row.otherValue, row.otherAnswer, row.otherJudged, row.otherFinish, parts[0]),
+      answerSide(t("this run"), row.value, row.answer, row.judged, row.finish, parts[1]));
   } else {
-    sides.append(answerSide("this run", row.value, row.answer, row.judged, row.finish));
-    if (facts.other) sides.append(element("p", { class: "note" }, "The other run does not have this item."));
+    sides.append(answerSide(t("this run"), row.value, row.answer, row.judged, row.finish));
+    if (facts.other) sides.append(element("p", { class: "note" }, t("The other run does not have this item.")));
   }
-  body.push(sides, field("prompt", ...block(row.prompt)));
+  body.push(sides, field(t("prompt"), ...block(row.prompt)));
   place.replaceChildren(...body);
 }
 
@@ -252,12 +257,12 @@ function offer(task) {
   const facts = meta.find((each) => each.name === task);
   const legend = $("show").querySelector("legend");
   const choices = Object.entries(FILTERS).filter(([name]) => facts.other || !NEEDS_OTHER.has(name))
-    .map(([name, [title]]) => {
+    .map(([name, [mark, title]]) => {
       const input = element("input", { type: "radio", name: "show", value: name });
       input.checked = name === state.show;
       input.addEventListener("change", () => { state.show = name; refresh(); });
       const counts = { all: facts.counts[0], wrong: facts.counts[1], lost: facts.counts[2], gained: facts.counts[3] };
-      return element("label", {}, input, ` ${title}`, name in counts ? ` (${counts[name]})` : "");
+      return element("label", {}, input, ` ${mark} ${title()}`, name in counts ? ` (${counts[name]})` : "");
     });
   $("show").replaceChildren(legend, ...choices);
 }
@@ -282,7 +287,7 @@ function go() {
 
 function start() {
   if (!blocks.size) {
-    $("answers").replaceChildren($("items"), element("p", { class: "note" }, "No single answers are stored for this run."));
+    $("answers").replaceChildren($("items"), element("p", { class: "note" }, t("No single answers are stored for this run.")));
     done();
     return;
   }

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from vllm_eval.pages.charts import mark
 from vllm_eval.pages.view import SIGNS, TaskView, task_view
+from vllm_eval.pages.words import ENGLISH, Words
 from vllm_eval.results import ResultStore, RunResult, rfc3339
 
 _FOLDER = Path(__file__).parent
@@ -21,7 +22,11 @@ _GRAVITY = ("worse", "failed", "inconclusive", "no_baseline", "better", "same")
 
 
 def render_run(
-    store: ResultStore, runs: Sequence[RunResult], run: RunResult, against: RunResult | None = None
+    store: ResultStore,
+    runs: Sequence[RunResult],
+    run: RunResult,
+    against: RunResult | None = None,
+    t: Words = ENGLISH,
 ) -> bytes:
     """Return the page of ``run`` as one HTML file in UTF-8.
 
@@ -31,25 +36,28 @@ def render_run(
         The model's ended runs by start: the history.
     against
         The run beside which the items are shown; None: each task's baseline.
+    t
+        The language of the page's own words.
     """
-    views = [task_view(store, runs, run, task, against) for task in run.tasks.values()]
+    views = [task_view(store, runs, run, task, against, t=t) for task in run.tasks.values()]
     head = next((verdict for verdict in _GRAVITY if any(view.verdict == verdict for view in views)), "failed")
     return page(
         "run.html",
+        t,
         script="run.js",
         run=run,
         views=views,
         head=head,
         sign=SIGNS[head],
-        headline=_headline(views, head, run),
-        facts=_facts(run),
-        meta=_data([_meta(view) for view in views]),
+        headline=_headline(views, head, run, t),
+        facts=_facts(run, t),
+        meta=_data({"tasks": [_meta(view) for view in views], "words": t.of_script()}),
     )
 
 
-def page(template: str, *, script: str | None = None, **values: object) -> bytes:
+def page(template: str, t: Words, *, script: str | None = None, **values: object) -> bytes:
     """Fill a template, with its style and script inside and a policy that lets nothing else run or load."""
-    environment = _environment()
+    environment = _environment(t)
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     code = (_FOLDER / script).read_text(encoding="utf-8") if script is not None else ""
     policy = (
@@ -62,9 +70,11 @@ def page(template: str, *, script: str | None = None, **values: object) -> bytes
 
 
 @cache
-def _environment() -> Environment:
+def _environment(t: Words) -> Environment:
     environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["t"] = t
     environment.filters["time"] = rfc3339
+    environment.filters["verdict"] = t.verdict
     environment.filters["svg"] = Markup  # drawings of ours: ElementTree has escaped every text in them
     environment.filters["mark"] = lambda kind: Markup(ET.tostring(mark(kind), encoding="unicode"))  # noqa: S704
     return environment
@@ -91,41 +101,64 @@ def _meta(view: TaskView) -> Mapping[str, object]:
     }
 
 
-def _headline(views: Sequence[TaskView], head: str, run: RunResult) -> str:
+def _headline(views: Sequence[TaskView], head: str, run: RunResult, t: Words) -> str:
     if not views:
-        return f"No task was evaluated{': ' + run.failure if run.failure else ''}"
+        return f"{t('No task was evaluated')}{': ' + run.failure if run.failure else ''}"
     alike = [view for view in views if view.verdict == head]
     if len(views) == 1 or (len(alike) == 1 and head in {"worse", "failed"}):
         return alike[0].sentence
-    words = {
-        "worse": "became worse", "failed": "have no score", "inconclusive": "cannot be told from chance",
-        "no_baseline": "have nothing to be compared with", "better": "became better", "same": "show no sign of a drop",
-    }  # fmt: skip
+    sentences = {
+        "worse": t("{count} of {all} tasks became worse"),
+        "failed": t("{count} of {all} tasks have no score"),
+        "inconclusive": t("{count} of {all} tasks cannot be told from chance"),
+        "no_baseline": t("{count} of {all} tasks have nothing to be compared with"),
+        "better": t("{count} of {all} tasks became better"),
+        "same": t("{count} of {all} tasks show no sign of a drop"),
+    }
     named = f": {', '.join(view.name for view in alike[:5])}{' …' if len(alike) > 5 else ''}"
-    return f"{len(alike)} of {len(views)} tasks {words[head]}{named if len(alike) < len(views) else ''}"
+    told = sentences[head].format(count=len(alike), all=len(views))
+    return f"{told}{named if len(alike) < len(views) else ''}"
 
 
-def _facts(run: RunResult) -> list[tuple[str, str]]:
+def _facts(run: RunResult, t: Words) -> list[tuple[str, str]]:
     versions = sorted({task.engine_version for task in run.tasks.values() if task.engine_version})
     facts = [
-        ("model", run.model["name"]),
-        ("tag", run.model["tag"]),
-        ("asked for", run.model.get("served_name", "")),
-        ("answered as", ", ".join(run.served)),
-        ("endpoint", run.model.get("endpoint", "")),
+        (t("model"), run.model["name"]),
+        (t("tag"), run.model["tag"]),
+        (t("asked for"), run.model.get("served_name", "")),
+        (t("answered as"), ", ".join(run.served)),
+        (t("endpoint"), run.model.get("endpoint", "")),
         ("API", run.model.get("api", "")),
-        ("stack", run.stack),
-        ("run", run.run_id),
+        (t("stack"), run.stack),
+        (t("run"), run.run_id),
         ("Job", run.job_name),
-        ("commit", run.git_commit),
-        ("engine", ", ".join(versions)),
-        ("started", rfc3339(run.started)),
-        ("ended", rfc3339(run.ended) if run.ended is not None else "not ended"),
-        ("duration", f"{run.duration:.0f} s" if run.duration is not None else ""),
-        ("speed", f"{run.requests_per_second:.2f} requests/s" if run.requests_per_second is not None else ""),
-        ("tokens", f"{run.output_tokens_per_second:.0f} a second" if run.output_tokens_per_second is not None else ""),
-        ("requests", f"{run.asked} asked, {run.taken_over} taken over, {run.retries} retries"),
-        ("failure", run.failure or ""),
+        (t("commit"), run.git_commit),
+        (t("engine"), ", ".join(versions)),
+        (t("started"), rfc3339(run.started)),
+        (t("ended"), rfc3339(run.ended) if run.ended is not None else t("not ended")),
+        (t("duration"), t("{count} s", count=f"{run.duration:.0f}") if run.duration is not None else ""),
+        (
+            t("speed"),
+            t("{count} requests/s", count=f"{run.requests_per_second:.2f}")
+            if run.requests_per_second is not None
+            else "",
+        ),
+        (
+            t("tokens"),
+            t("{count} a second", count=f"{run.output_tokens_per_second:.0f}")
+            if run.output_tokens_per_second is not None
+            else "",
+        ),
+        (
+            t("requests"),
+            t(
+                "{asked} asked, {kept} taken over, {retries} retries",
+                asked=run.asked,
+                kept=run.taken_over,
+                retries=run.retries,
+            ),
+        ),
+        (t("failure"), run.failure or ""),
     ]
     shown = {"name", "tag", "served_name", "endpoint", "api"}
     # What a later version adds to a model's identity is a setting of the run.

@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from vllm_eval.baseline import BaselineRule
 from vllm_eval.leaves import LeafRow, leaf_rows, named
 from vllm_eval.pages import charts, items
+from vllm_eval.pages.words import Words
 from vllm_eval.report import interval_of
 from vllm_eval.results import ResultStore, RunResult, TaskResult, rfc3339
 from vllm_eval.stats import Interval
 
 # A sign and a word for each verdict: colour alone tells nothing to one man in twelve.
 SIGNS = {"worse": "▼", "better": "▲", "same": "=", "inconclusive": "?", "no_baseline": "○", "failed": "✕"}
-_SENTENCES = {
-    "worse": "{task} became worse: {score} against {mean} of the baseline",
-    "better": "{task} became better: {score} against {mean} of the baseline",
-    "same": "{task} shows no sign of a drop: {score} against {mean} of the baseline",
-    "inconclusive": "{task} cannot be told from chance: {score} against {mean} of the baseline",
-    "no_baseline": "{task} has {score}, and nothing to compare it with",
-}
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,13 @@ class TaskView:
 
 
 def task_view(
-    store: ResultStore, runs: Sequence[RunResult], run: RunResult, result: TaskResult, against: RunResult | None
+    store: ResultStore,
+    runs: Sequence[RunResult],
+    run: RunResult,
+    result: TaskResult,
+    against: RunResult | None,
+    *,
+    t: Words,
 ) -> TaskView:
     """Build the view of one task.
 
@@ -65,6 +65,8 @@ def task_view(
         The model's ended runs by start.
     against
         The run beside which items are shown; None: the first of the baseline.
+    t
+        The language of our own words.
     """
     found = result.comparison
     baseline = _baseline(runs, run, result)
@@ -72,24 +74,26 @@ def task_view(
     samples = store.samples(run, result.task)
     others = store.samples(other, result.task) if other is not None else None
     values = [each for item in baseline if (each := store.item_values(item, result.task)) is not None]
-    table, counts = items.rows(samples, others, values) if samples is not None else (None, None)
-    points = _points(runs, run, result.task)
+    table, counts = items.rows(samples, others, values, t) if samples is not None else (None, None)
+    points = _points(runs, run, result.task, t)
     mean = found.baseline_mean if found is not None else None
     interval = interval_of(result)
     return TaskView(
         name=result.task,
         result=result,
         verdict="failed" if not result.good else found.verdict if found is not None else "no_baseline",
-        sentence=_sentence(result),
+        sentence=_sentence(result, t),
         interval=interval,
         bar=charts.interval_bar(result.score, interval, mean),
-        history=charts.history(points, mean, f"history of {result.task}, {len(points)} runs") if points else "",
+        history=charts.history(points, mean, t("history of {task}, {count} runs", task=result.task, count=len(points)))
+        if points
+        else "",
         marks=tuple(charts.marks_of(points).items()),
         counts=counts,
         packed=items.packed(table) if table is not None else None,
         other=other if others is not None else None,
         baseline_runs=len(values),
-        speech=", ".join(_speech(result)),
+        speech=", ".join(_speech(result, t)),
         fell=named(result),
         leaves=tuple((row, _leaf_bar(row)) for row in leaf_rows(run, result)),
     )
@@ -111,27 +115,36 @@ def _baseline(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> 
     return before or [item for item in chosen[:1] if item.run_id == run.run_id]
 
 
-def _sentence(result: TaskResult) -> str:
+def _sentence(result: TaskResult, t: Words) -> str:
     if not result.good:
-        return f"{result.task} has no score: {'; '.join(result.problems) or 'it did not end'}"
+        why = "; ".join(result.problems) or t("it did not end")
+        return t("{task} has no score: {why}", task=result.task, why=why)
     found = result.comparison
     verdict = found.verdict if found is not None else "no_baseline"
     mean = found.baseline_mean if found is not None else None
-    return _SENTENCES[verdict].format(
+    sentences = {
+        "worse": t("{task} became worse: {score} against {mean} of the baseline"),
+        "better": t("{task} became better: {score} against {mean} of the baseline"),
+        "same": t("{task} shows no sign of a drop: {score} against {mean} of the baseline"),
+        "inconclusive": t("{task} cannot be told from chance: {score} against {mean} of the baseline"),
+        "no_baseline": t("{task} has {score}, and nothing to compare it with"),
+    }
+    return sentences[verdict].format(
         task=result.task,
-        score=f"{result.score:.3f}" if result.score is not None else "no score",
-        mean=f"{mean:.3f}" if mean is not None else "none",
+        score=f"{result.score:.3f}" if result.score is not None else t("no score"),
+        mean=f"{mean:.3f}" if mean is not None else t("none"),
     )
 
 
-def _points(runs: Sequence[RunResult], run: RunResult, task: str) -> list[charts.Point]:
+def _points(runs: Sequence[RunResult], run: RunResult, task: str, t: Words) -> list[charts.Point]:
     points = []
     for item in runs:
         result = item.tasks.get(task)
         if result is None or result.score is None:
             continue
         interval = interval_of(result)
-        spread = f", 95 % interval {interval.low:.3f} to {interval.high:.3f}" if interval is not None else ""
+        low, high = (f"{interval.low:.3f}", f"{interval.high:.3f}") if interval is not None else ("", "")
+        spread = t(", 95 % interval {low} to {high}", low=low, high=high) if interval is not None else ""
         when = rfc3339(item.started)
         points.append(
             charts.Point(
@@ -139,30 +152,31 @@ def _points(runs: Sequence[RunResult], run: RunResult, task: str) -> list[charts
                 tag=item.model["tag"],
                 score=result.score,
                 interval=interval,
-                title=f"{when}  {item.model['tag']}: {result.score:.3f}{spread}, run {item.run_id}",
+                title=f"{when}  {item.model['tag']}: {result.score:.3f}{spread}, {t('run')} {item.run_id}",
                 chosen=item.run_id == run.run_id,
             )
         )
     return points
 
 
-def _speech(result: TaskResult) -> Iterator[str]:
+def _speech(result: TaskResult, t: Words) -> Iterator[str]:
     thoughts, speed = result.thoughts, result.speed
     if result.repeats > 1:
-        yield f"each item asked {result.repeats} times"
+        yield t("each item asked {count} times", count=result.repeats)
     if thoughts is not None:
-        tokens = f" of {thoughts.tokens / thoughts.answers:.0f} tokens" if thoughts.tokens and thoughts.answers else ""
-        yield f"{thoughts.answers} of {result.answers} answers after a thought{tokens}"
-        yield f"{thoughts.unfinished} never stopped thinking"
+        yield t("{count} of {all} answers after a thought", count=thoughts.answers, all=result.answers)
+        if thoughts.tokens and thoughts.answers:
+            yield t("{count} tokens a thought", count=f"{thoughts.tokens / thoughts.answers:.0f}")
+        yield t("{count} never stopped thinking", count=thoughts.unfinished)
     if speed is None:
         return
     if speed.tokens is not None:
-        yield f"{speed.tokens:.0f} tokens an answer"
+        yield t("{count} tokens an answer", count=f"{speed.tokens:.0f}")
     times = (
-        ("a request", speed.request),
-        ("the first token", speed.first_token),
-        ("each further", speed.between_tokens),
+        (t("a request"), speed.request),
+        (t("the first token"), speed.first_token),
+        (t("each further"), speed.between_tokens),
     )
     for what, found in times:
         if found is not None:
-            yield f"{what} {found.p50:.3g} s, one of 100 {found.p99:.3g} s"
+            yield t("{what} {p50} s, one of 100 {p99} s", what=what, p50=f"{found.p50:.3g}", p99=f"{found.p99:.3g}")
