@@ -16,6 +16,7 @@ from components.evaluation import Evaluation
 from components.gitops import GitOps
 from components.job import Job
 from components.pushgateway import Pushgateway
+from components.receivers import Receivers
 from components.settings import Settings, load
 from components.settings.check_tasks import config_file
 from components.settings.model import Owner
@@ -50,6 +51,15 @@ def declare(settings: Settings) -> None:
         Alerts(
             "alerts", settings=settings.monitoring, models=settings.models, stack=stack, namespace=namespace, opts=opts
         )
+        if settings.monitoring.receivers:
+            Receivers(
+                "receivers",
+                settings=settings.monitoring,
+                addresses=secrets.receiver,
+                stack=stack,
+                namespace=namespace,
+                opts=opts,
+            )
         if settings.monitoring.dashboard:
             Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
 

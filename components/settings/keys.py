@@ -25,9 +25,13 @@ ENDPOINT_PREFIX: Final = "endpoint-"
 """`endpoint-<name>` becomes the file `<name>` that a model's `api_key` or `ca` names."""
 
 
+RECEIVER_PREFIX: Final = "receiver-"
+"""`receiver-<name>` is the address of the receiver `<name>` of `monitoring.receivers`."""
+
+
 def is_secret(key: str) -> bool:
     """Return whether a key may hold nothing but a secret."""
-    return key in SECRETS or key.startswith(ENDPOINT_PREFIX)
+    return key in SECRETS or key.startswith((ENDPOINT_PREFIX, RECEIVER_PREFIX))
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Secrets:
     """What `pulumi config set --secret` gave; plain text appears nowhere else."""
 
     endpoint: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    receiver: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
     git_password: pulumi.Output[str] | None = None
     git_ssh_key: pulumi.Output[str] | None = None
     huggingface_token: pulumi.Output[str] | None = None

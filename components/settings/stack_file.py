@@ -76,6 +76,10 @@ def needs(settings: Settings) -> dict[str, Any]:
         }
         if monitoring.enabled
         else {},
+        # The operator's Alertmanager selects it as Prometheus does the others.
+        "receivers": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels)
+        if monitoring.receivers
+        else None,
         "storage_classes": classes,
         "owner": evaluation.owner.value,
         "argocd": settings.argocd.namespace,

@@ -33,6 +33,7 @@ CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 OPERATOR_CRDS: Final = (
     "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
     "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    "example/prometheus-operator-crd/monitoring.coreos.com_alertmanagerconfigs.yaml",
 )
 # Every kind that a stack, its chart or what they start may leave behind.
 KINDS: Final = (
@@ -44,6 +45,7 @@ KINDS: Final = (
     *("/apis/rbac.authorization.k8s.io/v1/rolebindings", CRDS),
     *("/apis/argoproj.io/v1alpha1/applications", "/apis/argoproj.io/v1alpha1/appprojects"),
     *("/apis/monitoring.coreos.com/v1/prometheusrules", "/apis/monitoring.coreos.com/v1/servicemonitors"),
+    "/apis/monitoring.coreos.com/v1alpha1/alertmanagerconfigs",
 )
 
 

@@ -129,6 +129,25 @@ def test_labels_that_the_namespace_has_already_count(cluster: ApiServer, tmp_pat
     assert check(tmp_path).prometheus is not None
 
 
+def test_receivers_need_an_alertmanager_that_reads_them(
+    cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receivers = [{"name": "team", "kind": "slack", "url": {"secret": "slack", "key": "url"}}]
+    changes = {"cluster": {"context": CONTEXT}, "monitoring": {"receivers": receivers}}
+    monkeypatch.setattr(context, "_changes", lambda *_: changes)
+    cluster.apply(prometheus())
+    assert "no Alertmanager is in the cluster" in refusal(tmp_path)
+    selectors: dict[str, Any] = {"alertmanagerConfigSelector": {"matchLabels": {"team": "sre"}}}
+    main = {"apiVersion": "monitoring.coreos.com/v1", "kind": "Alertmanager", "spec": selectors}
+    main["metadata"] = {"name": "main", "namespace": "monitoring"}
+    cluster.apply(main)
+    assert "monitoring/main: its alertmanagerConfigSelector" in refusal(tmp_path)
+    selectors |= {"alertmanagerConfigSelector": {}, "alertmanagerConfigNamespaceSelector": {}}
+    cluster.apply(main)
+    assert check(tmp_path).alertmanager == "monitoring/alertmanager-operated:web"
+    cluster.kubectl("delete", "alertmanagers", "--all", "--namespace=monitoring")
+
+
 def test_no_prometheus_at_all(cluster: ApiServer, tmp_path: Path) -> None:
     text = refusal(tmp_path)
     assert "no Prometheus is in the cluster" in text
