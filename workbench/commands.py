@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from workbench.cluster import context, report
+from workbench.cluster import context, report, verify
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
 from workbench.options import Options
@@ -85,6 +85,16 @@ def check(paths: Paths, options: Options) -> None:
     say("this machine has all that `make up` needs")
 
 
+def verified(paths: Paths, options: Options) -> None:
+    """Tell step by step whether a deployed stack works, up to a test alert at its receivers."""
+    request = _request(options)
+    theirs = context.of(request, paths)
+    if theirs is None:
+        raise WorkbenchError("CONTEXT is not set: make verify CONTEXT=name STACK=prod")
+    verify.verify(theirs, context.asked(theirs, request), alert=options.alert != "0")
+    say(f"the stack {theirs.stack} works")
+
+
 def shell(paths: Paths, _options: Options) -> None:
     """Open a shell inside."""
     sandbox = Sandbox(paths)
@@ -121,6 +131,7 @@ COMMANDS: Final[Mapping[str, Callable[[Paths, Options], None]]] = {
     "logs": logs,
     "preview": preview,
     "doctor": check,
+    "verify": verified,
     "shell": shell,
     "ui": forward,
     "tools": build_tools,

@@ -28,10 +28,16 @@ ENDPOINT_PREFIX: Final = "endpoint-"
 RECEIVER_PREFIX: Final = "receiver-"
 """`receiver-<name>` is the address of the receiver `<name>` of `monitoring.receivers`."""
 
+PREFIXES: Final = {
+    ENDPOINT_PREFIX: "API key or CA bundle of an endpoint; a model names it.",
+    RECEIVER_PREFIX: "Address of the receiver `<name>` of `monitoring.receivers`.",
+}
+"""Each kind of secret that the stack knows by its beginning, and what it is."""
+
 
 def is_secret(key: str) -> bool:
     """Return whether a key may hold nothing but a secret."""
-    return key in SECRETS or key.startswith((ENDPOINT_PREFIX, RECEIVER_PREFIX))
+    return key in SECRETS or key.startswith(tuple(PREFIXES))
 
 
 @dataclass(frozen=True)

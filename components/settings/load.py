@@ -18,6 +18,7 @@ from components.settings.keys import (
     GIT_PASSWORD,
     GIT_SSH_KEY,
     HUGGINGFACE_TOKEN,
+    PREFIXES,
     RECEIVER_PREFIX,
     REGISTRY_CREDENTIALS,
     SECRETS,
@@ -39,7 +40,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
 }
 MODELS: Final = "models"
 EVERY: Final[Mapping[str, type[BaseModel]]] = {**GROUPS, MODELS: Model}
-PREFIXED: Final = (f"{ENDPOINT_PREFIX}<name>", f"{RECEIVER_PREFIX}<name>")
+PREFIXED: Final = tuple(f"{prefix}<name>" for prefix in PREFIXES)
 _ModelList: Final = TypeAdapter(tuple[Model, ...])
 _Value = TypeVar("_Value")
 

@@ -62,7 +62,7 @@ def read(stack: str, text: str) -> Settings:
 def needs(settings: Settings) -> dict[str, Any]:
     """Return what the cluster must have, and what the stack will be called there."""
     stack, evaluation, monitoring = settings.stack, settings.evaluation, settings.monitoring
-    classes = {}
+    classes: dict[str, str | None] = {}
     if evaluation.results.url is None:
         classes["evaluation.results.storage_class"] = evaluation.results.storage_class
     if monitoring.enabled:
@@ -80,9 +80,15 @@ def needs(settings: Settings) -> dict[str, Any]:
         "receivers": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels)
         if monitoring.receivers
         else None,
+        "told": {each.name: list(each.severities) for each in monitoring.receivers},
+        "dashboard": dict(monitoring.dashboard_labels) if monitoring.enabled and monitoring.dashboard else None,
         "storage_classes": classes,
         "owner": evaluation.owner.value,
         "argocd": settings.argocd.namespace,
+        "application": settings.argocd.application,
+        "hub": settings.argocd.context,
+        "models": [model.name for model in settings.models],
+        "results": evaluation.results.url,
         "seconds": patience(settings),
     }
 

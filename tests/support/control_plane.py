@@ -245,10 +245,17 @@ def _without_current_context(kubeconfig: Path) -> Path:
     return path
 
 
+class _Definitions(yaml.SafeLoader):
+    """Reads a bare `=`, a kind of matcher, as a text, as Kubernetes does."""
+
+
+_Definitions.add_constructor("tag:yaml.org,2002:value", lambda _, node: str(node.value))
+
+
 def _install_crds(api: Api) -> None:
     """Install the Prometheus Operator's; Argo CD's come with its chart."""
     for file in OPERATOR_CRDS:
-        crd = yaml.safe_load((module_source("prometheus-operator") / file).read_text())
+        crd = yaml.load((module_source("prometheus-operator") / file).read_text(), _Definitions)  # noqa: S506 (a safe one)
         path = f"{CRDS}/{crd['metadata']['name']}"
         api.apply(path, crd)
         wait_for(path, partial(_established, api, path))

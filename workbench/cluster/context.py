@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +56,10 @@ class Context:
         if words[0] == "kubectl":
             words[1:1] = ["--context", self.name]
         return run(words, env={**self.env(), **(env or {})}, cwd=cwd, stdin=stdin, timeout=timeout, log=log)
+
+    def of_argocd(self, hub: str | None) -> "Context":
+        """Return the cluster whose Argo CD has the stack's Application: this one, or a hub."""
+        return self if hub is None else replace(self, name=hub)
 
     def pulumi(self, *words: str | Path) -> str:
         """Run pulumi on the stack in the caller's own backend."""
@@ -124,10 +128,21 @@ def up(context: Context, request: Request) -> None:
     say(f"\n{report.table(report.scores(context, context.stack, found.prometheus))}")
 
 
+def asked(context: Context, request: Request) -> dict[str, Any]:
+    """Return what the stack's settings ask of a cluster.
+
+    Raises
+    ------
+    WorkbenchError
+        With every problem of the settings.
+    """
+    return stack.check(context.stack, _changes(context, request))
+
+
 def pending(context: Context, found: needs.Found, job: evaluation.Job | None) -> str:
     """Return what must still happen before the Job in the cluster is this stack's; empty when nothing must."""
     if found.owner == "argocd":
-        application = evaluation.application(context, found.argocd)
+        application = evaluation.application(context.of_argocd(found.hub), found.argocd, found.application)
         if application is None or not _synced(application):
             return evaluation.sync_state(application)
     return "" if job else "there is no Job yet"

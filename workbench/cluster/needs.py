@@ -20,7 +20,8 @@ DEFAULT_CLASS: Final = (
 class Found:
     """What `make up` has to know of stack and cluster.
 
-    `prometheus` is the Service that has the scores, `alertmanager` the one that knows the stack's receivers.
+    `prometheus` is the Service that has the scores, `alertmanager` the one that knows the stack's receivers; `hub` is
+    the context of another cluster whose Argo CD has the Application.
     """
 
     namespace: str
@@ -28,6 +29,8 @@ class Found:
     argocd: str
     seconds: int
     prometheus: str | None
+    application: str
+    hub: str | None
     alertmanager: str | None = None
 
 
@@ -50,11 +53,20 @@ def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]
     prometheus = alertmanager = None
     try:
         faults += _missing_classes(runner, stack, asked)
-        prometheus = _reader(runner, stack, asked, faults)
-        alertmanager = _teller(runner, stack, asked, faults)
+        prometheus = reader(runner, stack, asked, faults)
+        alertmanager = teller(runner, stack, asked, faults)
     except WorkbenchError as error:
         faults += [str(error)] if reachable else []
-    return Found(asked["namespace"], asked["owner"], asked["argocd"], asked["seconds"], prometheus, alertmanager)
+    return Found(
+        namespace=asked["namespace"],
+        owner=asked["owner"],
+        argocd=asked["argocd"],
+        seconds=asked["seconds"],
+        prometheus=prometheus,
+        application=asked["application"],
+        hub=asked["hub"],
+        alertmanager=alertmanager,
+    )
 
 
 def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> Iterator[str]:
@@ -73,27 +85,33 @@ def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> It
             yield f"{setting} is {name!r}, but the cluster has no such StorageClass (it has: {listed}): {cure}"
 
 
-def _reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
+def reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
     """Return the Service of the Prometheus that reads the stack's rule and monitor."""
     answer = _get(runner, f"{OPERATOR}/prometheuses") if asked["monitored"] else None
     if not asked["monitored"] or (answer is None and _get(runner, OPERATOR) is None):
         return None  # nothing to read, or the kinds are missing, which is a fault of its own
-    reader, fault = selection.report(_readers(answer, "Prometheus"), _wanted(runner, stack, asked, asked["monitored"]))
-    if reader is None:
+    wanted = _wanted(runner, stack, asked, asked["monitored"])
+    found, fault = selection.report(_readers(answer, "Prometheus"), wanted)
+    if found is None:
         faults.append(fault)
-    return reader.service if reader else None
+    return found.service if found else None
 
 
-def _teller(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
+def teller(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
     """Return the Service of the Alertmanager that reads the stack's receivers."""
     answer = _get(runner, f"{OPERATOR}/alertmanagers") if asked["receivers"] else None
     if not asked["receivers"] or (answer is None and _get(runner, OPERATOR) is None):
         return None
     wanted = _wanted(runner, stack, asked, {selection.RECEIVERS: asked["receivers"]})
-    reader, fault = selection.report_receivers(_readers(answer, "Alertmanager"), wanted)
-    if reader is None:
+    found, fault = selection.report_receivers(_readers(answer, "Alertmanager"), wanted)
+    if found is None:
         faults.append(fault)
-    return reader.service if reader else None
+    return found.service if found else None
+
+
+def alertmanagers(runner: Runner) -> list[selection.Reader]:
+    """Return every Alertmanager of the operator."""
+    return _readers(_get(runner, f"{OPERATOR}/alertmanagers"), "Alertmanager")
 
 
 def _readers(answer: Any, kind: str) -> list[selection.Reader]:  # noqa: ANN401 (JSON)

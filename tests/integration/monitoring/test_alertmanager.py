@@ -5,12 +5,8 @@ real Alertmanager then sends to a page of the test.
 import contextlib
 import datetime
 import http.client
-import http.server
 import json
-import queue
-import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +15,14 @@ import pytest
 import yaml
 
 from tests.support import program
+from tests.support.alertmanager import at_home
 from tests.support.apiserver import ApiServer, running_apiserver
 from tests.support.clusters import namespace
-from tests.support.kernel import NO_MOUNTS, can_mount, own_mounts
 from tests.support.monitoring.prometheus import start
 from tests.support.operator import add_alertmanager, generated, running_operator
 from tests.support.ports import free_port
+from tests.support.webhook import Webhook
 
-# Debian's build reads its default templates from here, and nowhere else.
-TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 ANNOTATIONS = {
     "summary": "fell",
     "description": "t of m fell to 60%",
@@ -64,23 +59,22 @@ def _amtool(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def slack() -> Iterator["_Slack"]:
-    page = _Slack()
-    with page.listen() as hook:
-        page.hook = hook
+def slack() -> Iterator[Webhook]:
+    page = Webhook()
+    with page.listen():
         yield page
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, slack: "_Slack") -> Iterator[ApiServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, slack: Webhook) -> Iterator[ApiServer]:
     """A cluster with a team's two Alertmanagers, the operator, and the receivers of two stacks."""
     folder = tmp_path_factory.mktemp("server")
     with running_apiserver(folder) as running, running_operator(running, folder):
         for name in ("vllm-eval", "second"):
             running.apply(namespace(name))
-            secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"url": slack.hook}}
+            secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"url": slack.url}}
             running.apply({**secret, "metadata": {"name": "on-call", "namespace": name}})
-        for stack in (_stack(slack.hook), _stack(slack.hook, "second", evaluation={"namespace": "second"})):
+        for stack in (_stack(slack.url), _stack(slack.url, "second", evaluation={"namespace": "second"})):
             running.apply(stack.one("Secret", "vllm-eval-receivers").inputs, stack.one("AlertmanagerConfig").inputs)
         add_alertmanager(running, "main", THEIRS)
         add_alertmanager(running, "all", THEIRS, alertmanagerConfigMatcherStrategy={"type": "None"})
@@ -152,52 +146,6 @@ def test_the_team_keeps_its_own_routes(config: str) -> None:
     assert [each for each in made["receivers"] if "/" not in each["name"]] == theirs["receivers"]
 
 
-class _Slack:
-    """Takes what would go to Slack."""
-
-    hook = ""
-
-    def __init__(self) -> None:
-        self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
-
-    @contextlib.contextmanager
-    def listen(self) -> Iterator[str]:
-        messages = self.messages
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                messages.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
-            thread.start()
-            try:
-                yield f"http://127.0.0.1:{server.server_address[1]}/hook"
-            finally:
-                server.shutdown()
-                thread.join()
-
-
-def _at_home(command: list[str]) -> list[str]:
-    """Return `command` so that it finds its templates, also where its package was unpacked and not installed."""
-    binary = shutil.which(command[0])
-    assert binary, f"{command[0]} is not on the PATH"
-    share = Path(binary).resolve().parents[1] / "share"
-    if TEMPLATES.exists() or not (share / "prometheus" / "alertmanager").exists():
-        return command
-    if not can_mount():
-        pytest.skip(NO_MOUNTS)
-    script = 'mount -t overlay overlay -o "lowerdir=$0:/usr/share" /usr/share && exec "$@"'
-    return [*own_mounts(), "sh", "-c", script, str(share), binary, *command[1:]]
-
-
 @pytest.fixture
 def manager(server: ApiServer, tmp_path: Path) -> Iterator[str]:
     text = generated(server, "main", "vllm-eval/vllm-eval/archive")
@@ -214,7 +162,7 @@ def manager(server: ApiServer, tmp_path: Path) -> Iterator[str]:
         f"--web.listen-address={address}",
         "--cluster.listen-address=",
     ]
-    with start(_at_home(command), tmp_path / "alertmanager.log", ready=f"http://{address}/-/ready"):
+    with start(at_home(command), tmp_path / "alertmanager.log", ready=f"http://{address}/-/ready"):
         yield address
 
 
@@ -243,13 +191,13 @@ FELL = {"alertname": "CustomTaskRegression", "severity": "warning", "task": "t"}
 ELSEWHERE = {"alertname": "CustomTaskRegression", "severity": "warning", "task": "other"}
 
 
-def _messages(slack: _Slack, count: int) -> dict[str, dict[str, Any]]:
+def _messages(slack: Webhook, count: int) -> dict[str, dict[str, Any]]:
     """Return the next messages, by channel; a Slack address of one channel alone, and a webhook, name none."""
     found = [slack.messages.get(timeout=60) for _ in range(count)]
     return {each.get("channel", "on-call" if "attachments" in each else "webhook"): each for each in found}
 
 
-def test_what_slack_and_a_webhook_get(manager: str, slack: _Slack) -> None:
+def test_what_slack_and_a_webhook_get(manager: str, slack: Webhook) -> None:
     _post(manager, WORSE, FELL)
     told = _messages(slack, 2)
     assert told.keys() == {"on-call", "webhook"}
@@ -275,7 +223,7 @@ def test_what_slack_and_a_webhook_get(manager: str, slack: _Slack) -> None:
     assert [each["status"] for each in ends if "alerts" in each] == ["resolved", "resolved"]
 
 
-def test_a_dashboard_without_an_address_is_no_link(manager: str, slack: _Slack) -> None:
+def test_a_dashboard_without_an_address_is_no_link(manager: str, slack: Webhook) -> None:
     _post(manager, {**WORSE, "task": "bare", "model": "other"}, annotations={"dashboard_url": "/d/vllm-eval"})
     [attachment] = _messages(slack, 2)["on-call"]["attachments"]
     assert attachment["text"] == "• t of m fell to 60%\n"
