@@ -87,6 +87,18 @@ def needs(settings: Settings) -> dict[str, Any]:
         "argocd": settings.argocd.namespace,
         "application": settings.argocd.application,
         "hub": settings.argocd.context,
+        "installs_argocd": settings.argocd.install,
+        "access_modes": {"evaluation.results.storage_class": evaluation.results.access_mode.value}
+        if evaluation.results.url is None
+        else {},
+        "reach": [
+            {
+                "endpoint": model.endpoint,
+                "served_name": model.served_name or model.name,
+                "network": {"labels": model.network.labels, "port": model.network.port},
+            }
+            for model in settings.models
+        ],
         "models": [model.name for model in settings.models],
         "results": evaluation.results.url,
         "seconds": patience(settings),

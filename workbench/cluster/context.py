@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import yaml
 
-from workbench.cluster import evaluation, needs, recorded, report, requests, stack
+from workbench.cluster import evaluation, needs, recorded, report, requests, stack, surroundings
+from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import CommandError, WorkbenchError, run, say, stage
@@ -184,6 +185,11 @@ def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, f
         faults += refused
         if asked is not None:
             found = needs.look(context, context.stack, asked, faults, reachable=not refused)
+            if not refused or _answers(context):
+                told = surroundings.look(context, context.of_argocd(found.hub), context.stack, asked)
+                faults += told.faults
+                for note in told.notes:
+                    say(f"  note: {note}")
     if faults or found is None:
         lines = "\n".join(f"  - {each}" for each in faults)
         raise WorkbenchError(
@@ -195,6 +201,14 @@ def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, f
         except WorkbenchError as error:  # no fault: pods of another network may reach what this machine does not
             say(f"  note: {error}")
     return found
+
+
+def _answers(context: Context) -> bool:
+    try:
+        kubectl(context, "get", "--raw=/version", "--request-timeout=15s")
+    except WorkbenchError:
+        return False
+    return True
 
 
 def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[str]:

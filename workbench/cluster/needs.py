@@ -75,7 +75,7 @@ def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> It
         return
     items = (_get(runner, "/apis/storage.k8s.io/v1/storageclasses") or {"items": []})["items"]
     known = {each["metadata"]["name"]: each["metadata"].get("annotations", {}) for each in items}
-    default = any(notes.get(key) == "true" for notes in known.values() for key in DEFAULT_CLASS)
+    default = any(map(is_default, known.values()))
     listed = ", ".join(sorted(known)) or "none"
     for setting, name in asked["storage_classes"].items():
         cure = f"pulumi config set --stack {stack} --path 'vllm-eval:{setting}' NAME"
@@ -83,6 +83,11 @@ def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> It
             yield f"the cluster has no default StorageClass, and {setting} names none (it has: {listed}): {cure}"
         elif name is not None and name not in known:
             yield f"{setting} is {name!r}, but the cluster has no such StorageClass (it has: {listed}): {cure}"
+
+
+def is_default(annotations: Mapping[str, str]) -> bool:
+    """Tell whether a StorageClass with these annotations is the cluster's default."""
+    return any(annotations.get(key) == "true" for key in DEFAULT_CLASS)
 
 
 def reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
