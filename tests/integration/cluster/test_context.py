@@ -267,7 +267,9 @@ def test_an_endpoint_that_this_machine_does_not_reach_is_a_note(
     check(tmp_path, model="m", endpoint=endpoint)
     assert f"note: MODEL_ENDPOINT is '{endpoint}', and it does not answer" in capsys.readouterr().out
     check(tmp_path, model="m", endpoint="http://vllm.serving.svc:8000/v1")
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr().out
+    assert "MODEL_ENDPOINT" not in said
+    assert "  note: models[0]: the Service serving/vllm is not there (yet)\n" in said
 
 
 def test_without_kubectl_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
