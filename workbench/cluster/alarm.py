@@ -169,7 +169,8 @@ def _told(runner: Runner, alertmanager: selection.Reader, before: Sent | None, r
         now = _sent(runner, alertmanager) or before
         return _more(before.sent, now.sent) != {} or _more(before.failed, now.failed) != {}
 
-    _await(f"routed to {names}, but nothing was sent", moved, RECEIVER_SECONDS)
+    fault = f"routed to {names}, but nothing was sent; monitoring.receivers names who is told"
+    _await(fault, moved, RECEIVER_SECONDS)
     if failed := _more(before.failed, now.failed):
         raise WorkbenchError(
             f"routed to {names}, but {', '.join(failed)} refused it or was not reached: is the address in the Secret"
