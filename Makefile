@@ -178,11 +178,13 @@ $(VENV)/.complete: requirements-dev.txt
 	@$(RUNNER)
 	@sync; touch $@
 
-COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
+# Each file says at its top how it was made, which Renovate reads (.github/renovate.json): options with `=`. It knows no
+# `--override`, so that vLLM's stays with us.
+COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version=3.11
 lock: venv  ## re-make the hashed requirements files from the .in files
-	@$(COMPILE) -o eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
-	@$(COMPILE) -o requirements.txt requirements.in
-	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
-	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
-	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
-	@$(COMPILE) -o workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in --override workbench/toolchain/vllm/overrides.txt
+	@$(COMPILE) --output-file=eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
+	@$(COMPILE) --output-file=requirements.txt requirements.in
+	@$(COMPILE) --constraint=requirements.txt --constraint=eval/evalchemy/requirements.txt --output-file=requirements-dev.txt requirements-dev.in
+	@$(COMPILE) --output-file=docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
+	@$(COMPILE) --output-file=workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
+	@$(COMPILE) --no-header --override=workbench/toolchain/vllm/overrides.txt --output-file=workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in
