@@ -11,7 +11,7 @@ CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eva
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
 
-.PHONY: help up down status logs doctor preview render shell ui reports test quick test-unit test-rest test-browser pictures grafana-picture prometheus-page chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock docs generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
+.PHONY: help up down status logs doctor verify preview render shell ui reports test quick test-unit test-rest test-browser pictures grafana-picture prometheus-page chromium test-settings test-e2e test-context test-all drill check lint coverage fmt lock docs generate release tools small-tools clean root venv bench-runner bench-statistics bench-properties bench-preview bench-alerts vllm test-vllm
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,8 @@ help:  ## list the commands
 typed = $(if $(filter command line,$(origin $(1))),--$(2)='$(subst ','\'',$($(1)))')
 OPTIONS = $(call typed,CONTEXT,context) $(call typed,STACK,stack) $(call typed,STANDINS,standins) \
   $(call typed,MODEL_ENDPOINT,model-endpoint) $(call typed,MODEL,model) $(call typed,MODEL_TAG,model-tag) \
-  $(call typed,LIMIT,limit) $(call typed,SERVER,server) $(call typed,UI_PORTS,ports) $(call typed,TO,to)
+  $(call typed,LIMIT,limit) $(call typed,SERVER,server) $(call typed,UI_PORTS,ports) $(call typed,TO,to) \
+  $(call typed,ALERT,alert)
 # Compiled modules lie beside their sources; without them each of the many processes here compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 # The end-to-end suites read these two from the environment, also only as typed.
@@ -49,6 +50,9 @@ logs: venv  ## print the evaluation's last lines, and where the sandbox's proces
 
 doctor: venv  ## tell whether this machine, or the cluster of CONTEXT=name, has what `make up` needs; changes nothing
 	@$(WORKBENCH) doctor $(OPTIONS)
+
+verify: venv  ## tell step by step whether the stack on the cluster of CONTEXT=name works, up to a test alert (STACK=dev, ALERT=0: none)
+	@$(WORKBENCH) verify $(OPTIONS)
 
 preview: venv  ## show what an update would change: STACK=local is the sandbox's, any other one is yours
 	@$(WORKBENCH) preview $(OPTIONS)
@@ -194,12 +198,14 @@ $(VENV)/docs/.complete: docs/requirements.txt | $(VENV)/.complete
 	@$(VENV)/bin/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r docs/requirements.txt || $(REFUSED)
 	@touch $@
 
-COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11
+# Each file says at its top how it was made, which Renovate reads (.github/renovate.json): options with `=`. It knows no
+# `--override`, so that vLLM's stays with us.
+COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version=3.11
 lock: venv  ## re-make the hashed requirements files from the .in files
-	@$(COMPILE) -o eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
-	@$(COMPILE) -o requirements.txt requirements.in
-	@$(COMPILE) -o requirements-dev.txt requirements-dev.in -c requirements.txt -c eval/evalchemy/requirements.txt
-	@$(COMPILE) -o docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
-	@$(COMPILE) -o workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
-	@$(COMPILE) -o docs/requirements.txt docs/requirements.in
-	@$(COMPILE) -o workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in --override workbench/toolchain/vllm/overrides.txt
+	@$(COMPILE) --output-file=eval/evalchemy/requirements.txt eval/evalchemy/requirements.in
+	@$(COMPILE) --output-file=requirements.txt requirements.in
+	@$(COMPILE) --constraint=requirements.txt --constraint=eval/evalchemy/requirements.txt --output-file=requirements-dev.txt requirements-dev.in
+	@$(COMPILE) --output-file=docker/evalchemy-requirements.txt docker/evalchemy-requirements.in
+	@$(COMPILE) --output-file=workbench/sandbox/images/model/requirements.txt workbench/sandbox/images/model/requirements.in
+	@$(COMPILE) --output-file=docs/requirements.txt docs/requirements.in
+	@$(COMPILE) --no-header --override=workbench/toolchain/vllm/overrides.txt --output-file=workbench/toolchain/vllm/requirements.txt workbench/toolchain/vllm/requirements.in

@@ -16,6 +16,7 @@ from components.evaluation import Evaluation
 from components.gitops import GitOps
 from components.job import Job
 from components.pushgateway import Pushgateway
+from components.receivers import Receivers
 from components.reports import Reports
 from components.settings import Settings, load
 from components.settings.check_tasks import config_file
@@ -62,6 +63,15 @@ def declare(settings: Settings) -> None:
             namespace=namespace,
             opts=opts,
         )
+        if settings.monitoring.receivers:
+            Receivers(
+                "receivers",
+                settings=settings.monitoring,
+                addresses=secrets.receiver,
+                stack=stack,
+                namespace=namespace,
+                opts=opts,
+            )
         if settings.monitoring.dashboard:
             Dashboard("dashboard", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts)
 

@@ -55,6 +55,9 @@ class Alerts(pulumi.ComponentResource):
             language=language.value,
             **{key: url for key, url in links.items() if url is not None},
         )
+        # Expressions know no namespace, and an AlertmanagerConfig is, by default, given only alerts that carry its own.
+        for rule in [rule for group in groups for rule in group["rules"] if "alert" in rule]:
+            rule["labels"]["namespace"] = namespace
         k8s.apiextensions.CustomResource(
             "rules",
             api_version="monitoring.coreos.com/v1",

@@ -32,6 +32,7 @@ RESULTS_CLAIM: Final = "vllm-eval-results"
 ENDPOINT_SECRET: Final = "vllm-eval-endpoints"  # noqa: S105 (a name)
 HUGGINGFACE_SECRET: Final = "vllm-eval-huggingface"  # noqa: S105 (a name)
 REGISTRY_SECRET: Final = "vllm-eval-registry"  # noqa: S105 (a name)
+RECEIVER_SECRET: Final = "vllm-eval-receivers"  # noqa: S105 (a name)
 ARGOCD_RELEASE: Final = "argocd"
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue takes a Job into a queue."""

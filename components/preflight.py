@@ -56,6 +56,12 @@ OPERATOR: Final = Kinds(
     "install the Prometheus Operator's CRDs (chart prometheus-operator-crds), or run"
     f" `pulumi config set --path '{labels.PROJECT}:monitoring.enabled' false`",
 )
+RECEIVERS: Final = Kinds(
+    "/apis/monitoring.coreos.com/v1alpha1",
+    ("AlertmanagerConfig",),
+    "install the Prometheus Operator's CRDs (chart prometheus-operator-crds), or run"
+    f" `pulumi config rm --path '{labels.PROJECT}:monitoring.receivers'`",
+)
 ARGOCD: Final = Kinds(
     "/apis/argoproj.io/v1alpha1",
     ("AppProject", "Application"),
@@ -106,12 +112,13 @@ def check(settings: Settings) -> None:
     job = JOBS.format(namespace=namespace, name=labels.EVALUATION)
     # An Argo CD that this stack installs brings its own kinds.
     wanted = [OPERATOR] * settings.monitoring.enabled + [ARGOCD] * (not settings.argocd.install)
+    wanted += [RECEIVERS] * bool(settings.monitoring.receivers)
     argocd = ARGOCD_CRD if settings.argocd.install else NAMESPACES.format(namespace=settings.argocd.namespace)
     application = APPLICATIONS.format(namespace=settings.argocd.namespace, name=settings.argocd.application)
     own = NAMESPACES.format(namespace=namespace)
     data = settings.evaluation.data
     claims = {name: CLAIMS.format(namespace=namespace, name=name) for name in data.claims} if data else {}
-    here = [job, *(kinds.path for kinds in wanted if kinds is OPERATOR)]
+    here = [job, *(kinds.path for kinds in wanted if kinds is not ARGOCD)]
     there = [kinds.path for kinds in wanted if kinds is ARGOCD]
     if hub is cluster:
         answers = _get(cluster, [*here, *there], [own, argocd, application, *claims.values()])

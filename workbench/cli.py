@@ -29,7 +29,9 @@ def main(words: Iterable[str] | None = None) -> int:
 def _run(options: Options, paths: Paths) -> int:
     chosen = options.command
     if options.context and chosen not in OF_CONTEXT:
-        raise WorkbenchError(f"`make {chosen}` is the sandbox's alone: CONTEXT goes with `make up` and `make doctor`")
+        raise WorkbenchError(
+            f"`make {chosen}` is the sandbox's alone: CONTEXT goes with `make up`, `make doctor` and `make verify`"
+        )
     if chosen == "may-start":
         return _may_start(options)
     if chosen in down.COMMANDS:

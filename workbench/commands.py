@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from workbench.cluster import context, report, reports
+from workbench.cluster import context, report, reports, verify
 from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
@@ -87,6 +87,16 @@ def check(paths: Paths, options: Options) -> None:
     say("this machine has all that `make up` needs")
 
 
+def verified(paths: Paths, options: Options) -> None:
+    """Tell step by step whether a deployed stack works, up to a test alert at its receivers."""
+    request = _request(options)
+    theirs = context.of(request, paths)
+    if theirs is None:
+        raise WorkbenchError("CONTEXT is not set: make verify CONTEXT=name STACK=prod")
+    verify.verify(theirs, context.asked(theirs, request), alert=options.alert != "0")
+    say(f"the stack {theirs.stack} works")
+
+
 def shell(paths: Paths, _options: Options) -> None:
     """Open a shell inside."""
     sandbox = Sandbox(paths)
@@ -132,6 +142,7 @@ COMMANDS: Final[Mapping[str, Callable[[Paths, Options], None]]] = {
     "logs": logs,
     "preview": preview,
     "doctor": check,
+    "verify": verified,
     "shell": shell,
     "reports": fetch_reports,
     "ui": forward,

@@ -11,6 +11,7 @@ from typing import Final
 COMMANDS: Final = {
     "up": "deploy everything and print the scores, on a cluster on this machine or on that of --context",
     "doctor": "tell what this machine, or the cluster of --context, lacks for `up`; change nothing",
+    "verify": "tell step by step whether the stack on the cluster of --context works, up to a test alert",
     "preview": "show what an update of --stack would change",
     "status": "print the sandbox's processes, pods and scores",
     "logs": "print the evaluation's last lines, and where the processes write theirs",
@@ -23,7 +24,7 @@ COMMANDS: Final = {
     "clean": "remove the caches; the sandbox must be down",
 }
 # What goes with --context; `tools` and `may-start` come before a target that does.
-OF_CONTEXT: Final = ("up", "doctor", "preview", "reports", "tools", "may-start")
+OF_CONTEXT: Final = ("up", "doctor", "verify", "preview", "reports", "tools", "may-start")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Options:
     standins: str = ""
     ports: str = ""
     to: str = ""
+    alert: str = ""
     small: bool = False
 
 
@@ -75,6 +77,7 @@ def parse(words: Iterable[str] | None = None) -> Options:
         help="ports of `ui` for its page, Argo CD, Prometheus and Alertmanager",
     )
     add("--to", default="", metavar="FOLDER", help="of `reports`: where they go (default: results)")
+    add("--alert", default="", metavar="0", help="of `verify`: send no test alert")
     add("--small", action="store_true", help="of `tools`: only what `make check` needs")
     given = vars(parser.parse_args(None if words is None else list(words)))
     return Options(**{each.name: given[each.name] for each in fields(Options)})

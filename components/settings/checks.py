@@ -15,6 +15,7 @@ from components.settings import keys
 from components.settings.check_data import DATA_CHECKS
 from components.settings.check_models import MODEL_CHECKS, network_address
 from components.settings.check_pod import POD_CHECKS
+from components.settings.check_receivers import RECEIVER_CHECKS
 from components.settings.check_report import check_report
 from components.settings.check_tasks import TASK_CHECKS
 from components.settings.cron import longest_gap
@@ -265,6 +266,7 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_credentials,
     *POD_CHECKS,
     *DATA_CHECKS,
+    *RECEIVER_CHECKS,
     *MODEL_CHECKS,
     *TASK_CHECKS,
 )

@@ -25,9 +25,19 @@ ENDPOINT_PREFIX: Final = "endpoint-"
 """`endpoint-<name>` becomes the file `<name>` that a model's `api_key` or `ca` names."""
 
 
+RECEIVER_PREFIX: Final = "receiver-"
+"""`receiver-<name>` is the address of the receiver `<name>` of `monitoring.receivers`."""
+
+PREFIXES: Final = {
+    ENDPOINT_PREFIX: "API key or CA bundle of an endpoint; a model names it.",
+    RECEIVER_PREFIX: "Address of the receiver `<name>` of `monitoring.receivers`.",
+}
+"""Each kind of secret that the stack knows by its beginning, and what it is."""
+
+
 def is_secret(key: str) -> bool:
     """Return whether a key may hold nothing but a secret."""
-    return key in SECRETS or key.startswith(ENDPOINT_PREFIX)
+    return key in SECRETS or key.startswith(tuple(PREFIXES))
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Secrets:
     """What `pulumi config set --secret` gave; plain text appears nowhere else."""
 
     endpoint: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    receiver: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
     git_password: pulumi.Output[str] | None = None
     git_ssh_key: pulumi.Output[str] | None = None
     huggingface_token: pulumi.Output[str] | None = None

@@ -18,6 +18,8 @@ from components.settings.keys import (
     GIT_PASSWORD,
     GIT_SSH_KEY,
     HUGGINGFACE_TOKEN,
+    PREFIXES,
+    RECEIVER_PREFIX,
     REGISTRY_CREDENTIALS,
     SECRETS,
     Secrets,
@@ -38,6 +40,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
 }
 MODELS: Final = "models"
 EVERY: Final[Mapping[str, type[BaseModel]]] = {**GROUPS, MODELS: Model}
+PREFIXED: Final = tuple(f"{prefix}<name>" for prefix in PREFIXES)
 _ModelList: Final = TypeAdapter(tuple[Model, ...])
 _Value = TypeVar("_Value")
 
@@ -121,7 +124,7 @@ def _key_problems(config: pulumi.Config, keys: Mapping[str, bool]) -> list[Probl
         elif not is_secret(key) and secret:
             # Pulumi marks the whole object, yet a secret inside it would come out in plain text (pulumi#7127).
             fault = "has a secret inside, which would come out in plain text"
-            cure = f"remove it there; secrets are keys of their own: {', '.join(SECRETS)}, {ENDPOINT_PREFIX}<name>"
+            cure = f"remove it there; secrets are keys of their own: {', '.join([*SECRETS, *PREFIXED])}"
             problems.append(Problem(full_key([key]), "", fault, cure))
     return problems
 
@@ -135,7 +138,7 @@ def _unknown_cure(key: str) -> str:
         return f"move it below {PROJECT}:{owners[0]} in the stack file"
     if close := difflib.get_close_matches(key, known, n=1):
         return f"rename it to {PROJECT}:{close[0]} in the stack file"
-    return f"pulumi config rm '{PROJECT}:{key}' (known: {', '.join([*known, f'{ENDPOINT_PREFIX}<name>'])})"
+    return f"pulumi config rm '{PROJECT}:{key}' (known: {', '.join([*known, *PREFIXED])})"
 
 
 def _group(
@@ -203,12 +206,12 @@ def _secrets(config: pulumi.Config, given: Mapping[str, str]) -> Secrets:
     def one(key: str) -> pulumi.Output[str] | None:
         return config.require_secret(key) if key in given else None
 
+    def named(prefix: str) -> dict[str, pulumi.Output[str]]:
+        return {key.removeprefix(prefix): config.require_secret(key) for key in given if key.startswith(prefix)}
+
     return Secrets(
-        endpoint={
-            key.removeprefix(ENDPOINT_PREFIX): config.require_secret(key)
-            for key in given
-            if key.startswith(ENDPOINT_PREFIX)
-        },
+        endpoint=named(ENDPOINT_PREFIX),
+        receiver=named(RECEIVER_PREFIX),
         git_password=one(GIT_PASSWORD),
         git_ssh_key=one(GIT_SSH_KEY),
         huggingface_token=one(HUGGINGFACE_TOKEN),

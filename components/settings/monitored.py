@@ -1,5 +1,6 @@
 """The group `monitoring`: what Prometheus and Grafana get."""
 
+from enum import StrEnum
 from typing import Final
 
 from pydantic import Field, field_validator
@@ -20,6 +21,7 @@ from components.settings.forms import (
 )
 from components.settings.group import Group, Resources
 from components.settings.pod import Pod
+from components.settings.secret_key import SecretKey
 from monitoring.thresholds import DAY, STALE
 
 GATEWAY_RESOURCES: Final = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"memory": "128Mi"})
@@ -70,6 +72,38 @@ class Scraper(Group):
     labels: LabelSet = Field(default={labels.NAME: "prometheus"}, description="Their labels.")
 
 
+class ReceiverKind(StrEnum):
+    """What a receiver's address takes."""
+
+    SLACK = "slack"
+    WEBHOOK = "webhook"
+
+
+class Severity(StrEnum):
+    """What a receiver may be told; `info` is for the dashboard."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+class Receiver(Group):
+    """Who is told of the stack's alerts, and of no others."""
+
+    name: DnsLabel = Field(description="Its name.", examples=["team"])
+    kind: ReceiverKind = Field(description="slack, or a webhook of Alertmanager's form.", examples=["slack"])
+    url: SecretKey | None = Field(
+        None,
+        description="Its address, in a Secret of others; default: the secret `receiver-<name>`.",
+        examples=[{"secret": "slack", "key": "url"}],
+    )
+    channel: Text | None = Field(
+        None, description="Slack's channel, where the address is not of one alone.", examples=["#model-quality"]
+    )
+    severities: tuple[Severity, ...] = Field(
+        (Severity.CRITICAL, Severity.WARNING), description="Of which severities it is told.", examples=[["critical"]]
+    )
+
+
 class Monitoring(Group):
     """Pushgateway, alert rules and dashboard. Needs the Prometheus Operator's CRDs."""
 
@@ -94,6 +128,9 @@ class Monitoring(Group):
         None,
         description="Address of the reports' index (without `/index.html`), for links in alerts and on the dashboard.",
         examples=["https://reports.example.com"],
+    )
+    receivers: tuple[Receiver, ...] = Field(
+        (), description="Who is told, by an AlertmanagerConfig that leaves the cluster's other routes as they are."
     )
     pushgateway: Pushgateway = Field(Pushgateway(), description="The gateway.")
     prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")

@@ -18,8 +18,10 @@ HIDDEN: Final = "(not shown)"
 _SECRET_NAME: Final = re.compile(r"key|token|passw|secret|credential|auth", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(
     r"\b(sk|hf|ghp|gho|ghs|glpat|nvapi|xox[abp]|AKIA|eyJ|github_pat)[-_]?[A-Za-z0-9_-]{6,}"
-    r"|(?=[A-Za-z0-9_+/]*[0-9])(?=[A-Za-z0-9_+/]*[A-Za-z])[A-Za-z0-9_+]{24,}|-----BEGIN"
+    r"|(?=[A-Za-z0-9_+/]*[0-9])(?=[A-Za-z0-9_+/]*[A-Za-z])[A-Za-z0-9_+]{24,}|-----BEGIN|hooks\.slack\.com"
 )
+# Whoever knows the address of a receiver may write to it.
+_ADDRESSEE: Final = re.compile(r"receiver|slack|hook", re.IGNORECASE)
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/@]*@")
 
 
@@ -91,7 +93,8 @@ def problem(path: Sequence[str | int], value: object, fault: str, cure: str) -> 
 def shown(path: Sequence[str | int], value: object) -> str:
     """Return a value as an error may show it: short, and without what may be a credential."""
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
-    text = json.dumps(_harmless(name, value), ensure_ascii=False, default=str)
+    addressed = any(isinstance(part, str) and _ADDRESSEE.search(part) for part in path)
+    text = json.dumps(_harmless(name, value, addressed=addressed), ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
@@ -100,19 +103,21 @@ def is_credential(text: str) -> bool:
     return bool(_CREDENTIAL.search(text))
 
 
-def _harmless(name: str, value: Any) -> Any:  # noqa: ANN401 (JSON is any of its types)
+def _harmless(name: str, value: Any, *, addressed: bool) -> Any:  # noqa: ANN401 (JSON is any of its types)
     if isinstance(value, dict):
-        return {key: _harmless(str(key), each) for key, each in value.items()}
+        inner = {key: addressed or bool(_ADDRESSEE.search(str(key))) for key in value}
+        return {key: _harmless(str(key), each, addressed=inner[key]) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_harmless(name, each) for each in value]
+        return [_harmless(name, each, addressed=addressed) for each in value]
     if not isinstance(value, str):
         return value
     if name == "think_end_token":  # a word of a model's, no secret
         return value
     # The name of a secret may be shown; a text that is no name may be the secret.
-    if _SECRET_NAME.search(name) and not re.fullmatch(r"[a-z]+([-.][a-z0-9]{1,12})*", value):
+    unnamed = _SECRET_NAME.search(name) and not re.fullmatch(r"[a-z]+([-.][a-z0-9]{1,12})*", value)
+    if unnamed or is_credential(value) or (addressed and "://" in value):
         return HIDDEN
-    return HIDDEN if is_credential(value) else _USERINFO.sub("…@", value)
+    return _USERINFO.sub("…@", value)
 
 
 def _quoted(text: str) -> str:

@@ -32,7 +32,7 @@ def text() -> str:
         parts.append(_section(f"vllm-eval:{name}", model))
     parts.append(_section(f"vllm-eval:{MODELS}[…]", Model))
     rows = [f"| `vllm-eval:{key}` | {meaning} |" for key, meaning in keys.SECRETS.items()]
-    rows.append(f"| `vllm-eval:{keys.ENDPOINT_PREFIX}<name>` | API key or CA bundle that a model names. |")
+    rows += [f"| `vllm-eval:{prefix}<name>` | {meaning} |" for prefix, meaning in keys.PREFIXES.items()]
     parts.append("\n".join(["## Secrets", "", "| key | meaning |", "|---|---|", *rows]) + "\n")
     return "\n".join(parts)
 

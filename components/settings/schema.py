@@ -30,7 +30,7 @@ def schema() -> dict[str, Any]:
     groups = {f"{PROJECT}:{name}": references[model, "validation"] for name, model in GROUPS.items()}
     listed = {"type": "array", "items": references[Model, "validation"], "minItems": 1}
     secrets = {f"{PROJECT}:{key}": {**ENCRYPTED, "description": text} for key, text in keys.SECRETS.items()}
-    endpoint = {**ENCRYPTED, "description": "API key or CA bundle of an endpoint; a model names it."}
+    named = {f"^{PROJECT}:{prefix}": {**ENCRYPTED, "description": text} for prefix, text in keys.PREFIXES.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Stack settings of vllm-eval",
@@ -40,7 +40,7 @@ def schema() -> dict[str, Any]:
                 "type": "object",
                 "properties": {**groups, f"{PROJECT}:{MODELS}": listed, **secrets},
                 "patternProperties": {
-                    f"^{PROJECT}:{keys.ENDPOINT_PREFIX}": endpoint,
+                    **named,
                     # Keys of others, such as pulumi:tags, are theirs.
                     f"^(?!{PROJECT}:)": True,
                 },

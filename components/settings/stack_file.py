@@ -62,7 +62,7 @@ def read(stack: str, text: str) -> Settings:
 def needs(settings: Settings) -> dict[str, Any]:
     """Return what the cluster must have, and what the stack will be called there."""
     stack, evaluation, monitoring = settings.stack, settings.evaluation, settings.monitoring
-    classes = {}
+    classes: dict[str, str | None] = {}
     if evaluation.results.url is None:
         classes["evaluation.results.storage_class"] = evaluation.results.storage_class
     if monitoring.enabled:
@@ -76,11 +76,32 @@ def needs(settings: Settings) -> dict[str, Any]:
         }
         if monitoring.enabled
         else {},
+        # The operator's Alertmanager selects it as Prometheus does the others.
+        "receivers": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels)
+        if monitoring.receivers
+        else None,
+        "told": {each.name: list(each.severities) for each in monitoring.receivers},
+        "dashboard": dict(monitoring.dashboard_labels) if monitoring.enabled and monitoring.dashboard else None,
         "storage_classes": classes,
         "owner": evaluation.owner.value,
         "argocd": settings.argocd.namespace,
-        "seconds": patience(settings),
+        "application": settings.argocd.application,
+        "hub": settings.argocd.context,
+        "installs_argocd": settings.argocd.install,
+        "access_modes": {"evaluation.results.storage_class": evaluation.results.access_mode.value}
+        if evaluation.results.url is None
+        else {},
+        "reach": [
+            {
+                "endpoint": model.endpoint,
+                "served_name": model.served_name or model.name,
+                "network": {"labels": model.network.labels, "port": model.network.port},
+            }
+            for model in settings.models
+        ],
+        "models": [model.name for model in settings.models],
         "results": evaluation.results.url,
+        "seconds": patience(settings),
     }
 
 

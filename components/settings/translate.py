@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from components.labels import PROJECT
 from components.settings.forms import DURATION, WORDS
-from components.settings.keys import ENDPOINT_PREFIX
+from components.settings.keys import ENDPOINT_PREFIX, RECEIVER_PREFIX
 from components.settings.problems import (
     Path,
     Problem,
@@ -93,6 +93,9 @@ def _translate(
 def _cure(kind: str, context: dict[str, Any], model: type[BaseModel], path: Path, value: Any) -> str:  # noqa: ANN401 (JSON)
     if kind in {"list_type", "tuple_type"}:
         return f"write {full_key(path)} as a list in the stack file, each entry after a dash{_entries(value)}"
+    if "receivers" in path and path[-1] == "url":
+        secret = set_command([f"{RECEIVER_PREFIX}NAME"], "", secret=True)
+        return f"{rm_command(path)}, then, with the receiver's name, {secret}; Git may hold the address already"
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         return f"write {full_key(path)} as an object in the stack file: its keys, one a line, below it"
     if kind.startswith("bool"):

@@ -1,6 +1,7 @@
 """Takes the pictures of the documentation: `make pictures`."""
 
 import html
+import json
 import os
 import re
 import tempfile
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import monitoring
+from monitoring.notices import GROUP_BY, SLACK
+from tests.support.alertmanager import post, running_alertmanager
 from tests.support.browser import Browser, chromium
-from tests.support.monitoring.alertmanager import Slack, post, running_alertmanager
 from tests.support.monitoring.contract import Run
 from tests.support.monitoring.drawn import draw
 from tests.support.monitoring.history import fortnight
@@ -18,6 +20,7 @@ from tests.support.monitoring.prometheus import gateway, serve, wait_for, write_
 from tests.support.monitoring.promtool import write_rules
 from tests.support.report_runs import MODEL, STACK, history
 from tests.support.sandbox_door import Answering, open_door
+from tests.support.webhook import Webhook
 from vllm_eval.metrics import REGRESSION_PVALUE
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.pages.words import Words
@@ -100,11 +103,12 @@ def _message(folder: Path, language: str) -> dict[str, Any]:
         dashboard_url="https://grafana.example.com/d/vllm-eval",
     )  # fmt: skip
     rules = write_rules(folder / "rules.json", groups)
-    slack = Slack()
+    slack = Webhook()
     with (
         gateway() as page,
         serve(folder, rules=[rules], targets=[page.address]) as prometheus,
-        running_alertmanager(folder, slack) as manager,
+        slack.listen() as hook,
+        running_alertmanager(folder, _config(hook)) as manager,
     ):
         shown = ((series, value) for series, value in run.series() if not series.startswith("vllm_eval_leaf_"))
         page.text = "".join(
@@ -119,6 +123,14 @@ def _message(folder: Path, language: str) -> dict[str, Any]:
         post(manager, alert["labels"], annotations=alert["annotations"])
         [attachment] = slack.messages.get(timeout=60)["attachments"]
         return dict(attachment)
+
+
+def _config(hook: str) -> str:
+    """Return what sends our messages to a page, with their fields named as Alertmanager's own file names them."""
+    message = {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name): text for name, text in SLACK.items()}
+    slack = {"api_url": hook, "channel": "#model-quality", "send_resolved": True, **message}
+    route = {"receiver": "slack", "group_by": list(GROUP_BY), "group_wait": "1s"}
+    return json.dumps({"route": route, "receivers": [{"name": "slack", "slack_configs": [slack]}]})
 
 
 def _drawn(message: dict[str, Any]) -> str:

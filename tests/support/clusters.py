@@ -6,12 +6,12 @@ from typing import Any, Final
 from tests.support.apiserver import ApiServer
 from workbench.toolchain.tools import module_source
 
-KINDS: Final = ("prometheuses", "prometheusrules", "servicemonitors")
+KINDS: Final = ("alertmanagerconfigs", "alertmanagers", "prometheuses", "prometheusrules", "servicemonitors")
 DEFAULT: Final = {"storageclass.kubernetes.io/is-default-class": "true"}
 
 
 def install_operator_kinds(server: ApiServer, *kinds: str) -> None:
-    """Install the Prometheus Operator's own definitions, all three or those named."""
+    """Install the Prometheus Operator's own definitions, all or those named."""
     folder = module_source("prometheus-operator") / "example/prometheus-operator-crd"
     for kind in kinds or KINDS:
         file = folder / f"monitoring.coreos.com_{kind}.yaml"

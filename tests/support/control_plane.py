@@ -33,6 +33,7 @@ CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 OPERATOR_CRDS: Final = (
     "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
     "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    "example/prometheus-operator-crd/monitoring.coreos.com_alertmanagerconfigs.yaml",
 )
 # Every kind that a stack, its chart or what they start may leave behind.
 KINDS: Final = (
@@ -44,6 +45,7 @@ KINDS: Final = (
     *("/apis/rbac.authorization.k8s.io/v1/rolebindings", CRDS),
     *("/apis/argoproj.io/v1alpha1/applications", "/apis/argoproj.io/v1alpha1/appprojects"),
     *("/apis/monitoring.coreos.com/v1/prometheusrules", "/apis/monitoring.coreos.com/v1/servicemonitors"),
+    "/apis/monitoring.coreos.com/v1alpha1/alertmanagerconfigs",
 )
 
 
@@ -243,10 +245,17 @@ def _without_current_context(kubeconfig: Path) -> Path:
     return path
 
 
+class _Definitions(yaml.SafeLoader):
+    """Reads a bare `=`, a kind of matcher, as a text, as Kubernetes does."""
+
+
+_Definitions.add_constructor("tag:yaml.org,2002:value", lambda _, node: str(node.value))
+
+
 def _install_crds(api: Api) -> None:
     """Install the Prometheus Operator's; Argo CD's come with its chart."""
     for file in OPERATOR_CRDS:
-        crd = yaml.safe_load((module_source("prometheus-operator") / file).read_text())
+        crd = yaml.load((module_source("prometheus-operator") / file).read_text(), _Definitions)  # noqa: S506 (a safe one)
         path = f"{CRDS}/{crd['metadata']['name']}"
         api.apply(path, crd)
         wait_for(path, partial(_established, api, path))

@@ -1,5 +1,12 @@
 #!/usr/bin/env bash
-# Names the evaluation image in lower case, which registries demand of an owner's name in any case.
+# Names the evaluation image and its registry, in lower case, which registries demand of an owner's name in any case.
+# IMAGE_NAME is another registry's, such as harbor.example.com/ml/vllm-eval-evalchemy.
 set -euo pipefail
 
-echo "name=ghcr.io/${GITHUB_REPOSITORY_OWNER,,}/vllm-eval-evalchemy" >> "$GITHUB_OUTPUT"
+name=${IMAGE_NAME:-ghcr.io/$GITHUB_REPOSITORY_OWNER/vllm-eval-evalchemy}
+name=${name,,}
+if [[ ! $name =~ ^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$ ]]; then
+    echo "IMAGE_NAME is '$name': write REGISTRY/PATH without a tag, such as harbor.example.com/ml/vllm-eval-evalchemy" >&2
+    exit 2
+fi
+printf 'name=%s\nregistry=%s\n' "$name" "${name%%/*}" >> "$GITHUB_OUTPUT"

@@ -8,7 +8,6 @@ from typing import Any, Final
 from components import labels
 
 APPLICATION_TYPE: Final = "kubernetes:argoproj.io/v1alpha1:Application"
-APPLICATION: Final = labels.APPLICATION
 JOB_TYPE: Final = "kubernetes:batch/v1:Job"
 JOB: Final = labels.EVALUATION
 
@@ -130,8 +129,9 @@ def parse(record: dict[str, Any]) -> Plan:
         errors=_errors(record, digest),
         changes=tuple(changes),
         unchanged=sum(_operations(group) <= UNCHANGED for group in steps.values()),
-        application=_objects(steps, APPLICATION_TYPE, APPLICATION),
-        job=_objects(steps, JOB_TYPE, JOB),
+        # Of each, a stack has one, whatever it is called: argocd.application names the first.
+        application=_objects(steps, APPLICATION_TYPE),
+        job=_objects(steps, JOB_TYPE),
     )
 
 
@@ -188,9 +188,9 @@ def _name(group: list[dict[str, Any]]) -> str:
     return ""
 
 
-def _objects(steps: dict[str, list[dict[str, Any]]], type_token: str, name: str) -> Objects:
+def _objects(steps: dict[str, list[dict[str, Any]]], type_token: str) -> Objects:
     for urn, group in steps.items():
-        if urn.split("::")[2].split("$")[-1] != type_token or _name(group) != name:
+        if urn.split("::")[2].split("$")[-1] != type_token:
             continue
         before = next((_inputs(step, "oldState") for step in group if step.get("oldState")), None)
         after = next((_inputs(step, "newState") for step in group if step.get("newState")), None)

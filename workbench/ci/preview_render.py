@@ -20,6 +20,7 @@ from workbench.ci.preview_plan import JOB, Objects, Plan
 MANIFESTS: Final = "k8s"
 CONFIGS: Final = "eval/evalchemy/configs"
 BUILT: Final = ("eval/", "docker/")
+PROSE: Final = ".md"
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
 
 
@@ -131,7 +132,7 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
         effect = f"{describe(job, after.tasks)} It follows `{after.followed}`, which the merge does not move."
         return Rendered(diff, effect)
     effect = describe(job, after.tasks)
-    built = [path for path in pull_request.changed_files() if path.startswith(BUILT)]
+    built = [path for path in pull_request.changed_files() if path.startswith(BUILT) and not path.endswith(PROSE)]
     if built and job.after is not None:
         effect += (
             f" After the merge CI builds a new image (`{built[0]}`{' and others' if len(built) > 1 else ''} changed)"

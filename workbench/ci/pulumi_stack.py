@@ -21,10 +21,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("preview", "up"))
     parser.add_argument("--stack", required=True)
+    parser.add_argument("--stacks", default="", help="JSON list of the stacks that there are; one beside it is refused")
     parser.add_argument("--output", type=Path, help="file for the preview")
     options = parser.parse_args(arguments)
     if options.command == "preview" and options.output is None:
         parser.error("preview needs --output FILE")
+    if options.stacks and options.stack not in json.loads(options.stacks):
+        print(f"pulumi-stack: {options.stack!r} is not in PULUMI_STACKS, which is {options.stacks}", file=sys.stderr)
+        return 2
     if not os.environ.get("PULUMI_BACKEND_URL") and not os.environ.get("PULUMI_ACCESS_TOKEN"):
         message = (
             "no state backend: set the variable PULUMI_BACKEND_URL (s3://…, gs://…, azblob://…) or, for Pulumi Cloud,"

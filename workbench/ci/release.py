@@ -17,6 +17,9 @@ VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 UNRELEASED: Final = "## Unreleased\n"
 CHANGELOG: Final = "CHANGELOG.md"
 PACKAGE: Final = "eval/evalchemy/pyproject.toml"
+MANIFEST: Final = "k8s/evalchemy-job.yaml"
+RECORDED: Final = re.compile(r"^ *git-commit: \"?([0-9a-f]{40,64})\"?$", re.MULTILINE)
+DIGEST: Final = re.compile(r"^ *image: \S+@sha256:[0-9a-f]{64}$", re.MULTILINE)
 
 
 class ReleaseError(Exception):
@@ -58,6 +61,24 @@ def check(version: str, tags: Iterable[str]) -> None:
         raise ReleaseError(f"VERSION is {version}, but v{newest} is there already: give a higher one")
 
 
+def check_image(repository: Path) -> None:
+    """Refuse a release whose manifest runs another image than its own code's.
+
+    Raises
+    ------
+    ReleaseError
+    """
+    text = (repository / MANIFEST).read_text(encoding="utf-8")
+    recorded = RECORDED.search(text)
+    cure = "push main, let image-build write its image back (docs/ci.md), `git pull`, and release again"
+    if recorded is None or DIGEST.search(text) is None:
+        raise ReleaseError(f"{MANIFEST} names no image that CI has built: {cure}")
+    paths = ("--", "eval", "docker", ":!*.md", f":!{PACKAGE}")
+    if changed := _git(repository, "diff", "--name-only", recorded[1], "HEAD", *paths).splitlines():
+        others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise ReleaseError(f"{MANIFEST} runs the image of {recorded[1][:12]}, before {changed[0]}{others}: {cure}")
+
+
 def release(version: str, repository: Path) -> None:
     """Write, commit and tag.
 
@@ -74,6 +95,7 @@ def release(version: str, repository: Path) -> None:
     changelog, package = repository / CHANGELOG, repository / PACKAGE
     text = changelog.read_text(encoding="utf-8")
     told = notes(text)
+    check_image(repository)
     changelog.write_text(released(text, version, f"{datetime.now(UTC):%Y-%m-%d}"), encoding="utf-8")
     described = re.sub(r'(?m)^version = ".*"$', f'version = "{version}"', package.read_text(encoding="utf-8"), count=1)
     package.write_text(described, encoding="utf-8")

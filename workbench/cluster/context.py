@@ -5,13 +5,14 @@ import shutil
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from workbench.cluster import evaluation, needs, recorded, report, requests, stack
+from workbench.cluster import evaluation, needs, recorded, report, requests, stack, surroundings
+from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import CommandError, WorkbenchError, run, say, stage
@@ -56,6 +57,10 @@ class Context:
         if words[0] == "kubectl":
             words[1:1] = ["--context", self.name]
         return run(words, env={**self.env(), **(env or {})}, cwd=cwd, stdin=stdin, timeout=timeout, log=log)
+
+    def of_argocd(self, hub: str | None) -> "Context":
+        """Return the cluster whose Argo CD has the stack's Application: this one, or a hub."""
+        return self if hub is None else replace(self, name=hub)
 
     def pulumi(self, *words: str | Path) -> str:
         """Run pulumi on the stack in the caller's own backend."""
@@ -124,10 +129,21 @@ def up(context: Context, request: Request) -> None:
     say(f"\n{report.table(report.scores(context, context.stack, found.prometheus))}")
 
 
+def asked(context: Context, request: Request) -> dict[str, Any]:
+    """Return what the stack's settings ask of a cluster.
+
+    Raises
+    ------
+    WorkbenchError
+        With every problem of the settings.
+    """
+    return stack.check(context.stack, _changes(context, request))
+
+
 def pending(context: Context, found: needs.Found, job: evaluation.Job | None) -> str:
     """Return what must still happen before the Job in the cluster is this stack's; empty when nothing must."""
     if found.owner == "argocd":
-        application = evaluation.application(context, found.argocd)
+        application = evaluation.application(context.of_argocd(found.hub), found.argocd, found.application)
         if application is None or not _synced(application):
             return evaluation.sync_state(application)
     return "" if job else "there is no Job yet"
@@ -169,6 +185,11 @@ def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, f
         faults += refused
         if asked is not None:
             found = needs.look(context, context.stack, asked, faults, reachable=not refused)
+            if not refused or _answers(context):
+                told = surroundings.look(context, context.of_argocd(found.hub), context.stack, asked)
+                faults += told.faults
+                for note in told.notes:
+                    say(f"  note: {note}")
     if faults or found is None:
         lines = "\n".join(f"  - {each}" for each in faults)
         raise WorkbenchError(
@@ -180,6 +201,14 @@ def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, f
         except WorkbenchError as error:  # no fault: pods of another network may reach what this machine does not
             say(f"  note: {error}")
     return found
+
+
+def _answers(context: Context) -> bool:
+    try:
+        kubectl(context, "get", "--raw=/version", "--request-timeout=15s")
+    except WorkbenchError:
+        return False
+    return True
 
 
 def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from workbench.shell import CommandError, Runner, WorkbenchError, say, wait_for
 
 NAMESPACE: Final = "vllm-eval"
 JOB: Final = ("get", "job", labels.EVALUATION, "--ignore-not-found", "-o", "json")
-APPLICATION: Final = ("get", "application", "vllm-evalchemy-job", "--ignore-not-found", "-o", "json")
+PODS: Final = f"batch.kubernetes.io/job-name={labels.EVALUATION}"
 INTERVAL: Final = 2.0
 # A cluster on this machine that is silent for longer than this has ended.
 OUTAGE: Final = 60.0
@@ -111,9 +111,10 @@ def _ended(runner: Runner, pending: Callable[[Job | None], str], namespace: str,
     raise WorkbenchError(f"the evaluation did not end within {seconds:.0f} s; last seen: {said}")
 
 
-def application(runner: Runner, namespace: str = "argocd") -> dict[str, Any] | None:
+def application(runner: Runner, namespace: str = "argocd", name: str = labels.APPLICATION) -> dict[str, Any] | None:
     """Return the Application, or None while there is none."""
-    text = kubectl(runner, "-n", namespace, *APPLICATION)
+    # In full: other products have a kind of this name, too.
+    text = kubectl(runner, "-n", namespace, "get", "applications.argoproj.io", name, "--ignore-not-found", "-o", "json")
     return dict(json.loads(text)) if text else None
 
 
@@ -138,9 +139,8 @@ def progress(runner: Runner, namespace: str = NAMESPACE) -> str:
 
 def logs(runner: Runner, namespace: str = NAMESPACE) -> str:
     """Return the last lines of every pod of the Job."""
-    selector = "--selector=batch.kubernetes.io/job-name=evalchemy"
     try:
-        return kubectl(runner, "-n", namespace, "logs", selector, "--prefix", "--tail=20")
+        return kubectl(runner, "-n", namespace, "logs", f"--selector={PODS}", "--prefix", "--tail=20")
     except WorkbenchError as error:
         return str(error)
 

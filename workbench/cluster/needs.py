@@ -18,13 +18,20 @@ DEFAULT_CLASS: Final = (
 
 @dataclass(frozen=True)
 class Found:
-    """What `make up` has to know of stack and cluster; `prometheus` is the Service that has the scores."""
+    """What `make up` has to know of stack and cluster.
+
+    `prometheus` is the Service that has the scores, `alertmanager` the one that knows the stack's receivers; `hub` is
+    the context of another cluster whose Argo CD has the Application.
+    """
 
     namespace: str
     owner: str
     argocd: str
     seconds: int
     prometheus: str | None
+    application: str
+    hub: str | None
+    alertmanager: str | None = None
 
 
 def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str], *, reachable: bool) -> Found:
@@ -43,13 +50,23 @@ def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]
     reachable
         Whether a cluster that does not answer is a fault of its own, and not one that was told.
     """
-    prometheus: str | None = None
+    prometheus = alertmanager = None
     try:
         faults += _missing_classes(runner, stack, asked)
-        prometheus = _reader(runner, stack, asked, faults)
+        prometheus = reader(runner, stack, asked, faults)
+        alertmanager = teller(runner, stack, asked, faults)
     except WorkbenchError as error:
         faults += [str(error)] if reachable else []
-    return Found(asked["namespace"], asked["owner"], asked["argocd"], asked["seconds"], prometheus)
+    return Found(
+        namespace=asked["namespace"],
+        owner=asked["owner"],
+        argocd=asked["argocd"],
+        seconds=asked["seconds"],
+        prometheus=prometheus,
+        application=asked["application"],
+        hub=asked["hub"],
+        alertmanager=alertmanager,
+    )
 
 
 def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> Iterator[str]:
@@ -58,7 +75,7 @@ def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> It
         return
     items = (_get(runner, "/apis/storage.k8s.io/v1/storageclasses") or {"items": []})["items"]
     known = {each["metadata"]["name"]: each["metadata"].get("annotations", {}) for each in items}
-    default = any(notes.get(key) == "true" for notes in known.values() for key in DEFAULT_CLASS)
+    default = any(map(is_default, known.values()))
     listed = ", ".join(sorted(known)) or "none"
     for setting, name in asked["storage_classes"].items():
         cure = f"pulumi config set --stack {stack} --path 'vllm-eval:{setting}' NAME"
@@ -68,26 +85,56 @@ def _missing_classes(runner: Runner, stack: str, asked: Mapping[str, Any]) -> It
             yield f"{setting} is {name!r}, but the cluster has no such StorageClass (it has: {listed}): {cure}"
 
 
-def _reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
+def is_default(annotations: Mapping[str, str]) -> bool:
+    """Tell whether a StorageClass with these annotations is the cluster's default."""
+    return any(annotations.get(key) == "true" for key in DEFAULT_CLASS)
+
+
+def reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
     """Return the Service of the Prometheus that reads the stack's rule and monitor."""
     answer = _get(runner, f"{OPERATOR}/prometheuses") if asked["monitored"] else None
     if not asked["monitored"] or (answer is None and _get(runner, OPERATOR) is None):
         return None  # nothing to read, or the kinds are missing, which is a fault of its own
+    wanted = _wanted(runner, stack, asked, asked["monitored"])
+    found, fault = selection.report(_readers(answer, "Prometheus"), wanted)
+    if found is None:
+        faults.append(fault)
+    return found.service if found else None
+
+
+def teller(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
+    """Return the Service of the Alertmanager that reads the stack's receivers."""
+    answer = _get(runner, f"{OPERATOR}/alertmanagers") if asked["receivers"] else None
+    if not asked["receivers"] or (answer is None and _get(runner, OPERATOR) is None):
+        return None
+    wanted = _wanted(runner, stack, asked, {selection.RECEIVERS: asked["receivers"]})
+    found, fault = selection.report_receivers(_readers(answer, "Alertmanager"), wanted)
+    if found is None:
+        faults.append(fault)
+    return found.service if found else None
+
+
+def alertmanagers(runner: Runner) -> list[selection.Reader]:
+    """Return every Alertmanager of the operator."""
+    return _readers(_get(runner, f"{OPERATOR}/alertmanagers"), "Alertmanager")
+
+
+def _readers(answer: Any, kind: str) -> list[selection.Reader]:  # noqa: ANN401 (JSON)
+    items = (answer or {"items": []})["items"]
+    return [
+        selection.Reader(each["metadata"]["namespace"], each["metadata"]["name"], each["spec"], kind) for each in items
+    ]
+
+
+def _wanted(runner: Runner, stack: str, asked: Mapping[str, Any], monitored: Mapping[str, Any]) -> selection.Wanted:
+    """Return what a stack puts into the cluster; its namespace may be there with further labels."""
     namespace = _get(runner, f"/api/v1/namespaces/{asked['namespace']}")
     labels = {
         **(namespace["metadata"].get("labels", {}) if namespace else {}),
         **asked["namespace_labels"],
         "kubernetes.io/metadata.name": asked["namespace"],
     }
-    wanted = selection.Wanted(stack, asked["namespace"], labels, asked["monitored"])
-    known = [
-        selection.Prometheus(each["metadata"]["namespace"], each["metadata"]["name"], each["spec"])
-        for each in (answer or {"items": []})["items"]
-    ]
-    reader, fault = selection.report(known, wanted)
-    if reader is None:
-        faults.append(fault)
-    return reader.service if reader else None
+    return selection.Wanted(stack, asked["namespace"], labels, monitored)
 
 
 def _get(runner: Runner, path: str) -> Any:  # noqa: ANN401 (JSON)

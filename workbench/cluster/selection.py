@@ -1,4 +1,4 @@
-"""Whether a Prometheus of the cluster reads the stack's rule and monitor: the most common reason for missing alerts.
+"""Whether a Prometheus and an Alertmanager of the cluster read the stack's objects, or else no alert ever arrives.
 
 A selector that is not set selects nothing, an empty one everything; a namespace
 selector that is not set means the Prometheus' own namespace.
@@ -12,8 +12,9 @@ from typing import Any, Final
 Labels = Mapping[str, str]
 Selector = Mapping[str, Any] | None
 
-# The field of a Prometheus' spec that selects each kind of object; `<field>NamespaceSelector` goes with it.
+# The field of a spec that selects each kind of object; `<field>NamespaceSelector` goes with it.
 FIELDS: Final = {"PrometheusRule": "rule", "ServiceMonitor": "serviceMonitor"}
+RECEIVERS: Final = "AlertmanagerConfig"
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,20 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Prometheus:
-    """A Prometheus of the operator."""
+class Reader:
+    """A Prometheus or Alertmanager of the operator."""
 
     namespace: str
     name: str
     spec: Mapping[str, Any]
+    kind: str = "Prometheus"
 
     @property
     def service(self) -> str:
         """The Service that the operator makes for it, as `kubectl.service_proxy` takes it."""
         scheme = "https:" if self.spec.get("web", {}).get("tlsConfig") else ""
-        name, port = self.spec.get("serviceName") or "prometheus-operated", self.spec.get("portName") or "web"
+        name = self.spec.get("serviceName") or f"{self.kind.lower()}-operated"
+        port = self.spec.get("portName") or "web"
         return f"{self.namespace}/{scheme}{name}:{port}{self.spec.get('routePrefix', '').rstrip('/')}"
 
 
@@ -65,27 +68,28 @@ def _holds(expression: Mapping[str, Any], labels: Labels) -> bool:
     }[operator]
 
 
-def faults(prometheus: Prometheus, wanted: Wanted) -> list[str]:
-    """Return a clause for each selector of a Prometheus that does not select the stack's objects."""
+def faults(reader: Reader, wanted: Wanted) -> list[str]:
+    """Return a clause for each selector of a Prometheus or Alertmanager that does not select the stack's objects."""
     found = []
     for kind, labels in wanted.monitored.items():
-        field = f"{FIELDS[kind]}Selector"
-        selector = prometheus.spec.get(field)
+        prefix = "alertmanagerConfig" if kind == RECEIVERS else FIELDS[kind]
+        field = f"{prefix}Selector"
+        selector = reader.spec.get(field)
         if selector is None:
             found.append(f"its {field} is not set, which selects no {kind}")
         elif not matches(selector, labels):
             release = labels["release"]
             found.append(f"its {field} {_shown(selector)} does not select our {kind}, labelled release={release}")
-        field = f"{FIELDS[kind]}NamespaceSelector"
-        selector = prometheus.spec.get(field)
-        if selector is None and prometheus.namespace != wanted.namespace:
+        field = f"{prefix}NamespaceSelector"
+        selector = reader.spec.get(field)
+        if selector is None and reader.namespace != wanted.namespace:
             found.append(f"its {field} is not set, which leaves out every namespace but its own")
         elif selector is not None and not matches(selector, wanted.namespace_labels):
             found.append(f"its {field} {_shown(selector)} does not select the namespace {wanted.namespace}")
     return found
 
 
-def cure(prometheus: Prometheus, wanted: Wanted) -> str:
+def cure(prometheus: Reader, wanted: Wanted) -> str:
     """Return the setting that lets a Prometheus read what it leaves out: of ours, else of the Prometheus itself."""
     for release in _releases(prometheus):
         if not faults(prometheus, wanted.released(release)):
@@ -97,7 +101,7 @@ def cure(prometheus: Prometheus, wanted: Wanted) -> str:
     )
 
 
-def report(known: list[Prometheus], wanted: Wanted) -> tuple[Prometheus | None, str]:
+def report(known: list[Reader], wanted: Wanted) -> tuple[Reader | None, str]:
     """Return the first Prometheus that reads the stack's rule and monitor; or None, and why none does."""
     if not known:
         return None, (
@@ -116,7 +120,26 @@ def report(known: list[Prometheus], wanted: Wanted) -> tuple[Prometheus | None, 
     return None, "\n    ".join(["no Prometheus reads both our PrometheusRule and our ServiceMonitor:", *lines])
 
 
-def _releases(prometheus: Prometheus) -> list[str]:
+def report_receivers(known: list[Reader], wanted: Wanted) -> tuple[Reader | None, str]:
+    """Return the first Alertmanager that reads the stack's AlertmanagerConfig; or None, and why none does."""
+    if not known:
+        return None, (
+            "no Alertmanager is in the cluster (kubectl get alertmanagers -A), so monitoring.receivers would be told"
+            " nothing: install one, such as that of the chart kube-prometheus-stack, or"
+            f" pulumi config rm --stack {wanted.stack} --path 'vllm-eval:monitoring.receivers'"
+        )
+    for each in known:
+        if not faults(each, wanted):
+            return each, ""
+    lines = [f"the Alertmanager {each.namespace}/{each.name}: {'; '.join(faults(each, wanted))}" for each in known]
+    cure = (
+        "cure: let them select it ({} takes all; with kube-prometheus-stack, `alertmanager.alertmanagerSpec` of its"
+        " values), or give it the labels that they ask for, by vllm-eval:monitoring.labels"
+    )
+    return None, "\n    ".join([f"no Alertmanager reads our {RECEIVERS} of monitoring.receivers:", *lines, f"  {cure}"])
+
+
+def _releases(prometheus: Reader) -> list[str]:
     """Return every value of the label `release` that a selector of the Prometheus names."""
     found = []
     for field in FIELDS.values():

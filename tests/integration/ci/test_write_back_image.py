@@ -1,11 +1,12 @@
 """The write-back tells by a real registry whether the image has changed."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.ci.git_world import IMAGE, JOB, World, digest, expected
+from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, REPOSITORY, World, digest, expected
 from tests.support.ci.oci_registry import Registry, running_registry
 
 
@@ -61,3 +62,25 @@ def test_image_that_the_registry_lacks_is_not_written(world: World, registry: Re
     assert done.returncode == 2
     assert f"--digest {digest('a')}: the registry has no such image under {IMAGE}" in done.stderr
     assert world.manifest() == JOB
+
+
+def test_a_release_tag_is_put_on_the_image_that_its_manifest_names(world: World, registry: Registry) -> None:
+    built = registry.push(code="released", built_at="09:00")
+    registry.push(code="newer", built_at="10:00")
+    clone = world.clone()
+    manifest = JOB.replace(f"{IMAGE}:latest", f"{registry.name}:latest@{built}")
+    world.change(clone, {MANIFEST: manifest}, "Evaluate", push=False)
+
+    def tag(name: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "workbench.ci.tag_release", "--tag", name, "--repository", str(clone)]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    done = tag("v1.2.0")
+    assert done.returncode == 0, done.stderr
+    asked = ["crane", "digest", f"{registry.name}:v1.2.0"]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() == built
+    assert tag("latest").returncode == 2
+    world.change(clone, {MANIFEST: JOB}, "No digest", push=False)
+    refused = tag("v1.3.0")
+    assert refused.returncode == 2
+    assert "by no digest: let image-build write one before the release" in refused.stderr

@@ -129,6 +129,25 @@ def test_labels_that_the_namespace_has_already_count(cluster: ApiServer, tmp_pat
     assert check(tmp_path).prometheus is not None
 
 
+def test_receivers_need_an_alertmanager_that_reads_them(
+    cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receivers = [{"name": "team", "kind": "slack", "url": {"secret": "slack", "key": "url"}}]
+    changes = {"cluster": {"context": CONTEXT}, "monitoring": {"receivers": receivers}}
+    monkeypatch.setattr(context, "_changes", lambda *_: changes)
+    cluster.apply(prometheus())
+    assert "no Alertmanager is in the cluster" in refusal(tmp_path)
+    selectors: dict[str, Any] = {"alertmanagerConfigSelector": {"matchLabels": {"team": "sre"}}}
+    main = {"apiVersion": "monitoring.coreos.com/v1", "kind": "Alertmanager", "spec": selectors}
+    main["metadata"] = {"name": "main", "namespace": "monitoring"}
+    cluster.apply(main)
+    assert "monitoring/main: its alertmanagerConfigSelector" in refusal(tmp_path)
+    selectors |= {"alertmanagerConfigSelector": {}, "alertmanagerConfigNamespaceSelector": {}}
+    cluster.apply(main)
+    assert check(tmp_path).alertmanager == "monitoring/alertmanager-operated:web"
+    cluster.kubectl("delete", "alertmanagers", "--all", "--namespace=monitoring")
+
+
 def test_no_prometheus_at_all(cluster: ApiServer, tmp_path: Path) -> None:
     text = refusal(tmp_path)
     assert "no Prometheus is in the cluster" in text
@@ -248,7 +267,9 @@ def test_an_endpoint_that_this_machine_does_not_reach_is_a_note(
     check(tmp_path, model="m", endpoint=endpoint)
     assert f"note: MODEL_ENDPOINT is '{endpoint}', and it does not answer" in capsys.readouterr().out
     check(tmp_path, model="m", endpoint="http://vllm.serving.svc:8000/v1")
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr().out
+    assert "MODEL_ENDPOINT" not in said
+    assert "  note: models[0]: the Service serving/vllm is not there (yet)\n" in said
 
 
 def test_without_kubectl_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

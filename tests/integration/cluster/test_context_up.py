@@ -159,7 +159,8 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
     cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
-    found = needs.Found("evaluations", "argocd", "argo", 60, None)
+    # Of a second stack of the cluster, which has names of its own.
+    found = needs.Found("evaluations", "argocd", "argo", 60, None, application="second", hub=None)
     where = target(tmp_path)
     for name in ("evaluations", "argo"):
         cluster.api.apply(f"/api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", **named(name)})
@@ -167,7 +168,7 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
 
     source = {"repoURL": "http://git/it.git", "path": "k8s", "kustomize": {"patches": [{"patch": "new"}]}}
     destination = {"server": "https://kubernetes.default.svc", "namespace": "evaluations"}
-    path = "/apis/argoproj.io/v1alpha1/namespaces/argo/applications/vllm-evalchemy-job"
+    path = "/apis/argoproj.io/v1alpha1/namespaces/argo/applications/second"
 
     job = evaluation.Job("uid", "commit", "image", None, None)
 
@@ -178,7 +179,7 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
         body = {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Application",
-            **named("vllm-evalchemy-job"),
+            **named("second"),
             "spec": {"project": "default", "source": source, "destination": destination},
             "status": {
                 "sync": {"status": sync, "comparedTo": compared_to},

@@ -1,4 +1,4 @@
-"""The commands of `docs/operations.md` are accepted by the real CLI."""
+"""The commands of `docs/operations.md` and `docs/adopt.md` are accepted by the real CLI."""
 
 import re
 import shlex
@@ -11,13 +11,13 @@ import yaml
 from components.settings import keys, schema
 from tests.support import program
 from tests.support.project import Project
-from tests.unit.components.test_docs import TEXT, documented
+from tests.unit.components.test_docs import ADOPT, TEXT, documented
 
 __all__ = ["documented"]
 
 COMMANDS = [
     line.split(" < ")[0]
-    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", TEXT + ADOPT, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("pulumi config ")
 ]

@@ -17,7 +17,8 @@ OWN: Final = re.compile(
 DANGEROUS: Final = frozenset({"pull_request_target", "workflow_run", "issue_comment"})
 # Who may write what; anything else is a fault until it is entered here with its reason.
 MAY_WRITE: Final = {
-    ("image-build", "build"): {"packages"},  # pushes the image
+    ("image-build", "build"): {"packages", "id-token", "attestations"},  # pushes the image, and signs who built it
+    ("release", "tag"): {"packages"},  # tags the image
     ("image-build", "write-back"): {"contents"},  # pushes the manifest
     ("image-build", "deploy-dev"): {"actions"},  # starts deploy.yml
     ("preview", "preview"): {"id-token"},  # OIDC
@@ -82,9 +83,12 @@ def _job(workflow: str, name: str, job: dict[str, Any]) -> Iterator[str]:
         yield "no timeout"
     container = job.get("container", {})
     image = container if isinstance(container, str) else container.get("image", "")
-    images = job["strategy"]["matrix"]["image"] if image == "${{ matrix.image }}" else [image] if image else []
+    of_matrix = image == "${{ matrix.image }}"
+    images = [each["image"] for each in job["strategy"]["matrix"]["include"]] if of_matrix else [image] if image else []
     images += [service.get("image", "") for service in job.get("services", {}).values()]
     yield from (f"image without digest: {each}" for each in images if not re.search(r"@sha256:[0-9a-f]{64}$", each))
+    if "sha256" in str(job.get("name")) or "matrix.image" in str(job.get("name")):
+        yield "a digest in the name, by which branch protection knows the check"
     if "secrets." in yaml.safe_dump(job) and "environment" not in job:
         yield "uses secrets outside an environment"
     for step in job["steps"]:

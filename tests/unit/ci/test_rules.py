@@ -41,8 +41,8 @@ def identity(path: Path) -> str:
     return str(path.relative_to(GITHUB))
 
 
-def test_the_five_workflows_are_there() -> None:
-    assert {path.stem for path in WORKFLOWS} == {"ci", "deploy", "e2e", "image-build", "preview"}
+def test_the_workflows_are_there() -> None:
+    assert {path.stem for path in WORKFLOWS} == {"ci", "deploy", "e2e", "image-build", "preview", "release"}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=identity)
@@ -69,6 +69,7 @@ def test_good_example_has_no_fault() -> None:
         ("packages: write", "contents: write", "job build: may not write contents"),
         ("    permissions:\n      packages: write\n", "", "job build: no permissions"),
         ("    timeout-minutes: 5\n", "", "job build: no timeout"),
+        ("  build:\n", "  build:\n    name: On x@sha256:ab\n", "job build: a digest in the name"),
         ("@sha256:" + "a" * 64, ":bookworm", "job build: image without digest: debian:bookworm"),
         (
             "    environment: somewhere",

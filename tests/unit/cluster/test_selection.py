@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workbench.cluster import selection
-from workbench.cluster.selection import Prometheus, Wanted
+from workbench.cluster.selection import Reader, Wanted
 
 LABELS = {"release": "ours", "app.kubernetes.io/name": "vllm-eval"}
 WANTED = Wanted(
@@ -22,8 +22,8 @@ ALL: dict[str, Any] = {
 }
 
 
-def prometheus(**spec: object) -> Prometheus:
-    return Prometheus("monitoring", "main", {key: each for key, each in {**ALL, **spec}.items() if each is not None})
+def prometheus(**spec: object) -> Reader:
+    return Reader("monitoring", "main", {key: each for key, each in {**ALL, **spec}.items() if each is not None})
 
 
 def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_each_selector_that_leaves_us_out_is_named(field: str, suffix: str, sele
 
 
 def test_its_own_namespace_needs_no_selector() -> None:
-    own = Prometheus("vllm-eval", "main", {"ruleSelector": {}, "serviceMonitorSelector": {}})
+    own = Reader("vllm-eval", "main", {"ruleSelector": {}, "serviceMonitorSelector": {}})
     assert selection.faults(own, WANTED) == []
 
 
@@ -121,3 +121,24 @@ def test_two_that_read_one_half_each_are_none() -> None:
 )
 def test_the_service_is_the_one_that_the_operator_makes(spec: dict[str, Any], service: str) -> None:
     assert prometheus(**spec).service == service
+
+
+def test_an_alertmanager_that_leaves_us_out_is_named_with_its_selector() -> None:
+    wanted = Wanted("dev", "vllm-eval", WANTED.namespace_labels, {"AlertmanagerConfig": LABELS})
+    every: dict[str, Any] = {"alertmanagerConfigSelector": {}, "alertmanagerConfigNamespaceSelector": {}}
+    assert selection.report_receivers([], wanted)[1].startswith("no Alertmanager is in the cluster")
+    bare = Reader("monitoring", "bare", {}, "Alertmanager")
+    team = {"alertmanagerConfigSelector": {"matchLabels": {"team": "sre"}}}
+    labelled = Reader("monitoring", "labelled", {**every, **team}, "Alertmanager")
+    found, fault = selection.report_receivers([bare, labelled], wanted)
+    assert found is None
+    assert (
+        "monitoring/bare: its alertmanagerConfigSelector is not set, which selects no AlertmanagerConfig; its" in fault
+    )
+    assert (
+        'monitoring/labelled: its alertmanagerConfigSelector {"matchLabels": {"team": "sre"}} does not select' in fault
+    )
+    assert "by vllm-eval:monitoring.labels" in fault
+    found, fault = selection.report_receivers([bare, Reader("monitoring", "main", every, "Alertmanager")], wanted)
+    assert found is not None
+    assert (found.service, fault) == ("monitoring/alertmanager-operated:web", "")

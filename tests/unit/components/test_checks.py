@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.settings import SettingsError, check_models, check_report, checks
+from components.settings import SettingsError, check_models, check_receivers, check_report, checks
 from tests.support import program
 from tests.unit.components import test_stack_files
 
@@ -84,7 +84,7 @@ def test_the_cases_reach_every_check() -> None:
         for case in test_stack_files.CASES:
             test_stack_files.problems_of(test_stack_files.text_of(case))
 
-    wanted = yields(checks) | yields(check_models) | yields(check_report)
+    wanted = yields(checks) | yields(check_models) | yields(check_receivers) | yields(check_report)
     assert wanted
     assert wanted - lines(every_case) == set()
 
@@ -98,7 +98,7 @@ def yields(module: object) -> set[tuple[str, int]]:
 
 def lines(run: Callable[[], object]) -> set[tuple[str, int]]:
     """Return file and line of everything in the checks that `run` executes."""
-    files = {str(checks.__file__), str(check_models.__file__), str(check_report.__file__)}
+    files = {str(module.__file__) for module in (checks, check_models, check_receivers, check_report)}
     seen: set[tuple[str, int]] = set()
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ANN401 (a trace function)

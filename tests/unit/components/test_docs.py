@@ -1,4 +1,4 @@
-"""What `docs/operations.md` shows is accepted: its stack file by the program, its commands by the real CLI."""
+"""What `docs/operations.md` and `docs/adopt.md` show is accepted: settings by the program, commands by the CLI."""
 
 import re
 from typing import Any
@@ -13,6 +13,7 @@ from tests.support import program
 from tests.support.program import ROOT
 
 TEXT = (ROOT / "docs" / "operations.md").read_text()
+ADOPT = (ROOT / "docs" / "adopt.md").read_text()
 
 BLOCKS = re.findall(r"```yaml\n(config:.*?|# yaml-language-server.*?)```", TEXT, re.DOTALL)
 
@@ -24,6 +25,14 @@ def groups_of(block: str) -> dict[str, Any]:
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_every_block_of_settings_is_accepted_beside_the_first(block: str, documented: dict[str, Any]) -> None:
     program.run({**documented, **groups_of(block)}, stack="staging")
+
+
+def test_the_stack_file_of_a_fork_is_accepted() -> None:
+    (block,) = re.findall(r"```yaml\n(# yaml-language-server.*?)```", ADOPT, re.DOTALL)
+    secrets = {"receiver-team": "https://hooks.slack.com/services/x", "registry-credentials": '{"auths": {}}'}
+    stack = program.run(groups_of(block), secrets, stack="prod")
+    assert {each.kind for each in stack.kubernetes()} >= {"Application", "AlertmanagerConfig", "Secret"}
+    assert not stack.has("Release")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ SECRETS: Final = {
     "huggingface-token": "x",
     "registry-credentials": '{"auths": {"ghcr.io": {"auth": "eDp4"}}}',
     "endpoint-key": "x",
+    "receiver-team": "https://hooks.example.com/x",
 }
 
 
@@ -29,6 +30,7 @@ def with_every_secret(name: str) -> program.Stack:
     hub = {"network": {"cidr": "0.0.0.0/0", "port": 443}}
     groups["evaluation"] = {**groups.get("evaluation", {}), "data": {"hub": hub}, "report": {"service": True}}
     groups["evaluation"].setdefault("results", {})["access_mode"] = "ReadWriteMany"
+    groups["monitoring"] = {**groups.get("monitoring", {}), "receivers": [{"name": "team", "kind": "slack"}]}
     return program.run(groups, SECRETS, stack=name)
 
 

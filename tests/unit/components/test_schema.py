@@ -41,6 +41,7 @@ def test_every_stack_file_names_the_schema_and_fits_it(name: str, validator: jso
         ("vllm-eval:modles", []),
         ("vllm-eval:git-password", "plain"),
         ("vllm-eval:endpoint-key", "plain"),
+        ("vllm-eval:receiver-team", "plain"),
     ],
 )
 def test_an_editor_sees_what_the_program_refuses(
@@ -53,7 +54,7 @@ def test_an_editor_sees_what_the_program_refuses(
 
 def test_encrypted_secrets_and_other_projects_keys_fit(validator: jsonschema.Draft202012Validator) -> None:
     file = stack_file("Pulumi.dev.yaml")
-    for key in (*SECRETS, "endpoint-key"):
+    for key in (*SECRETS, "endpoint-key", "receiver-team"):
         file["config"][f"vllm-eval:{key}"] = {"secure": "v1:abc"}
     file["config"]["pulumi:tags"] = {"team": "serving"}
     file["encryptionsalt"] = "v1:x"

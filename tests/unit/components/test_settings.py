@@ -138,7 +138,7 @@ def holder_of(groups: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, 
 @pytest.mark.parametrize("path", EVERY_FIELD, ids=problems.full_key)
 def test_every_field_refuses_a_value_of_the_wrong_type(path: tuple[str | int, ...]) -> None:
     groups = program.stack_file("dev")
-    wrong = "wrong" if path[-1] in {"values", "egress", "tasks", "readers"} else ["wrong"]
+    wrong = "wrong" if path[-1] in {"values", "egress", "tasks", "readers", "receivers", "severities"} else ["wrong"]
     holder_of(groups, path)[str(path[-1])] = wrong
     assert f"{problems.full_key(path)} = {json.dumps(wrong)}: input should be" in refused(groups)
 
@@ -186,6 +186,42 @@ def test_a_secret_inside_a_group_is_refused_and_not_shown() -> None:
     assert "vllm-eval:argocd: has a secret inside, which would come out in plain text" in text
     assert "vllm-eval:argocd.admin: input should be a valid boolean" in text
     assert CANARY not in text
+
+
+HOOK = "https://hooks.example.com/s3cr3t"
+
+
+@pytest.mark.parametrize(
+    "monitoring",
+    [
+        {"receivers": [{"name": "team", "kind": "slack", "url": HOOK}]},
+        {"receivers": [{"name": "team", "kind": HOOK, "webhook_url": HOOK}]},
+        {"receivers": {"team": {"url": HOOK}}},
+        {"slack": {"api_url": HOOK}},
+        {"webhook": HOOK},
+    ],
+    ids=str,
+)
+def test_the_address_of_a_receiver_is_not_shown_wherever_it_stands(monitoring: dict[str, Any]) -> None:
+    text = refused({**program.stack_file("dev"), "monitoring": monitoring})
+    assert "vllm-eval:monitoring" in text
+    assert "s3cr3t" not in text
+
+
+def test_the_address_of_a_receiver_is_taken_where_it_is_a_secret() -> None:
+    receivers = [{"name": "team", "kind": "slack", "url": HOOK}]
+    text = refused({**program.stack_file("dev"), "monitoring": {"receivers": receivers}})
+    assert (
+        "cure: pulumi config rm --path 'vllm-eval:monitoring.receivers[0].url', then, with the receiver's name,"
+        " pulumi config set --secret vllm-eval:receiver-NAME; Git may hold the address already" in text
+    )
+    del receivers[0]["url"]
+    stack = program.run({**program.stack_file("dev"), "monitoring": {"receivers": receivers}}, {"receiver-team": HOOK})
+    secret = stack.one("Secret", "vllm-eval-receivers")
+    assert secret.inputs["stringData"] == {"team": HOOK}
+    # Only where Pulumi encrypts it.
+    assert [each.name for each in stack.resources.values() if HOOK in json.dumps(each.inputs)] == [secret.name]
+    assert secret.secrets
 
 
 def test_the_error_reaches_pulumi_without_a_stack_trace() -> None:

@@ -22,6 +22,20 @@ def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:
     assert pull_request.comment.count("+      completions: 3") == 1
 
 
+def test_a_stack_is_known_by_its_application_whatever_that_is_called(pull_request: PullRequest) -> None:
+    pull_request.record("prod", "prod-models", follows="main")
+    file = pull_request.records / "prod.json"
+    text = file.read_text(encoding="utf-8")
+    assert '"name": "vllm-evalchemy-job"' in text
+    file.write_text(text.replace('"name": "vllm-evalchemy-job"', '"name": "vllm-evalchemy-job-prod"'), encoding="utf-8")
+
+    done = pull_request.run("prod")
+
+    assert done.returncode == 0, done.stdout
+    assert "**This re-runs 1 model x 2 tasks**: only what is new or changed of 3 models." in pull_request.comment
+    assert "Application vllm-evalchemy-job-prod" in pull_request.comment
+
+
 @pytest.mark.parametrize("change", [{"concurrency": 2}, {"baseline": {"run": "r1"}}], ids=["concurrency", "baseline"])
 def test_what_asks_a_model_nothing_new_re_runs_nothing(pull_request: PullRequest, change: dict[str, Any]) -> None:
     pull_request.record("prod", "prod-models", follows="main")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ci.git_world import World
+from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, World, digest
 from workbench.ci import release
 
 CHANGES = "# Changelog\n\n## Unreleased\n\n- `a` is new.\n# not a heading of ours\n\n## 0.9.0 (2026-01-01)\n\n- old\n"
@@ -19,6 +19,9 @@ def clone(world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, value)
     clone = world.clone()
     world.change(clone, {release.CHANGELOG: CHANGES, release.PACKAGE: PACKAGE}, "Base", push=False)
+    built = world.git(clone, "rev-parse", "HEAD")
+    manifest = JOB.replace(PLACEHOLDER, built).replace(f"{IMAGE}:latest", f"{IMAGE}:latest@{digest('a')}")
+    world.change(clone, {MANIFEST: manifest}, "Evaluate", push=False)
     world.git(clone, "switch", "--quiet", "-C", "main")
     world.git(clone, "tag", "v0.9.0")
     return clone
@@ -74,3 +77,14 @@ def test_only_what_is_committed_on_main_is_released(world: World, clone: Path) -
         release.release("1.0.0", clone)
     listed = subprocess.run(["git", "-C", clone, "tag"], capture_output=True, text=True, check=True)
     assert listed.stdout == "v0.9.0\n"
+
+
+def test_a_release_runs_the_image_of_its_own_code(world: World, clone: Path) -> None:
+    world.change(clone, {"eval/README.md": "words\n"}, "Words", push=False)
+    release.check_image(clone)
+    world.change(clone, {"eval/task.txt": "2\n", "docker/x.Dockerfile": "FROM y\n"}, "Change", push=False)
+    with pytest.raises(release.ReleaseError, match=r"runs the image of \w{12}, before docker/x.Dockerfile and 1 more"):
+        release.release("1.0.0", clone)
+    world.change(clone, {MANIFEST: JOB}, "No image", push=False)
+    with pytest.raises(release.ReleaseError, match="names no image that CI has built: push main, let image-build"):
+        release.release("1.0.0", clone)
