@@ -1,6 +1,7 @@
 """Served models whose right answers are known, each a Deployment beside the real model."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +27,17 @@ class Endpoint:
         Of Deployment and Service, and the id of the served model.
     namespace
         Where it runs; there already.
+    answers
+        Question to right answer, of what the evaluation image has no data of.
     """
 
-    def __init__(self, runner: Runner, name: str, namespace: str = "serving") -> None:
+    def __init__(
+        self, runner: Runner, name: str, namespace: str = "serving", answers: Mapping[str, str] | None = None
+    ) -> None:
         self._runner = runner
         self.name = name
         self._namespace = namespace
+        self._answers = answers or {}
         self._admin = f"/api/v1/namespaces/{namespace}/services/{name}:{PORT}/proxy/admin"
 
     @property
@@ -41,7 +47,7 @@ class Endpoint:
 
     def start(self) -> None:
         """Create its objects and wait until it answers."""
-        apply(self._runner, _objects(self.name, self._namespace))
+        apply(self._runner, _objects(self.name, self._namespace, self._answers))
         rollout(self._runner, f"-n {self._namespace} deployment/{self.name}")
 
     def settings(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 -- settings are of any type
@@ -66,14 +72,16 @@ def _labels(name: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": name}
 
 
-def _objects(name: str, namespace: str) -> list[dict[str, object]]:
+def _objects(name: str, namespace: str, answers: Mapping[str, str]) -> list[dict[str, object]]:
+    rows = [{"question": question, "answer": answer} for question, answer in answers.items()]
+    files = {"server.py": SERVER.read_text(), "more.jsonl": "".join(json.dumps(row) + "\n" for row in rows)}
     metadata = {"name": name, "namespace": namespace, "labels": _labels(name)}
     container = {
         "name": "server",
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "/server/server.py", "--host=0.0.0.0", f"--port={PORT}", f"--model={name}"],
-        "args": [f"--data={DATA}/custom_task_{number}.jsonl" for number in (1, 2)],
+        "args": [*(f"--data={DATA}/custom_task_{number}.jsonl" for number in (1, 2)), "--data=/server/more.jsonl"],
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
@@ -87,7 +95,7 @@ def _objects(name: str, namespace: str) -> list[dict[str, object]]:
     }
     template = {"metadata": {"labels": _labels(name)}, "spec": pod}
     return [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"server.py": SERVER.read_text()}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": files},
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",

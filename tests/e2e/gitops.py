@@ -65,6 +65,20 @@ def deploy(sandbox: Sandbox, **groups: Any) -> str:  # noqa: ANN401 -- settings 
     return stack.pulumi(sandbox, "up", "--yes", "--skip-preview", *stack.config_file(sandbox))
 
 
+def provide(sandbox: Sandbox, changes: Mapping[str, Callable[[str], str]]) -> None:
+    """Have these files in the evaluation image: commit, build and run, unless the last commit has them."""
+    git.clone(sandbox, checkout(sandbox))
+    if all(
+        (file := checkout(sandbox) / path).exists() and change("") == file.read_text()
+        for path, change in changes.items()
+    ):
+        return
+    pushed = commit_all(sandbox, changes)
+    ci.build_image(sandbox, checkout(sandbox))
+    refresh(sandbox)
+    run_of(sandbox, pushed, seconds=300)
+
+
 def refresh(sandbox: Sandbox, *, hard: bool = False) -> None:
     """Let Argo CD look at Git now, as a webhook does, and wait until it has."""
     annotate = ("-n", "argocd", "annotate", "application", "vllm-evalchemy-job", "--overwrite")

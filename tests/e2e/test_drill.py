@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from monitoring.recording import REFERENCE
-from tests.e2e import gitops
+from tests.e2e import benchmark, gitops
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import Notification, Receiver
 from tests.support.monitoring.queries import alert_queries, panel_queries, rule_queries
@@ -28,20 +28,21 @@ from workbench.shell import say, wait_for
 
 pytestmark = pytest.mark.e2e
 
-TASKS: Final = ("custom_task_1", "custom_task_2")
-ITEMS: Final = 100  # below, a drop from 0.8 to 0.6 can be honestly inconclusive
+LIMIT: Final = 100  # below, a drop from 0.8 to 0.6 can be honestly inconclusive
+# Task to items. The last is a group from a bundle.
+TASKS: Final = {"custom_task_1": LIMIT, "custom_task_2": LIMIT, benchmark.GROUP: benchmark.ITEMS}
 DAY: Final = "2m"
 DAY_SECONDS: Final = 120
 STALE_SECONDS: Final = 180  # 36 hours of such days
 REGRESSIONS: Final = ("CustomTaskRegression", "EvaluationRegression")
 # A push of the gateway to a notification: a scrape, two evaluations of rules, and Alertmanager's own pace.
 NOTICE_SECONDS: Final = 45.0
-# What these tasks on this server lack: groups, choices, thoughts, and a server that tells its tokens and times.
+# What these tasks on this server lack: leaves that fell, choices, thoughts, and a server that tells tokens and times.
 OPTIONAL: Final = re.compile(
     "|".join(
         metric.name
         for metric in (
-            metrics.LEAF_EXACT_MATCH, metrics.LEAF_DROP, metrics.CHOICE_MASS, metrics.THINKING_RESPONSES,
+            metrics.LEAF_DROP, metrics.CHOICE_MASS, metrics.THINKING_RESPONSES,
             metrics.UNFINISHED_THOUGHTS, metrics.RESPONSE_TOKENS, metrics.OUTPUT_TOKENS_PER_SECOND,
             metrics.TIME_TO_FIRST_TOKEN_SECONDS, metrics.INTER_TOKEN_LATENCY_SECONDS,
         )
@@ -103,17 +104,19 @@ class Drill:
 def drill(sandbox: Sandbox) -> Iterator[Drill]:
     """Two models with two good runs each, and a history of more than a day of the rules."""
     suffix = secrets.token_hex(2)
-    made = Drill(
-        sandbox, Endpoint(sandbox, f"drifting-{suffix}"), Endpoint(sandbox, f"control-{suffix}"), Receiver(sandbox)
-    )
+    known = benchmark.answers()
+    drifting, control = (Endpoint(sandbox, f"{name}-{suffix}", answers=known) for name in ("drifting", "control"))
+    made = Drill(sandbox, drifting, control, Receiver(sandbox))
     made.receiver.start()
     for endpoint in (made.drifting, made.control):
         endpoint.start()
         endpoint.plan(accuracy=0.8)
+    gitops.provide(sandbox, benchmark.COMMIT)
+    benchmark.write(sandbox)
     before = evaluation.job(sandbox)
     say("\n• two models of accuracy 0.8, evaluated twice")
     models = [made.drifting.settings(), made.control.settings()]
-    gitops.deploy(sandbox, models=models, evaluation={"limit": ITEMS}, monitoring={"day": DAY})
+    gitops.deploy(sandbox, models=models, evaluation={"limit": LIMIT, **benchmark.SETTINGS}, monitoring={"day": DAY})
     assert gitops.next_run(sandbox, before.uid if before else "").failed is None
     made.evaluate()
     # Once the rules are loaded and the scores are scraped it takes a day; the rest is for both.
@@ -123,7 +126,7 @@ def drill(sandbox: Sandbox) -> Iterator[Drill]:
 
 
 def test_every_query_of_the_dashboard_and_the_rules_returns_data(drill: Drill) -> None:
-    asked = panel_queries(stack.NAME, models=drill.models, tasks=TASKS)
+    asked = panel_queries(stack.NAME, models=drill.models, tasks=list(TASKS))
     asked += rule_queries(stack.NAME, models=drill.models, day=DAY)
     assert len(asked) > 30
     answered = {each: bool(query(drill.sandbox, each.promql)) for each in asked}
@@ -146,21 +149,23 @@ def test_a_drop_reaches_the_webhook_with_model_task_and_numbers(drill: Drill) ->
         now = drill.score(drill.drifting, task)
         assert now < 0.9 * before[task]
         for alert in REGRESSIONS:
-            check_numbers(drill.receiver.firing(alert)[drill.drifting.name, task], [now, before[task]])
+            check_numbers(drill.receiver.firing(alert)[drill.drifting.name, task], task, [now, before[task]])
     severities = {each.labels["severity"] for alert in REGRESSIONS for each in drill.receiver.firing(alert).values()}
     assert severities == {"warning", "critical"}
 
 
-def check_numbers(told: Notification, shares: Sequence[float]) -> None:
+def check_numbers(told: Notification, task: str, shares: Sequence[float]) -> None:
     """Demand that a notification can be understood without looking anything up."""
     text = told.annotations["description"]
     for word in (
         told.labels["model"],
-        told.labels["task"],
-        f"{ITEMS} items",
+        task,
+        f"{TASKS[task]} items",
         *(f"{each * 100:.4g}%" for each in shares),
     ):
         assert word in text, (word, text)
+    if task == benchmark.GROUP and told.labels["alertname"] == "EvaluationRegression":
+        assert re.search(rf"{benchmark.GROUP}_\w+ \(by \d", text), text
     assert told.labels["alertname"].lower() in told.annotations["runbook_url"]
     assert told.labels["model"] in told.annotations["dashboard_url"]
 
@@ -172,6 +177,20 @@ def test_the_alerts_resolve_when_the_score_is_back(drill: Drill) -> None:
     for alert in REGRESSIONS:
         drill.hears_the_end(alert)
         assert {key[0] for key in drill.receiver.state(alert)} == {drill.drifting.name}
+
+
+def test_data_that_changed_begins_a_new_baseline_and_alerts_nobody(drill: Drill) -> None:
+    say("\n• the hub's data set has other answers")
+    benchmark.write(drill.sandbox, shift=1)
+    drill.evaluate()
+    # No answer is right by the new data: a drop by every rule, were it one.
+    assert [drill.score(model, benchmark.GROUP) for model in (drill.drifting, drill.control)] == [0.0, 0.0]
+    for model in drill.models:
+        newest = max(gitops.runs(drill.sandbox, model).values(), key=lambda run: run["started"])
+        said = newest["tasks"][benchmark.GROUP]["comparison"]["reason"]
+        assert f"the data changed: {benchmark.DATA_SET}" in said
+    time.sleep(NOTICE_SECONDS)
+    assert not any(drill.receiver.firing(alert) for alert in REGRESSIONS)
 
 
 def test_a_stopped_evaluation_is_told(drill: Drill) -> None:
