@@ -171,6 +171,12 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     elsewhere.run_again("drop")
     wait_for("the drop's alerts", lambda: elsewhere.firing("EvaluationRegression") == 2, seconds=180)
 
+    where = (f"--context={elsewhere.context}", f"--stack={STACK}", "--to=results")
+    elsewhere.run(sys.executable, "-m", "workbench", "reports", *where)
+    assert "verdict worse" in (elsewhere.clone / "results/index.html").read_text()
+    pods = kubectl(elsewhere.runner, "-n", "vllm-eval", "get", "pods", "-o", "name")
+    assert "vllm-eval-fetch" not in pods
+
     scores = elsewhere.scores()
     assert [samples for *_, samples in scores] == [LIMIT, LIMIT]
     kubectl(elsewhere.runner, "-n", SERVING, "scale", f"deployment/{endpoint.name}", "--replicas=0")

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support.pushgateway import Pushgateway
 from tests.support.s3 import SECRET, S3Server, running_s3
 from tests.support.workspace import MODEL, Workspace
 from vllm_eval.answers import SEGMENT_SECONDS
+from vllm_eval.pages.serve import read_page
 from vllm_eval.storage import RemoteStorage
 
 ITEMS = 60
@@ -100,6 +102,22 @@ def test_a_run_goes_on_from_a_bucket_and_publishes_from_it(
     assert workspace.run(monkeypatch, "publish", **settings) == 0
     assert SECRET not in "".join(capfd.readouterr())
     assert not [key for key in s3.keys(bucket) if SECRET.encode() in s3.read(bucket, key)]
+
+
+def test_the_reports_of_a_bucket_are_fetched_and_served(
+    bucket: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    workspace.add_task("task", 5)
+    with running(OpenAIServer(workspace.answers)) as url:
+        workspace.set_models(workspace.model(url))
+        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="run") == 0
+    assert workspace.run(monkeypatch, "fetch", "--to", str(tmp_path / "here"), "--answers") == 0
+    folder = "runs/default/org%2Ffake-model/run"
+    assert (tmp_path / f"here/{folder}/samples/task.jsonl.gz").is_file()
+    storage = RemoteStorage(f"s3://{bucket}/prod")
+    for page in ("index.html", f"{folder}/report.html"):
+        assert read_page(storage, page) == (tmp_path / "here" / page).read_bytes()
+    assert read_page(storage, f"{folder}/result.json") is None
 
 
 def test_old_runs_are_removed_from_a_bucket(
