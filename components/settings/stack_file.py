@@ -80,6 +80,10 @@ def needs(settings: Settings) -> dict[str, Any]:
         "receivers": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels)
         if monitoring.receivers
         else None,
+        # Whom the gateway's NetworkPolicy lets in.
+        "scraper": {"namespace": monitoring.prometheus.namespace, "labels": dict(monitoring.prometheus.labels)}
+        if monitoring.enabled and monitoring.pushgateway.url is None
+        else None,
         "told": {each.name: list(each.severities) for each in monitoring.receivers},
         "dashboard": dict(monitoring.dashboard_labels) if monitoring.enabled and monitoring.dashboard else None,
         "storage_classes": classes,

@@ -99,7 +99,34 @@ def reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[st
     found, fault = selection.report(_readers(answer, "Prometheus"), wanted)
     if found is None:
         faults.append(fault)
+    elif asked["scraper"] is not None:
+        faults += _kept_out(stack, found, asked["scraper"])
     return found.service if found else None
+
+
+def _kept_out(stack: str, prometheus: selection.Reader, scraper: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each way in which the gateway's NetworkPolicy keeps a Prometheus' pods out."""
+    where = f"{prometheus.namespace}/{prometheus.name}"
+    setting = "vllm-eval:monitoring.prometheus"
+    if scraper["namespace"] not in {None, prometheus.namespace}:
+        yield (
+            f"{setting}.namespace is {scraper['namespace']!r}, but the Prometheus {where} is elsewhere, so the"
+            f" gateway's NetworkPolicy keeps it out: pulumi config set --stack {stack} --path '{setting}.namespace'"
+            f" {prometheus.namespace}"
+        )
+    has = {
+        **(prometheus.spec.get("podMetadata", {}).get("labels") or {}),
+        "app.kubernetes.io/name": "prometheus",
+        "app.kubernetes.io/instance": prometheus.name,
+        "app.kubernetes.io/managed-by": "prometheus-operator",
+        "operator.prometheus.io/name": prometheus.name,
+        "prometheus": prometheus.name,
+    }
+    if not scraper["labels"].items() <= has.items():
+        yield (
+            f"{setting}.labels is {json.dumps(scraper['labels'])}, which the pods of the Prometheus {where} lack, so"
+            f" the gateway's NetworkPolicy keeps it out: pulumi config rm --stack {stack} --path '{setting}.labels'"
+        )
 
 
 def teller(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:

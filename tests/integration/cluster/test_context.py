@@ -148,6 +148,22 @@ def test_receivers_need_an_alertmanager_that_reads_them(
     cluster.kubectl("delete", "alertmanagers", "--all", "--namespace=monitoring")
 
 
+def test_a_prometheus_that_the_gateway_would_keep_out(
+    cluster: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.apply(prometheus())
+    with_settings(monkeypatch, tmp_path, monitoring={"prometheus": {"namespace": "prom", "labels": {"app": "prom"}}})
+    text = refusal(tmp_path)
+    assert "monitoring.prometheus.namespace is 'prom', but the Prometheus monitoring/main is elsewhere" in text
+    assert "--path 'vllm-eval:monitoring.prometheus.namespace' monitoring" in text
+    assert (
+        'monitoring.prometheus.labels is {"app": "prom"}, which the pods of the Prometheus monitoring/main lack' in text
+    )
+    own = {"namespace": "monitoring", "labels": {"prometheus": "main"}}
+    with_settings(monkeypatch, tmp_path, monitoring={"prometheus": own})
+    check(tmp_path)
+
+
 def test_no_prometheus_at_all(cluster: ApiServer, tmp_path: Path) -> None:
     text = refusal(tmp_path)
     assert "no Prometheus is in the cluster" in text

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 from tests.support.ci.git_world import REPOSITORY
 from tests.unit.ci.rules import OWN, faults, step_faults, steps
+from workbench.ci import preview_render
 
 GITHUB: Final = REPOSITORY / ".github"
 WORKFLOWS: Final = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -133,3 +135,11 @@ def test_the_cli_is_of_the_same_version_as_the_package() -> None:
     assert cli is not None
     assert package is not None
     assert cli[1] == package[1]
+
+
+def test_prose_builds_no_image_in_the_workflow_and_in_the_preview_alike() -> None:
+    workflow = yaml.safe_load((GITHUB / "workflows" / "image-build.yml").read_text(encoding="utf-8"))
+    paths = workflow[True]["push"]["paths"]  # YAML 1.1 reads the key `on` as true
+    assert f"!**{preview_render.PROSE}" in paths
+    # The last pattern that fits decides.
+    assert paths.index(f"!**{preview_render.PROSE}") > max(paths.index(f"{each}**") for each in preview_render.BUILT)
