@@ -65,9 +65,7 @@ class Elsewhere:
     def keep(self, asked: Request) -> None:
         """Write into the stack file what `up` took from its options."""
         file = self.clone / f"Pulumi.{STACK}.yaml"
-        settings = yaml.safe_load(file.read_text())
-        settings["config"] = laid_over(settings["config"], requests.settings(asked))
-        file.write_text(yaml.safe_dump(settings))
+        file.write_text(laid_over(file.read_text(), requests.settings(asked)))
 
     def run_again(self, name: str) -> None:
         """Evaluate as the nightly would, in a Job of this name, and wait for its end."""
