@@ -23,7 +23,7 @@ BUILT: Final = ("eval/", "docker/")
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
 
 
-class RenderError(Exception):
+class PreviewError(Exception):
     """The manifests of one side cannot be rendered; the text says which and why."""
 
 
@@ -55,7 +55,7 @@ class PullRequest:
 
         Raises
         ------
-        RenderError
+        PreviewError
             There is no such branch, tag or commit.
         """
         if followed in {self.base_branch, "HEAD"}:
@@ -65,7 +65,9 @@ class PullRequest:
             found = self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
             if found.returncode == 0:
                 return found.stdout.decode().strip()
-        raise RenderError(f"the Application follows {followed!r}, which is no branch, tag or commit of this repository")
+        raise PreviewError(
+            f"the Application follows {followed!r}, which is no branch, tag or commit of this repository"
+        )
 
     def tree(self, commit: str, folder: Path) -> Path:
         """Extract the manifests and the configurations of a commit into a folder and return it."""
@@ -77,7 +79,7 @@ class PullRequest:
     def _git(self, *words: str) -> bytes:
         done = self._run(*words)
         if done.returncode != 0:
-            raise RenderError(f"git {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
+            raise PreviewError(f"git {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -113,7 +115,7 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
 
     Raises
     ------
-    RenderError
+    PreviewError
         kustomize, or Git, refuses one of the sides.
     """
     before = _side(plan.application.before, pull_request, after=False)
@@ -156,12 +158,12 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
 
     Raises
     ------
-    RenderError
+    PreviewError
         kustomize refuses it, or the Application sets something that this does not know.
     """
     unknown = sorted(set(kustomize) - KUSTOMIZE_KEYS)
     if unknown:
-        raise RenderError(f"the Application sets source.kustomize.{unknown[0]}, which the preview cannot render")
+        raise PreviewError(f"the Application sets source.kustomize.{unknown[0]}, which the preview cannot render")
     file = folder / "kustomization.yaml"
     kustomization = yaml.safe_load(file.read_text(encoding="utf-8"))
     # Into the folder's own file, not an overlay: only so do the patches come before its replacements.
@@ -171,7 +173,7 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
     file.write_text(yaml.safe_dump(kustomization), encoding="utf-8")
     done = subprocess.run(["kustomize", "build", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RenderError(f"kustomize refuses {MANIFESTS}: {done.stderr.strip()}")
+        raise PreviewError(f"kustomize refuses {MANIFESTS}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -215,7 +217,7 @@ def _source(application: dict[str, Any]) -> dict[str, Any]:
     spec = application.get("spec")
     source = spec.get("source") if isinstance(spec, dict) else None
     if not isinstance(source, dict):
-        raise RenderError("the Application's source is not known before the update")
+        raise PreviewError("the Application's source is not known before the update")
     return source
 
 
