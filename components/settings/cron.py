@@ -31,7 +31,7 @@ _DAYS_LOOKED_AT: Final = 5 * 366
 
 @functools.cache
 def longest_gap(schedule: str) -> timedelta:
-    """Return the longest time between two runs of a schedule, as far as daylight saving leaves it.
+    """Return the longest time between two runs of a schedule, not counting changes of daylight saving time.
 
     Raises
     ------
