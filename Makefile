@@ -24,13 +24,6 @@ OPTIONS = $(call typed,CONTEXT,context) $(call typed,STACK,stack) $(call typed,S
   $(call typed,ALERT,alert)
 # Compiled modules lie beside their sources; without them each of the many processes here compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
-# The end-to-end suites read these two from the environment, also only as typed.
-ifneq ($(origin CONTEXT),command line)
-unexport CONTEXT
-endif
-ifneq ($(origin KIND),command line)
-unexport KIND
-endif
 
 up: root venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
 	@$(WORKBENCH) up $(OPTIONS)
@@ -109,10 +102,10 @@ test-settings: venv tools  ## change each setting on the real engine and a real 
 	@$(PYTHON) -m pytest -q -m slow tests/integration/components
 
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends; KIND=name is a cluster of kind's
-	@$(PYTHON) -m pytest -m e2e --durations=8 tests/e2e
+	@$(PYTHON) -m pytest -m e2e --durations=8 $(call typed,KIND,kind) tests/e2e
 
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
-	@$(PYTHON) -m pytest -m e2e tests/e2e/test_context.py
+	@$(PYTHON) -m pytest -m e2e $(call typed,CONTEXT,context) tests/e2e/test_context.py
 
 test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some ten minutes, 6 GB of memory)
 	@$(PYTHON) -m pytest -q -m vllm --durations=5 tests/vllm

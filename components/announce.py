@@ -1,4 +1,4 @@
-"""Says in previews what an update will run, and refuses to hand the Job from one owner straight to the other.
+"""Says in previews what an update will run, and refuses a direct change of its owner.
 
 Both look at what the stack last declared, which only the engine's hooks see.
 """
@@ -65,7 +65,7 @@ class Announcements:
         return _binding("application", self._of_application)
 
     def job(self) -> pulumi.ResourceHookBinding:
-        """Return the hooks of Pulumi's Job, whose every creation is a run."""
+        """Return the hooks of Pulumi's Job: each time it is created, the evaluation runs."""
         return _binding("job", self._of_job)
 
     def _of_application(self, args: pulumi.ResourceHookArgs) -> None:
@@ -88,7 +88,7 @@ class Announcements:
 
 
 def check_owner(old: str | None, new: str | None) -> None:
-    """Refuse the direct way between `argocd` and `pulumi`.
+    """Refuse a direct change between `argocd` and `pulumi`.
 
     Raises
     ------

@@ -63,5 +63,5 @@ def of_namespace(stack: str) -> dict[str, str]:
 
 
 def selector(name: str) -> dict[str, str]:
-    """Return what selects the pods called `name`: never the stack, since a selector is immutable."""
+    """Return the labels that select the pods called `name`. The stack is not among them: a selector is immutable."""
     return {NAME: name, PART_OF: PROJECT}

@@ -70,7 +70,7 @@ ARGOCD: Final = Kinds(
 
 
 def main() -> int:
-    """Print a line for each fault on standard error, and return 2; of wrong settings, only the context is looked at."""
+    """Print each fault as a line on standard error and return 2; if the settings are wrong, check the context alone."""
     text = sys.stdin.read()
     try:
         try:

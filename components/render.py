@@ -48,7 +48,7 @@ class _Recorder(mocks.Mocks):
 
 
 def _open(value: Any) -> Any:  # noqa: ANN401 (JSON)
-    """Return a value without the marks of secrets: of what is secret, only names are used."""
+    """Return a value without the marks of secrets. Of a secret, only its name is used."""
     if isinstance(value, dict):
         return _open(value["value"]) if SIGNATURE in value else {key: _open(each) for key, each in value.items()}
     return [_open(each) for each in value] if isinstance(value, list) else value
@@ -149,7 +149,7 @@ def _releases(resources: list[tuple[str, dict[str, Any]]], folder: Path) -> list
 
 
 def _whole(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return an object without what only Pulumi reads, and with whole numbers as such."""
+    """Return an object without the annotations that only Pulumi reads, and with whole numbers as integers."""
     plain: dict[str, Any] = json.loads(json.dumps(inputs), parse_float=_number)
     annotations = plain["metadata"].get("annotations", {})
     kept = {key: value for key, value in annotations.items() if not key.startswith("pulumi.com/")}

@@ -1,4 +1,4 @@
-"""Which models a changed Job evaluates again: the one place that says it, for previews and for pull requests.
+"""Which models a changed Job evaluates again: the one rule for previews and for pull requests.
 
 The runner decides when it starts (`Runner._unchanged` in `vllm_eval.runner`). This says the same in advance, from the
 Job before and after an update; `tests/unit/components/test_reruns.py` asks both about the same changes.
@@ -54,7 +54,7 @@ def everything(job: Mapping[str, Any]) -> Rerun:
 
 
 def config_of(job: Mapping[str, Any]) -> str:
-    """Return the file that says the tasks, below the folder of configurations."""
+    """Return the file that lists the tasks, below the folder of configurations."""
     values = [each.get("value") for each in _container(job).get("env", []) if each["name"] == "VLLM_EVAL_CONFIG"]
     return str(values[0] if values else DEFAULT_CONFIG).removeprefix(f"{CONFIGS}/")
 
@@ -110,7 +110,7 @@ def _listed(job: Mapping[str, Any]) -> list[Any]:
 
 
 def _identity(entry: object) -> object:
-    """Return what the runner takes for the same model; an entry that it would refuse is itself."""
+    """Return the key by which the runner recognises a model; an entry that it would refuse is its own key."""
     try:
         return runner.Model.model_validate(entry).identity()
     except ValidationError:

@@ -12,6 +12,8 @@ from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from workbench.paths import cache_dir
 
@@ -31,7 +33,6 @@ PREFIXES: Final = (
 )
 NAMES: Final = (
     "CONTEXT",
-    "KIND",
     "STACK",
     "UI_PORTS",
     "http_proxy",
@@ -41,6 +42,7 @@ NAMES: Final = (
     "MODEL",
 )
 GO_CACHES: Final = ("GOCACHE", "GOMODCACHE")
+HOMES: Final = frozenset({"HOME", "GOENV", "GIT_CONFIG_NOSYSTEM", *GO_CACHES})
 KEPT: Final = ("VLLM_EVAL_CACHE", "HF_HOME", "KUBECACHEDIR", "GIT_CONFIG_NOSYSTEM")
 
 
@@ -52,8 +54,6 @@ def _own_home() -> dict[str, str]:
     home = tempfile.mkdtemp(prefix="vllm-eval-tests-")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     ours = {"HF_HOME": f"{home}/huggingface", "KUBECACHEDIR": f"{home}/kube", "VLLM_EVAL_CACHE": str(cache_dir())}
-    if os.environ.get("CONTEXT") or os.environ.get("KIND"):
-        return ours  # the cluster is the developer's own: its kubeconfig and Pulumi's login are in their home
     folders = {f"XDG_{kind}_HOME": f"{home}/.{kind.lower()}" for kind in ("CONFIG", "DATA", "STATE")}
     settings_of_go = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "go/env"
     if settings_of_go.exists():
@@ -66,6 +66,7 @@ def _own_home() -> dict[str, str]:
 
 
 # At import: session fixtures of other folders start tools before any fixture of this file would run.
+DEVELOPERS: Final = dict(os.environ)
 os.environ |= _own_home()
 os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
@@ -74,9 +75,44 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.register_profile("bench", settings.get_profile("any-machine"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "any-machine"))
 
+# Files that ask for a task or a name of lm_eval's.
+INDEXED: Final = frozenset(
+    f"tests/unit/eval/test_{name}.py" for name in ("catalog", "groups", "requests_as_written", "suites", "task_files")
+)
 
-def pytest_configure() -> None:
+
+class _ByFile(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
+    """One worker for all that reads lm_eval's index: a process takes 6 s of CPU to read its 14,000 files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "lm_eval's index" if file in INDEXED else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFile:
+    """Give each file to one worker, and some files to the same one."""
+    return _ByFile(config, log)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Name the cluster of the end-to-end suite."""
+    group = parser.getgroup("vllm-eval")
+    group.addoption("--context", help="tests/e2e/test_context.py: a cluster of your kubeconfig, free of the stack")
+    group.addoption("--kind", help="tests/e2e: a cluster of kind's, made with .github/kind.yaml, by its name")
+    group.addoption(
+        "--keep-sandbox",
+        action="store_true",
+        help="tests/e2e: use the sandbox of the last such run, and leave it running",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let fixtures clean up after SIGTERM and a closed terminal, too, and after Ctrl-C in the background of a shell."""
+    if config.getoption("context") or config.getoption("kind"):
+        # The cluster is the developer's own: its kubeconfig and Pulumi's login are in their home.
+        for name in [each for each in os.environ if each in HOMES or each.startswith("XDG_")]:
+            del os.environ[name]
+        os.environ |= {name: value for name, value in DEVELOPERS.items() if name in HOMES or name.startswith("XDG_")}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 

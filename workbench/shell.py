@@ -16,7 +16,7 @@ class WorkbenchError(Exception):
 
 
 class CommandError(WorkbenchError):
-    """A command that ended badly; `output` is all that it printed."""
+    """A command that failed; `output` is all that it printed."""
 
     def __init__(self, words: Sequence[str], end: str, output: str, log: Path | None) -> None:
         self.output = output.strip()

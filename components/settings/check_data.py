@@ -53,7 +53,7 @@ def check_hub_way(evaluation: Evaluation) -> Found:
 
 
 def check_bundle_way(evaluation: Evaluation) -> Found:
-    """Refuse a bundle at no place or at several, and one that the pods cannot reach."""
+    """Refuse a bundle without a place or with several places, and one that the pods cannot reach."""
     bundle = evaluation.data.bundle if evaluation.data is not None else None
     if bundle is None:
         return

@@ -186,7 +186,7 @@ def check_models_secrets(models: Sequence[Model], secrets: Mapping[str, str]) ->
 
 
 def check_models_ca(index: int, model: Model, secrets: Mapping[str, str]) -> Found:
-    """Refuse a CA bundle that is none, or that has no effect."""
+    """Refuse a CA bundle that is not in PEM form, or that has no effect."""
     if model.ca is None:
         return
     key = f"{keys.ENDPOINT_PREFIX}{model.ca}"

@@ -34,7 +34,7 @@ def check_config(evaluation: Evaluation) -> Found:
 
 
 def check_models_tasks(models: Sequence[Model], evaluation: Evaluation) -> Found:
-    """Refuse tasks that the configuration does not enable, and such as are there twice."""
+    """Refuse tasks that the configuration does not enable, and tasks that are listed twice."""
     file = config_file(evaluation.config)
     enabled = _enabled(file)
     for index, model in enumerate(models):

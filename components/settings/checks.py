@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import inspect
 import math
 import re
@@ -52,7 +53,7 @@ def check_cluster(cluster: Cluster) -> Found:
 
 
 def check_git(git: Git, secrets: Mapping[str, str]) -> Found:
-    """Refuse credentials in the address, and such as do not fit the address."""
+    """Refuse credentials in the address, and credentials of a kind that the address does not use."""
     path, https = ["git", "repository"], git.repository.startswith("http")
     if https and "@" in urlsplit(git.repository).netloc:
         cure = f"take it out and run {set_command([keys.GIT_PASSWORD], '', secret=True)}"
@@ -134,9 +135,15 @@ def check_results_url(evaluation: Evaluation) -> Found:
         yield problem(path, results.url, "the pods may not reach it: evaluation.egress opens nothing", cure)
 
 
+@functools.cache
+def _time_zones() -> frozenset[str]:
+    """Return the names of all time zones: hundreds of files are read. Empty on a machine without a database of them."""
+    return frozenset(available_timezones())
+
+
 def check_time_zone(evaluation: Evaluation) -> Found:
     """Refuse an unknown time zone."""
-    zones = available_timezones()
+    zones = _time_zones()
     if zones and evaluation.time_zone not in zones:
         path: list[str | int] = ["evaluation", "time_zone"]
         close = difflib.get_close_matches(evaluation.time_zone, sorted(zones), n=1)
@@ -144,7 +151,7 @@ def check_time_zone(evaluation: Evaluation) -> Found:
 
 
 def check_egress(evaluation: Evaluation) -> Found:
-    """Refuse addresses that are none."""
+    """Refuse egress addresses that are not valid CIDRs."""
     for index, place in enumerate(evaluation.egress):
         yield from network_address(["evaluation", "egress", index, "cidr"], place.cidr)
 
@@ -160,7 +167,7 @@ def check_schedule(evaluation: Evaluation) -> Found:
 
 
 def check_stale(evaluation: Evaluation, monitoring: Monitoring) -> Found:
-    """Refuse an alert on a missed run that every pause between two runs would raise."""
+    """Refuse a `stale` that is shorter than a pause between two runs: each such pause would raise the alert."""
     path: list[str | int] = ["monitoring", "stale"]
     stale = seconds(monitoring.stale)
     if not monitoring.enabled or stale < seconds(SHORTEST_STALE):

@@ -1,5 +1,6 @@
 """Schedules as Kubernetes reads them: the rules of robfig/cron, which no Python library has."""
 
+import functools
 import itertools
 import re
 from datetime import date, timedelta
@@ -28,8 +29,9 @@ _FROM: Final = date(2027, 1, 1)
 _DAYS_LOOKED_AT: Final = 5 * 366
 
 
+@functools.cache
 def longest_gap(schedule: str) -> timedelta:
-    """Return the longest time between two runs of a schedule, as far as daylight saving leaves it.
+    """Return the longest time between two runs of a schedule, not counting changes of daylight saving time.
 
     Raises
     ------

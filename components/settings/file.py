@@ -20,7 +20,11 @@ TOP: Final = ("config", "environment", "secretsprovider", "encryptedkey", "encry
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as Go's yaml.v3 reads it into values of any type: `no` and `1:30` are texts, and no key stands twice."""
+    """YAML as Go's yaml.v3 reads it into values of any type: `no` and `1:30` are texts, and no key stands twice.
+
+    The runner's loader (`vllm_eval.strict`) reads as lm_eval does, to which `no` is false, and the program may not
+    import it.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's
         first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in {"bool", "int"}]

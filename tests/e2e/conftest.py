@@ -1,9 +1,8 @@
 """One sandbox for the whole suite: started before the first test, gone after the last, whatever happens.
 
-With KIND=name its cluster is that one of kind's, whose network it joins (``kind.py``).
+With ``--kind NAME`` its cluster is that one of kind's, whose network it joins (``kind.py``).
 """
 
-import os
 import re
 import shutil
 from collections.abc import Generator, Iterator
@@ -24,14 +23,19 @@ from workbench.shell import Runner
 
 LIMIT = "50"  # items of each task: enough to see a score, few enough to wait for
 BUNDLES = REPOSITORY / "out" / "e2e"  # a folder for each failure
-# Read now: each test begins with an environment that is free of it.
-KIND = os.environ.get("KIND")
 
 
 @pytest.fixture(scope="session")
-def paths() -> Paths:
+def of_kind(pytestconfig: pytest.Config) -> str | None:
+    """The name of kind's cluster on which the suite runs, None on a sandbox of its own."""
+    name: str | None = pytestconfig.getoption("kind")
+    return name
+
+
+@pytest.fixture(scope="session")
+def paths(of_kind: str | None) -> Paths:
     """The suite's own sandbox, beside one that a developer may have running and those of other suites of this clone."""
-    if KIND:
+    if of_kind:
         return Paths.of_this_clone("kind")
     for number in count(1):
         found = Paths.of_this_clone("e2e" if number == 1 else f"e2e-{number}")
@@ -42,18 +46,18 @@ def paths() -> Paths:
 
 
 @pytest.fixture(scope="session")
-def sandbox(paths: Paths) -> Iterator[Sandbox]:
+def sandbox(paths: Paths, of_kind: str | None, pytestconfig: pytest.Config) -> Iterator[Sandbox]:
     """A sandbox on which `make up` has run."""
     asked = Request(limit=LIMIT)
-    namespace = Sandbox(paths, node=kind.node(KIND) if KIND else None, request=asked)
-    kept = os.environ.get("KEEP_SANDBOX") == "1"
+    namespace = Sandbox(paths, node=kind.node(of_kind) if of_kind else None, request=asked)
+    kept = pytestconfig.getoption("keep_sandbox")
     if not kept:
         namespace.stop()  # a suite that was killed left its own
     if paths.name.endswith(("e2e", "kind")):  # else the folders are of a suite that runs beside this one
         shutil.rmtree(BUNDLES, ignore_errors=True)
     try:
         if namespace.pid() is None:
-            kind.up(namespace, KIND) if KIND else steps.up(paths, asked)
+            kind.up(namespace, of_kind) if of_kind else steps.up(paths, asked)
         yield namespace
     except BaseException as error:
         error.add_note(keep(namespace, "start"))

@@ -60,15 +60,15 @@ def refuse_unfit(namespace: Sandbox, name: str) -> None:
     """Refuse a cluster on which a test would fail late and say something else."""
     cure = f"kind delete cluster --name {name}; kind create cluster --name {name} --config .github/kind.yaml"
     if kubectl(namespace, "get", "namespace", "argocd", "--ignore-not-found"):
-        raise WorkbenchError(f"KIND={name}: the cluster has had its run, or has another stack: {cure}")
+        raise WorkbenchError(f"--kind {name}: the cluster has had its run, or has another stack: {cure}")
     for taken in kubectl(namespace, "get", "nodes", "-o", "jsonpath={.items[*].spec.podCIDR}").split():
         if ip_network(taken).overlaps(ip_network(POD_SUBNET)):
-            raise WorkbenchError(f"KIND={name}: its pods are in {taken}, but {POD_SUBNET} is the suite's own: {cure}")
+            raise WorkbenchError(f"--kind {name}: its pods are in {taken}, but {POD_SUBNET} is the suite's own: {cure}")
     cache = namespace.paths.cache
     try:
         run(["docker", "exec", _node(name), "test", "-d", cache])
     except CommandError as error:
-        raise WorkbenchError(f"KIND={name}: {cache} (VLLM_EVAL_CACHE) is not mounted in its node: {cure}") from error
+        raise WorkbenchError(f"--kind {name}: {cache} (VLLM_EVAL_CACHE) is not mounted in its node: {cure}") from error
 
 
 def kubeconfig(text: str) -> str:

@@ -4,7 +4,8 @@ What the end-to-end suite shows of the main job with no more than a cluster: sco
 run, a drop that raises its alert, a dead endpoint that moves no score, and nothing left.
 
 Here that cluster is the sandbox's, entered as its users enter it, with nothing of the stack `local` left. With
-CONTEXT set it is that one, such as kind's in `.github/workflows/e2e.yml`, with the official plugins and the real chart.
+``--context NAME`` it is that one, such as kind's in `.github/workflows/e2e.yml`, with the official plugins and the real
+chart.
 """
 
 import json
@@ -35,8 +36,7 @@ pytestmark = pytest.mark.e2e
 STACK: Final = "elsewhere"
 SERVING: Final = "vllm-eval-test"
 LIMIT: Final = 100  # with fewer, even a large drop can be honestly inconclusive
-# Read now: each test begins with an environment that is free of them.
-CONTEXT: Final = os.environ.get("CONTEXT")
+# Read now: each test begins with an environment that is free of it.
 KUBECONFIG: Final = os.environ.get("KUBECONFIG")
 
 
@@ -48,6 +48,7 @@ class Elsewhere:
     context: str
     clone: Path
     env: Mapping[str, str]
+    can_be_lost: bool
 
     def run(self, *words: str, timeout: float = 1200) -> str:
         """Run a command in the clone, where the cluster can be reached."""
@@ -56,17 +57,15 @@ class Elsewhere:
     def up(self, **options: str) -> str:
         """Run what `make up` runs."""
         asked = {"context": self.context, "stack": STACK, "limit": str(LIMIT), **options}
-        if not CONTEXT:
-            asked["standins"] = "1"  # a sandbox's cluster can be lost
+        if self.can_be_lost:
+            asked["standins"] = "1"
         words = (f"--{name.replace('_', '-')}={value}" for name, value in asked.items())
         return self.run(sys.executable, "-m", "workbench", "up", *words)
 
     def keep(self, asked: Request) -> None:
         """Write into the stack file what `up` took from its options."""
         file = self.clone / f"Pulumi.{STACK}.yaml"
-        settings = yaml.safe_load(file.read_text())
-        settings["config"] = laid_over(settings["config"], requests.settings(asked))
-        file.write_text(yaml.safe_dump(settings))
+        file.write_text(laid_over(file.read_text(), requests.settings(asked)))
 
     def run_again(self, name: str) -> None:
         """Evaluate as the nightly would, in a Job of this name, and wait for its end."""
@@ -103,10 +102,10 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
         "TMPDIR": str(tmp_path / "tmp"),
     }
     runner: Runner
-    if CONTEXT:
+    if context := request.config.getoption("context"):
         if KUBECONFIG:
             monkeypatch.setenv("KUBECONFIG", KUBECONFIG)
-        name, runner = CONTEXT, Context(CONTEXT, STACK, Paths.of_this_clone())
+        name, runner = context, Context(context, STACK, Paths.of_this_clone())
         origin = run(["git", "remote", "get-url", "origin"], cwd=REPOSITORY).strip()
         git = {"repository": origin, "revision": run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY).strip()}
         settings = stack_file(name, git, {})
@@ -117,7 +116,7 @@ def elsewhere(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytes
         settings = stack_file(name, {"repository": "http://git.sandbox:3000/vllm-eval.git"}, chart)
         env["KUBECONFIG"] = str(sandbox.paths.kubeconfig)
     (clone / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(settings))
-    made = Elsewhere(runner, name, clone, env)
+    made = Elsewhere(runner, name, clone, env, can_be_lost=not context)
     kubectl(runner, "create", "namespace", SERVING)
     try:
         yield made

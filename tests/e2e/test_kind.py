@@ -124,8 +124,8 @@ def _kubeconfig(node: Sandbox, file: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_suite_passes_on_a_node_that_others_started(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "e2e", *SUITE]
-    environment = {**os.environ, "PATH": path, "KIND": NAME}
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "e2e", "--kind", NAME, *SUITE]
+    environment = {**os.environ, "PATH": path}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "1 skipped" in done.stdout, "the end of a sandbox is no business of kind's"

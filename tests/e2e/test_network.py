@@ -11,7 +11,6 @@ import pytest
 
 from components import labels
 from tests.e2e import pods
-from tests.e2e.conftest import KIND
 from workbench.cluster.kubectl import kubectl
 from workbench.sandbox.namespaces import Sandbox
 
@@ -19,9 +18,6 @@ pytestmark = pytest.mark.e2e
 
 MODEL: Final = "serving/model:8000"
 GATEWAY: Final = "vllm-eval/vllm-eval-pushgateway:9091"
-# Anything else of a cluster: another namespace's Service, and its API where that is not on the pod's own node, which
-# kind's network lets every pod reach.
-OTHERS: Final = ("argocd/argocd-server:443", *([] if KIND else ["default/kubernetes:443"]))
 SCRIPT: Final = """\
 import json, socket, time
 wanted = json.loads({wanted!r})
@@ -55,6 +51,15 @@ while True:
 """
 
 
+@pytest.fixture
+def others(of_kind: str | None) -> list[str]:
+    """Anything else of a cluster: another namespace's Service, and its API where that is not on the pod's own node.
+
+    Kind's network lets every pod reach its own node.
+    """
+    return ["argocd/argocd-server:443", *([] if of_kind else ["default/kubernetes:443"])]
+
+
 def reached(sandbox: Sandbox, wanted: dict[str, bool], namespace: str, chosen: dict[str, str]) -> dict[str, bool]:
     """Return which Services a pod reaches, once they are those wanted, or else after a minute."""
     # By address: without DNS, which is closed to some, a name is not so much refused as waited for.
@@ -72,13 +77,13 @@ def address(sandbox: Sandbox, service: str) -> str:
     return f"{kubectl(sandbox, '-n', namespace, 'get', 'service', name, '-o', path)}:{port}"
 
 
-def test_an_evaluation_reaches_models_and_gateway_alone(sandbox: Sandbox) -> None:
-    wanted = {MODEL: True, GATEWAY: True, **dict.fromkeys(OTHERS, False)}
+def test_an_evaluation_reaches_models_and_gateway_alone(sandbox: Sandbox, others: list[str]) -> None:
+    wanted = {MODEL: True, GATEWAY: True, **dict.fromkeys(others, False)}
     assert reached(sandbox, wanted, "vllm-eval", labels.selector(labels.EVALUATION)) == wanted
 
 
-def test_any_other_pod_of_the_namespace_reaches_nothing(sandbox: Sandbox) -> None:
-    wanted = dict.fromkeys((MODEL, GATEWAY, *OTHERS), False)
+def test_any_other_pod_of_the_namespace_reaches_nothing(sandbox: Sandbox, others: list[str]) -> None:
+    wanted = dict.fromkeys((MODEL, GATEWAY, *others), False)
     assert reached(sandbox, wanted, "vllm-eval", {"app": "stranger"}) == wanted
 
 
@@ -88,7 +93,7 @@ def test_an_evaluation_may_ask_for_names(sandbox: Sandbox) -> None:
     assert said.strip() == address(sandbox, MODEL).partition(":")[0]
 
 
-def test_the_gateway_is_closed_to_other_namespaces(sandbox: Sandbox) -> None:
+def test_the_gateway_is_closed_to_other_namespaces(sandbox: Sandbox, others: list[str]) -> None:
     # In the labels of an evaluation, too: its namespace counts.
-    wanted = {MODEL: True, GATEWAY: False, **dict.fromkeys(OTHERS, True)}
+    wanted = {MODEL: True, GATEWAY: False, **dict.fromkeys(others, True)}
     assert reached(sandbox, wanted, "serving", labels.selector(labels.EVALUATION)) == wanted

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tests.e2e.conftest import KIND, LIMIT
+from tests.e2e.conftest import LIMIT
 from tests.e2e.traces import snapshot
 from workbench.cluster import report
 from workbench.cluster.requests import Request
@@ -12,10 +12,14 @@ from workbench.paths import Paths
 from workbench.sandbox import stack, steps
 from workbench.sandbox.namespaces import Sandbox
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KIND is not None, reason="the cluster is kind's, which ends it")]
+pytestmark = pytest.mark.e2e
 
 
-def test_down_leaves_the_machine_as_it_was_and_up_works_again(sandbox: Sandbox, paths: Paths) -> None:
+def test_down_leaves_the_machine_as_it_was_and_up_works_again(
+    sandbox: Sandbox, paths: Paths, of_kind: str | None
+) -> None:
+    if of_kind:
+        pytest.skip("the cluster is kind's, which ends it")
     sandbox.stop()
     before = snapshot(paths)
     assert before.processes == frozenset()

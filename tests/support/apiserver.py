@@ -40,6 +40,15 @@ class ApiServer:
         """Apply objects, as somebody else than Pulumi would."""
         self.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(manifests))
 
+    def await_definitions(self) -> None:
+        """Wait until every kind is served; `kubectl wait` fails on a definition that has no conditions yet."""
+        deadline = time.monotonic() + START_SECONDS
+        while "error: " in (
+            said := self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s", check=False)
+        ):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.2)
+
     def get(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any] | None:
         """Return a live object, None if there is none."""
         text = self.kubectl("get", kind, name, "--namespace", namespace, "--output=json", "--ignore-not-found")

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from workbench.ci.github_api import GitHub, GitHubError
 from workbench.ci.preview_plan import Change, Plan, RecordError, load
-from workbench.ci.preview_render import PullRequest, Rendered, RenderError, render
+from workbench.ci.preview_render import PreviewError, PullRequest, Rendered, render
 
 MARKER: Final = "<!-- vllm-eval preview -->"
 LABEL: Final = "allow-destroy"
@@ -87,7 +87,7 @@ def section(stack: str, record: Path, pull_request: PullRequest, *, allowed: boo
     changes = _changes(plan, room // 3)
     try:
         rendered = render(plan, pull_request)
-    except RenderError as error:
+    except PreviewError as error:
         text = f"{heading}\n\n:x: The manifests cannot be rendered.\n\n{_fenced(str(error), 'text', room // 3)}"
         return Section(f"{text}\n\n{changes}", f"{stack}: the manifests cannot be rendered")
     parts = [heading, rendered.effect]

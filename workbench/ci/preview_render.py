@@ -24,7 +24,7 @@ PROSE: Final = ".md"
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
 
 
-class RenderError(Exception):
+class PreviewError(Exception):
     """The manifests of one side cannot be rendered; the text says which and why."""
 
 
@@ -56,7 +56,7 @@ class PullRequest:
 
         Raises
         ------
-        RenderError
+        PreviewError
             There is no such branch, tag or commit.
         """
         if followed in {self.base_branch, "HEAD"}:
@@ -66,7 +66,9 @@ class PullRequest:
             found = self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
             if found.returncode == 0:
                 return found.stdout.decode().strip()
-        raise RenderError(f"the Application follows {followed!r}, which is no branch, tag or commit of this repository")
+        raise PreviewError(
+            f"the Application follows {followed!r}, which is no branch, tag or commit of this repository"
+        )
 
     def tree(self, commit: str, folder: Path) -> Path:
         """Extract the manifests and the configurations of a commit into a folder and return it."""
@@ -78,7 +80,7 @@ class PullRequest:
     def _git(self, *words: str) -> bytes:
         done = self._run(*words)
         if done.returncode != 0:
-            raise RenderError(f"git {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
+            raise PreviewError(f"git {' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -114,7 +116,7 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
 
     Raises
     ------
-    RenderError
+    PreviewError
         kustomize, or Git, refuses one of the sides.
     """
     before = _side(plan.application.before, pull_request, after=False)
@@ -157,12 +159,12 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
 
     Raises
     ------
-    RenderError
+    PreviewError
         kustomize refuses it, or the Application sets something that this does not know.
     """
     unknown = sorted(set(kustomize) - KUSTOMIZE_KEYS)
     if unknown:
-        raise RenderError(f"the Application sets source.kustomize.{unknown[0]}, which the preview cannot render")
+        raise PreviewError(f"the Application sets source.kustomize.{unknown[0]}, which the preview cannot render")
     file = folder / "kustomization.yaml"
     kustomization = yaml.safe_load(file.read_text(encoding="utf-8"))
     # Into the folder's own file, not an overlay: only so do the patches come before its replacements.
@@ -172,7 +174,7 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
     file.write_text(yaml.safe_dump(kustomization), encoding="utf-8")
     done = subprocess.run(["kustomize", "build", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RenderError(f"kustomize refuses {MANIFESTS}: {done.stderr.strip()}")
+        raise PreviewError(f"kustomize refuses {MANIFESTS}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -216,7 +218,7 @@ def _source(application: dict[str, Any]) -> dict[str, Any]:
     spec = application.get("spec")
     source = spec.get("source") if isinstance(spec, dict) else None
     if not isinstance(source, dict):
-        raise RenderError("the Application's source is not known before the update")
+        raise PreviewError("the Application's source is not known before the update")
     return source
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from workbench.cluster import evaluation, needs, recorded, report, requests, stack, surroundings
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
@@ -109,7 +107,7 @@ def up(context: Context, request: Request) -> None:
         stack.say_plugins()
         # A copy: the caller's stack file stays as it is, whichever cluster it names.
         file = Path(folder) / f"Pulumi.{context.stack}.yaml"
-        file.write_text(yaml.safe_dump(stack.merged(context.stack, _changes(context, request)), allow_unicode=True))
+        file.write_text(stack.merged(context.stack, _changes(context, request)))
         context.pulumi("up", "--yes", "--skip-preview", "--config-file", file)
     if found.owner == "none":
         say("evaluation.owner is none: no evaluation runs")

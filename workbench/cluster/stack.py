@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,8 +46,8 @@ def say_plugins() -> None:
     say(f"  Pulumi plugins: {kind}")
 
 
-def merged(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the stack file of a stack with `changes` laid over its groups.
+def merged(name: str, changes: Mapping[str, Any]) -> str:
+    """Return the text of a stack file with `changes` laid over its groups.
 
     Raises
     ------
@@ -56,26 +56,47 @@ def merged(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """
     file = REPOSITORY / f"Pulumi.{name}.yaml"
     try:
-        settings = yaml.safe_load(file.read_text())
-        config: dict[str, Any] = dict(settings["config"])
+        return laid_over(file.read_text(), changes)
     except FileNotFoundError as error:
         known = ", ".join(sorted(each.name.split(".")[1] for each in REPOSITORY.glob("Pulumi.*.yaml")))
         raise WorkbenchError(
             f"STACK is {name!r}, but there is no {file.name}: write it, or name one of {known}"
         ) from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise WorkbenchError(f"{file.name} is no stack file (YAML with the key `config`): {error}") from error
-    return {**settings, "config": laid_over(config, changes)}
 
 
-def laid_over(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stack file's `config` with groups of settings laid over its own, key by key where a group has keys."""
-    result = dict(config)
+def laid_over(text: str, changes: Mapping[str, Any]) -> str:
+    """Return a stack file with groups of settings laid over its own, key by key where a group has keys.
+
+    All else stays as it is written, so that the program judges what Pulumi would: `no` is a text, and of a key that
+    stands twice both are there.
+
+    Raises
+    ------
+    ValueError
+        The text has no object `config`.
+    """
+    root = yaml.compose(text, yaml.SafeLoader)
+    config = _pairs(root).get("config")
+    if not isinstance(config, yaml.MappingNode):
+        raise ValueError("there is no object `config`")  # noqa: TRY004 -- the file is wrong, no caller
     for group, values in changes.items():
-        key = f"{PROJECT}:{group}"
-        old = result.get(key)
-        result[key] = {**old, **values} if isinstance(old, dict) else values
-    return result
+        key, new = f"{PROJECT}:{group}", yaml.representer.SafeRepresenter().represent_data(values)
+        old = _pairs(config).get(key)
+        if isinstance(old, yaml.MappingNode) and isinstance(new, yaml.MappingNode):
+            old.value = _without(old, _pairs(new)) + new.value
+        else:
+            config.value = [*_without(config, {key}), (yaml.ScalarNode("tag:yaml.org,2002:str", key), new)]
+    return str(yaml.serialize(root, allow_unicode=True))
+
+
+def _pairs(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _without(node: yaml.MappingNode, keys: Container[str]) -> list[tuple[yaml.Node, yaml.Node]]:
+    return [pair for pair in node.value if pair[0].value not in keys]
 
 
 def check(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +123,7 @@ def preflight(name: str, changes: Mapping[str, Any], environment: Mapping[str, s
 
 def _judged(module: str, name: str, changes: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Run a module of the program on the stack file of a stack with `changes`, and return what it prints."""
-    settings = yaml.safe_dump(merged(name, changes))
+    settings = merged(name, changes)
     try:
         command = [sys.executable, "-m", module, name]
         return run(command, cwd=REPOSITORY, env=environment, stdin=settings)

@@ -124,7 +124,7 @@ def _pod(paths: Paths) -> dict[str, Any]:
 
 
 def _models() -> list[dict[str, Any]]:
-    config = merged(LOCAL, {})["config"]
+    config = yaml.safe_load(merged(LOCAL, {}))["config"]
     return next(value for key, value in config.items() if key.endswith(":models"))
 
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from workbench.cluster import requests
 from workbench.cluster.requests import Request
 from workbench.cluster.stack import LOCAL, merged, plugins, say_plugins
@@ -43,7 +41,7 @@ def up(sandbox: Sandbox) -> None:
 
 def configure(sandbox: Sandbox, changes: Mapping[str, Any]) -> None:
     """Write the sandbox's own copy of the stack file: `Pulumi.local.yaml` with `changes` laid over its groups."""
-    _copy(sandbox).write_text(yaml.safe_dump(merged(NAME, changes), allow_unicode=True))
+    _copy(sandbox).write_text(merged(NAME, changes))
 
 
 def overrides(sandbox: Sandbox, request: Request) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from vllm_eval.speech import QUANTILES, Speed
 
 
 @dataclass
-class Group:
-    """Values by metric and labels; each series once."""
+class PushGroup:
+    """What one PUT to the Pushgateway replaces: values by metric and labels, each series once."""
 
     values: dict[Metric, dict[tuple[str, ...], float]] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ class Group:
         return "\n".join(lines) + "\n" if lines else ""
 
 
-def build_group(runs: Sequence[RunResult]) -> Group:
+def build_group(runs: Sequence[RunResult]) -> PushGroup:
     """Build the group of one model.
 
     Parameters
@@ -47,7 +47,7 @@ def build_group(runs: Sequence[RunResult]) -> Group:
         All ended runs of the model, by start. The last says which tasks there
         are; the last good result of each task gives its score.
     """
-    group = Group()
+    group = PushGroup()
     if not runs:
         return group
     last = runs[-1]
@@ -67,7 +67,7 @@ def build_group(runs: Sequence[RunResult]) -> Group:
     return group
 
 
-def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dict[str, str]) -> None:
+def _task_series(group: PushGroup, runs: Sequence[RunResult], task: str, of_run: dict[str, str]) -> None:
     last = runs[-1].tasks[task]
     labels = {**of_run, "task": task}
     group.set(metrics.RUN_SUCCESS, labels, float(last.good))
@@ -103,7 +103,7 @@ def _task_series(group: Group, runs: Sequence[RunResult], task: str, of_run: dic
     _verdict_series(group, [item.tasks[task] for item in good], scored)
 
 
-def _speech_series(group: Group, result: TaskResult, labels: dict[str, str]) -> None:
+def _speech_series(group: PushGroup, result: TaskResult, labels: dict[str, str]) -> None:
     """Export what was counted of the answers beside their score: thoughts and times."""
     # A run of an earlier version did not count its answers.
     if result.answers:
@@ -123,7 +123,7 @@ def _speech_series(group: Group, result: TaskResult, labels: dict[str, str]) -> 
             group.set(metric, {**labels, "quantile": f"{quantile:g}"}, value)
 
 
-def _verdict_series(group: Group, results: Sequence[TaskResult], labels: dict[str, str]) -> None:
+def _verdict_series(group: PushGroup, results: Sequence[TaskResult], labels: dict[str, str]) -> None:
     """Export the last comparison's numbers, and the verdict of the last decisive one against the same baseline."""
     latest = results[-1].comparison
     if latest is None:

@@ -60,7 +60,7 @@ def test_missing_kinds_of_the_operator(server: ApiServer, tmp_path: Path) -> Non
     ):
         if installed:
             server.kubectl("create", "--filename", str(crd(installed)))
-            server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+            server.await_definitions()
         folder = tmp_path / str(number)
         folder.mkdir()
         assert refusal(folder, server.kubeconfig) == [f"The cluster has {missing}: {cure}"]

@@ -133,7 +133,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with running_apiserver(tmp_path_factory.mktemp("cluster")) as server:
         crd = module_source("argocd") / "manifests/crds/application-crd.yaml"
         server.kubectl("apply", "--server-side", f"--filename={crd}")
-        server.kubectl("wait", "--for=condition=Established", f"--filename={crd}", "--timeout=30s")
+        server.await_definitions()
         for namespace in ("vllm-eval", "argocd", "serving"):
             server.kubectl("create", "namespace", namespace)
             # Made by a controller, elsewhere.

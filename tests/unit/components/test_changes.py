@@ -76,4 +76,6 @@ def test_a_setting_changes_what_it_is_about(case: dict[str, Any], monkeypatch: p
 
 def test_every_setting_is_there() -> None:
     every = {problems.full_key(path).removeprefix("vllm-eval:") for path in EVERY_FIELD}
-    assert {case["path"] for case in CASES} == every
+    cases = {case["path"] for case in CASES}
+    assert every - cases == set(), "without a case in changes.yaml"
+    assert cases - every == set(), "cases of no setting"

@@ -148,7 +148,7 @@ def fake_kubectl(folder: Path, answers: dict[str, tuple[int, str, str]]) -> None
     """Put a kubectl on PATH that answers by path: an API server that refuses on purpose needs no server."""
     script = folder / "kubectl"
     script.write_text(
-        "#!/usr/bin/env python3\nimport json, sys\n"
+        f"#!{sys.executable} -IS\nimport json, sys\n"  # without its packages it starts at once
         f"answers = json.loads({json.dumps(json.dumps(answers))})\n"
         "code, out, err = answers.get(sys.argv[-1], answers.get('*'))\n"
         "sys.stdout.write(out); sys.stderr.write(err); sys.exit(code)\n"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from vllm_eval import metrics
-from vllm_eval.exposition import Group, build_group
+from vllm_eval.exposition import PushGroup, build_group
 from vllm_eval.gateway import group_path
 from vllm_eval.results import LeafChange, RunResult, Score, StoredComparison, TaskResult
 from vllm_eval.speech import Quantiles, Speed, Thoughts
@@ -32,7 +32,7 @@ def run(number: int, task: TaskResult, tag: str = "v1", **fields: object) -> Run
     return RunResult.model_validate({**values, **fields})
 
 
-def parsed(group: Group) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def parsed(group: PushGroup) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(group.text())
@@ -40,7 +40,7 @@ def parsed(group: Group) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def value(group: Group, name: str, **labels: str) -> float | None:
+def value(group: PushGroup, name: str, **labels: str) -> float | None:
     found = [
         number
         for (found_name, found_labels), number in parsed(group).items()
@@ -149,7 +149,7 @@ label_text = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled
     )
 )
 def test_any_label_and_number_is_read_back_as_written(rows: dict[tuple[str, str, str, str], float]) -> None:
-    group = Group()
+    group = PushGroup()
     for labels, number in rows.items():
         group.set(metrics.EXACT_MATCH, dict(zip(metrics.TASK, labels, strict=True)), number)
     expected = {

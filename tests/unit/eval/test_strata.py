@@ -1,8 +1,8 @@
 """The exchange test of a mean of leaves' means: exact where it can be, an upper bound elsewhere."""
 
 import itertools
+import math
 import random
-from fractions import Fraction
 
 import pytest
 
@@ -14,9 +14,8 @@ from vllm_eval.strata import Stratum, exchange_means
 
 def brute(leaves: list[Stratum]) -> tuple[float, float]:
     """Try every exchange of every unit."""
-    units = [
-        (Fraction(1, leaf.size), unit) for leaf in leaves for unit in zip(leaf.candidate, *leaf.baseline, strict=True)
-    ]
+    whole = math.lcm(*(leaf.size for leaf in leaves))  # so that the sums are whole numbers, and exact
+    units = [(whole // leaf.size, unit) for leaf in leaves for unit in zip(leaf.candidate, *leaf.baseline, strict=True)]
     observed = sum(weight * unit[0] for weight, unit in units)
     sums = [
         sum(w * c for (w, _), c in zip(units, draw, strict=True)) for draw in itertools.product(*(u for _, u in units))

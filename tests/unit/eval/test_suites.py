@@ -33,19 +33,16 @@ def test_every_task_of_a_suite_runs_as_it_is_configured(path: Path) -> None:
 def test_the_smallest_drop_is_called_worse_in_four_of_five_runs(items: int, sampled: bool) -> None:
     chance = random.Random(items)  # noqa: S311
     drop = smallest_drop(items, 5, sampled=sampled)
+    names = [str(item) for item in range(items)]
 
     def run(lost: float) -> TaskScore:
-        answers = {}
-        for item in range(items):
-            right = item < items * (SCORE - lost)
-            if sampled:
-                right = chance.random() < SCORE - lost
-            elif chance.random() < FLIPS:
-                right = not right
-            answers[str(item)] = right
-        return TaskScore(
-            task_hash="h", engine_version="e", n=items, mean=sum(answers.values()) / items, correct=answers
-        )
+        share = SCORE - lost
+        if sampled:
+            right = [chance.random() < share for _ in names]
+        else:
+            right = [(item < items * share) != (chance.random() < FLIPS) for item in range(items)]
+        correct = dict(zip(names, right, strict=True))
+        return TaskScore(task_hash="h", engine_version="e", n=items, mean=sum(right) / items, correct=correct)
 
     called = 0
     for _ in range(100):

@@ -1,5 +1,7 @@
 """What import-linter (pyproject.toml) does not see of who may use what."""
 
+import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -17,3 +19,16 @@ def test_every_folder_with_tests_is_collected() -> None:
         if "def test_" in file.read_text():
             assert file.name.startswith("test_"), file
             assert (file.parent / "__init__.py").exists(), file
+
+
+def test_mypy_reads_what_is_used_of_a_package_that_it_mostly_skips() -> None:
+    overrides = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
+    (read,) = [each["module"] for each in overrides if each.get("follow_imports") == "normal"]
+    texts = [file.read_text() for file in (ROOT / "components").rglob("*.py")]
+    programs = [text for text in texts if "import pulumi_kubernetes as k8s" in text]
+    used = {found for text in programs for found in re.findall(r"\bk8s\.(\w+\.\w+)", text)}
+    assert used
+    for name in used:
+        group = name.partition(".")[0]
+        fits = {f"pulumi_kubernetes.{each}" for each in (name, f"{name}.*", f"{group}.*")}
+        assert fits & set(read), name

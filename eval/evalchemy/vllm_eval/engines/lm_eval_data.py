@@ -14,7 +14,7 @@ from vllm_eval.items import Item, Items
 
 
 @dataclass(frozen=True)
-class Taken:
+class TaskItems:
     """A loaded task's items after ``process_docs``, and the names of their splits.
 
     ``fewshot`` is None where the task asks no examples; ``fewshot_split`` is
@@ -28,7 +28,7 @@ class Taken:
     fewshot: list[Item] | None
 
 
-def take(loaded: Any, *, all_fewshot: bool = False) -> Taken:  # noqa: ANN401 - lm_eval has no types
+def take(loaded: Any, *, all_fewshot: bool = False) -> TaskItems:  # noqa: ANN401 - lm_eval has no types
     """Take the items out of a loaded task.
 
     Parameters
@@ -40,7 +40,7 @@ def take(loaded: Any, *, all_fewshot: bool = False) -> Taken:  # noqa: ANN401 - 
     shots = int(config.num_fewshot or 0)
     split = _fewshot_split(loaded)
     drawn = loaded.fewshot_docs() if split is not None and (shots or all_fewshot) else None
-    return Taken(
+    return TaskItems(
         split=str(config.test_split if config.test_split is not None else config.validation_split),
         items=[dict(item) for item in loaded.eval_docs],
         num_fewshot=shots,

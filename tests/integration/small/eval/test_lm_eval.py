@@ -146,42 +146,19 @@ def test_a_request_that_is_refused_fails_its_own_task_only(
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ("output_type: loglikelihood_rolling", "is perplexity"),
-        ("output_type: generate_until\nunsafe_code: true", "unsafe_code"),
-    ],
-)
-def test_tasks_that_cannot_be_run_are_refused_before_the_first_request(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], change: str, named: str
-) -> None:
-    workspace.add_task("task", 6, settings=REAL)
-    path = workspace.root / "tasks" / "task.yaml"
-    path.write_text(path.read_text().replace("output_type: generate_until", change))
-    server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
-    assert named in capfd.readouterr().err
-    assert server.requests == []
-
-
-@pytest.mark.parametrize(
     ("old", "new", "named"),
     [
+        ("output_type: generate_until", "output_type: loglikelihood_rolling", "is perplexity"),
+        ("output_type: generate_until", "output_type: generate_until\nunsafe_code: true", "unsafe_code"),
         ("exact_match", "no_such_metric", "task: lm_eval does not know the metric no_such_metric"),
         ("{{answer}}", "{{missing", "task: lm_eval cannot load it: Template"),
         ("doc_to_target:", "doc_to_target: !function nowhere.f\nx:", "task: lm_eval cannot load it: ImportError"),
     ],
 )
-def test_what_lm_eval_cannot_load_is_named(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    old: str,
-    new: str,
-    named: str,
-) -> None:
+def test_what_cannot_be_run_or_loaded_is_named_before_the_first_request(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    old: str, new: str, named: str,
+) -> None:  # fmt: skip
     workspace.add_task("task", 6, settings=REAL)
     path = workspace.root / "tasks" / "task.yaml"
     path.write_text(path.read_text().replace(old, new))
@@ -191,18 +168,6 @@ def test_what_lm_eval_cannot_load_is_named(
         assert workspace.run(monkeypatch) == 2
     assert named in capfd.readouterr().err
     assert server.requests == []
-
-
-def test_an_unknown_task_is_named(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    workspace.add_task("task", 6, settings=REAL)
-    config = workspace.root / "configs" / "eval_config.json"
-    config.write_text('{"no_such_task": {"enabled": true}}')
-    with running(OpenAIServer({})) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
-    assert "no_such_task" in capfd.readouterr().err
 
 
 def test_several_answers_to_one_question_are_asked_for_and_kept_apart(
