@@ -104,6 +104,7 @@ def needs(settings: Settings) -> dict[str, Any]:
             for model in settings.models
         ],
         "models": [model.name for model in settings.models],
+        "config": evaluation.config,
         "results": evaluation.results.url,
         "seconds": patience(settings),
     }

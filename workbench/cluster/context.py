@@ -163,14 +163,16 @@ def _changes(context: Context, request: Request) -> dict[str, Any]:
 def _judge(context: Context, request: Request) -> tuple[dict[str, Any] | None, list[str]]:
     """Return what the stack asks of a cluster, None when its settings are wrong; and all that is wrong on this side."""
     faults = [*_missing_plugins(request)]
+    asked: dict[str, Any] | None = None
     try:
-        requests.check_evaluation()
+        asked = stack.check(context.stack, _changes(context, request))
     except WorkbenchError as error:
         faults.append(str(error))
     try:
-        return stack.check(context.stack, _changes(context, request)), faults
+        requests.check_evaluation(asked["config"] if asked else None)
     except WorkbenchError as error:
-        return None, [*faults, str(error)]
+        faults.append(str(error))
+    return asked, faults
 
 
 def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, faults: list[str]) -> needs.Found:

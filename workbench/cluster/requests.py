@@ -95,16 +95,23 @@ def _check_server(request: Request) -> None:
         )
 
 
-def check_evaluation() -> None:
-    """Let the runner say what is wrong with the configuration, tasks and data of the working tree."""
+def check_evaluation(config: str | None = None) -> None:
+    """Let the runner say what is wrong with the configuration, tasks and data of the working tree.
+
+    Parameters
+    ----------
+    config
+        `evaluation.config` of the stack.
+    """
     with tempfile.TemporaryDirectory() as caches:
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("VLLM_EVAL_", "HF_"))},
             "HF_HOME": caches,
         }
-        config = REPOSITORY / "eval/evalchemy/configs/eval_config.json"
+        file = REPOSITORY / f"eval/evalchemy/configs/{config or 'eval_config'}.json"
         try:
-            run([sys.executable, "-m", "vllm_eval", "validate", "--config", config], env=env)
+            # The cluster's pods have a hub or a bundle; this machine may have neither.
+            run([sys.executable, "-m", "vllm_eval", "validate", "--no-data", "--config", file], env=env)
         except CommandError as error:
             raise WorkbenchError(f"the evaluation of this working tree would be refused:\n{error.output}") from error
 

@@ -149,6 +149,9 @@ def _validate_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     validate.set_defaults(command=commands.validate)
     _config_options(validate)
     validate.add_argument("--data", help="a bundle: folder, fsspec URL or oci://REGISTRY/NAME:TAG (VLLM_EVAL_DATA)")
+    validate.add_argument(
+        "--no-data", action="store_true", help="judge tasks whose data is elsewhere by their names alone"
+    )
     validate.add_argument("--models-file", type=Path, help="check this list of models as well")
 
 

@@ -187,7 +187,12 @@ def validate(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: A
     tasks = load_tasks(plan.tasks, settings.tasks_folder, limit=settings.limit, api="completions", over=plan.over)
     if any(task.wants_data for task in tasks):
         choose_engines(tasks, Model(name="validate", tag="validate", endpoint="http://127.0.0.1:1/v1"))
-        tasks = with_data(tasks, settings.data)
+        if options.no_data:
+            wanting = [task.name for task in tasks if task.wants_data]
+            _write(f"{len(wanting)} tasks have their data on a hub or in a bundle, which is not read: {wanting[0]} …\n")
+            tasks = [task for task in tasks if not task.wants_data]
+        else:
+            tasks = with_data(tasks, settings.data)
     for line in try_tasks(tasks, series=len(enabled) * max(len(models), 1)):
         _write(f"{line}\n")
     for line in _asked(tasks, models):

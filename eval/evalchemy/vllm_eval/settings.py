@@ -53,8 +53,8 @@ class RunSettings:
         """The folder of task YAML files, unless set: ``tasks`` beside the config's folder, or one level up (suites)."""
         if self.tasks is not None:
             return self.tasks
-        beside, higher = (each / "tasks" for each in self.config.resolve().parents[1:3])
-        return higher if higher.is_dir() and not beside.is_dir() else beside
+        folders = [each / "tasks" for each in self.config.resolve().parents[1:3]]
+        return next((each for each in folders if each.is_dir()), folders[0] if folders else Path("/tasks"))
 
     @property
     def incremental(self) -> bool:

@@ -49,7 +49,7 @@ def cluster(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiS
 @pytest.fixture(autouse=True)
 def evaluation_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the runner's seconds of validation: test_refusals has them, and `make doctor` below runs them."""
-    monkeypatch.setattr(requests, "check_evaluation", lambda: None)
+    monkeypatch.setattr(requests, "check_evaluation", lambda _: None)
 
 
 def check(

@@ -60,7 +60,7 @@ def project(cluster: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     for module in (stack, context):
         monkeypatch.setattr(module, "REPOSITORY", folder)
-    monkeypatch.setattr(requests, "check_evaluation", lambda: None)  # test_refusals has it
+    monkeypatch.setattr(requests, "check_evaluation", lambda _: None)  # test_refusals has it
     return made
 
 

@@ -7,9 +7,11 @@ import pytest
 
 from tests.support.workspace import ROOT
 from vllm_eval import catalog
+from vllm_eval.cli import main
 from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare
 from vllm_eval.config import load_config
 from vllm_eval.groups import expand
+from vllm_eval.settings import load_settings
 from vllm_eval.suites import FLIPS, ITEMS, SCORE, smallest_drop
 
 CONFIGS = ROOT / "eval" / "evalchemy" / "configs" / "suites"
@@ -49,3 +51,13 @@ def test_the_smallest_drop_is_called_worse_in_four_of_five_runs(items: int, samp
         baseline = [run(0.0) for _ in range(BASELINE_RUNS)]
         called += compare(run(drop * SCORE), baseline, series=5).verdict == "worse"
     assert 65 <= called <= 95
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_suite_is_judged_without_its_data(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--no-data", "--config", str(path)]) == 0
+    assert "have their data on a hub or in a bundle" in capsys.readouterr().out
+
+
+def test_a_configuration_may_lie_anywhere() -> None:
+    assert load_settings({"VLLM_EVAL_CONFIG": "/eval_config.json"}, {}).tasks_folder == Path("/tasks")
