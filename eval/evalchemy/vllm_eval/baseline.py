@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 
 _DATA_CHANGED = "the data changed"
+MOST_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,23 @@ def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) 
     """Say how a task's data differs from that of the good run before; None if it does not."""
     name = result.task
     before = [item for item in runs if item.started < run.started and name in item.tasks and item.tasks[name].good]
-    last = before[-1].tasks[name] if before else None
-    if last is None or last.data is None or result.data is None or not _other_data(last, result):
+    if not before or not _other_data(before[-1].tasks[name], result):
         return None
-    old, new = last.data, result.data
+    # Of a group, the data is that of its leaves, most of which may be of one repository.
+    names = result.leaves or (name,)
+    records = [(before[-1].asked_tasks[each].data, run.asked_tasks[each].data)
+               for each in names if each in before[-1].asked_tasks]  # fmt: skip
+    told = list(dict.fromkeys(_told(old, new) for old, new in records if old and new and old.digest != new.digest))
+    more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    return f"{_DATA_CHANGED}: {'; '.join(told[:MOST_TOLD]) or 'other tasks have it'}{more}"
+
+
+def _told(old: DataRecord, new: DataRecord) -> str:
     if (old.repository, old.commit) == (new.repository, new.commit):
-        return f"{_DATA_CHANGED}: {_place(new)}: its items were {old.digest[:12]} and are {new.digest[:12]}"
+        return f"{_place(new)}: its items were {old.digest[:12]} and are {new.digest[:12]}"
     if old.repository == new.repository:
-        return f"{_DATA_CHANGED}: {new.repository} {old.commit[:12]} -> {new.commit[:12]}"
-    return f"{_DATA_CHANGED}: {_place(old)} -> {_place(new)}"
+        return f"{new.repository} {old.commit[:12]} -> {new.commit[:12]}"
+    return f"{_place(old)} -> {_place(new)}"
 
 
 def _place(data: DataRecord) -> str:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from math import fsum, sqrt
 from typing import Any
 
@@ -10,7 +11,7 @@ from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.errors import gathered
 from vllm_eval.groups import Group
 from vllm_eval.judge import CAUSES
-from vllm_eval.results import ItemValues, Score, TaskResult, leaf_item
+from vllm_eval.results import DataRecord, ItemValues, Score, TaskResult, leaf_item
 from vllm_eval.speech import Thoughts
 from vllm_eval.stats import standard_error
 
@@ -63,6 +64,7 @@ def group_result(
         leaves=group.leaves,
         by_leaf=not group.by_size,
         leaf_series=group.settings.leaves,
+        data=_data(results),
     )
 
 
@@ -145,6 +147,17 @@ def _choice_mass(results: Sequence[TaskResult]) -> float | None:
     masses = [result.choice_mass for result in results]
     known = [mass for mass in masses if mass is not None]
     return _mean(known, results, by_size=True) if len(known) == len(masses) else None
+
+
+def _data(results: Sequence[TaskResult]) -> DataRecord | None:
+    """Return one digest of all leaves' items, and where they are from if that is one commit; None if none is known."""
+    known = [(result.task, result.data) for result in results if result.data is not None]
+    if not known:
+        return None
+    places = {(data.repository, data.commit) for _, data in known}
+    repository, commit = places.pop() if len(places) == 1 else ("", "")
+    digest = sha256("".join(f"{task} {data.digest}\n" for task, data in known).encode()).hexdigest()
+    return DataRecord(repository=repository, commit=commit, digest=digest)
 
 
 def _thoughts(results: Sequence[TaskResult]) -> Thoughts | None:

@@ -166,10 +166,16 @@ def test_examples_and_revisions_that_a_bundle_lacks_are_refused(
         assert said in task.problems[0]
 
 
-@pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.parametrize(
+    ("name", "accepted"), [("numbers", False), ("numbers", True), ("every", False), ("every", True)]
+)
 def test_data_that_changed_is_told_and_begins_a_new_baseline(
-    numbers: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *, accepted: bool
+    numbers: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, *, accepted: bool
 ) -> None:
+    if name == "every":
+        group = "group: every\ntask: [numbers]\naggregate_metric_list: [{metric: exact_match, weight_by_size: true}]\n"
+        (numbers.root / "tasks" / "every.yaml").write_text(group)
+        (numbers.root / "configs" / "eval_config.json").write_text('{"every": {"enabled": true}}')
     folder = Path(numbers.environ["VLLM_EVAL_DATA"])
     server = OpenAIServer(QUESTIONS)
     baseline: dict[str, Any] = {"baseline": {"run": "first"}} if accepted else {}
@@ -184,7 +190,7 @@ def test_data_that_changed_is_told_and_begins_a_new_baseline(
         ):
             write_bundle(folder, rows, commit=commit)
             assert numbers.run(monkeypatch, VLLM_EVAL_RUN_ID=run_id) == 0
-            results.append(numbers.last().tasks["numbers"])
+            results.append(numbers.last().tasks[name])
     first, same, other, again = results
     assert first.task_hash == same.task_hash != other.task_hash
     assert first.data is not None
@@ -195,7 +201,7 @@ def test_data_that_changed_is_told_and_begins_a_new_baseline(
     told = "the data changed: org/numbers bbbbbbbbbbbb -> cccccccccccc; a new baseline begins with this run"
     assert found[2] is not None
     assert (found[2].reason, found[2].baseline_mean) == (told, other.score)
-    assert f"numbers: {told}" in capfd.readouterr().err
+    assert f"{name}: {told}" in capfd.readouterr().err
     assert again.comparison is not None
     assert (again.comparison.baseline_run, again.comparison.baseline_mean) == ("other", 0.0)
 
