@@ -173,8 +173,8 @@ def test_the_main_job_on_a_cluster_of_ones_own(elsewhere: Elsewhere) -> None:
     where = (f"--context={elsewhere.context}", f"--stack={STACK}", "--to=results")
     elsewhere.run(sys.executable, "-m", "workbench", "reports", *where)
     assert "verdict worse" in (elsewhere.clone / "results/index.html").read_text()
-    pods = kubectl(elsewhere.runner, "-n", "vllm-eval", "get", "pods", "-o", "name")
-    assert "vllm-eval-fetch" not in pods
+    pods = ("-n", "vllm-eval", "get", "pods", "-o", "name")
+    wait_for("the end of the pod that read", lambda: "-fetch-" not in kubectl(elsewhere.runner, *pods), seconds=60)
 
     scores = elsewhere.scores()
     assert [samples for *_, samples in scores] == [LIMIT, LIMIT]
