@@ -57,6 +57,7 @@ def run_server(port: int, data: Path, size: int) -> None:
         return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
 
     server.reply = reply
+    server.entries = [{"id": "fake-model", "root": "fake-root", "max_model_len": 2 * LONGEST_TOKENS}]
     asyncio.run(serve(server, "127.0.0.1", port))
 
 
@@ -96,20 +97,22 @@ def main(arguments: Sequence[str]) -> int:
         command = [sys.executable, "-m", "tests.bench.bench_long_answers", "--serve", str(port)]
         data = str(workspace.root / "data")
         with subprocess.Popen([*command, data, str(options.size)], stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
-            server.stdout.readline()
-            block = {"api": "chat", "reasoning": "required", "concurrency": CONCURRENCY}
-            workspace.set_models(workspace.model(f"http://127.0.0.1:{port}/v1", **block))
-            run(workspace, stop_after=12)
-            again, peak = run(workspace)
-            taken = workspace.last().taken_over
-            workspace.environ["VLLM_EVAL_RUN_ID"] = "second"
-            admin = f"http://127.0.0.1:{port}/admin"
-            urllib.request.urlopen(urllib.request.Request(admin, method="DELETE")).close()
-            seconds, peak = run(workspace)
-            with urllib.request.urlopen(admin) as response:
-                seen = json.load(response)
-            server.terminate()
+            try:
+                assert server.stdout is not None
+                server.stdout.readline()
+                block = {"api": "chat", "reasoning": "required", "concurrency": CONCURRENCY}
+                workspace.set_models(workspace.model(f"http://127.0.0.1:{port}/v1", **block))
+                run(workspace, stop_after=12)
+                again, peak = run(workspace)
+                taken = workspace.last().taken_over
+                workspace.environ["VLLM_EVAL_RUN_ID"] = "second"
+                admin = f"http://127.0.0.1:{port}/admin"
+                urllib.request.urlopen(urllib.request.Request(admin, method="DELETE")).close()
+                seconds, peak = run(workspace)
+                with urllib.request.urlopen(admin) as response:
+                    seen = json.load(response)
+            finally:
+                server.terminate()
         idle = 1 - seen["busy_seconds"] / (seen["last_end"] - seen["first_start"]) / CONCURRENCY
         result = workspace.last()
         stored = sum(path.stat().st_size for path in (workspace.root / "results").rglob("*") if path.is_file())
