@@ -96,7 +96,7 @@ class Evaluation(pulumi.ComponentResource):
     def _claim(self, settings: EvaluationSettings, opts: pulumi.ResourceOptions) -> k8s.core.v1.PersistentVolumeClaim:
         metadata = self._metadata(labels.RESULTS_CLAIM)
         # Classes with WaitForFirstConsumer bind no claim before the first pod, which comes after the update.
-        metadata.annotations = {"pulumi.com/skipAwait": "true"}
+        metadata.annotations = labels.UNAWAITED
         return k8s.core.v1.PersistentVolumeClaim(
             "results",
             metadata=metadata,

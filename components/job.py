@@ -16,7 +16,7 @@ __all__ = ["Job"]
 # `up` starts an evaluation and does not wait hours for its end. `waitFor` would do the same, but `refresh` ignores it:
 # it would record a running Job as one that failed to start, and then every preview would plan an update. Without awaits
 # Pulumi does not wait for a deletion either; with this policy the name is free as soon as the API server answers.
-AWAITED: Final = {"pulumi.com/skipAwait": "true", "pulumi.com/deletionPropagationPolicy": "background"}
+AWAITED: Final = {**labels.UNAWAITED, "pulumi.com/deletionPropagationPolicy": "background"}
 
 
 class Job(pulumi.ComponentResource):

@@ -55,7 +55,7 @@ class Pushgateway(pulumi.ComponentResource):
         claim = k8s.core.v1.PersistentVolumeClaim(
             "claim",
             # Classes with WaitForFirstConsumer bind it only when the Deployment's pod comes.
-            metadata={**metadata, "annotations": {"pulumi.com/skipAwait": "true"}},
+            metadata={**metadata, "annotations": labels.UNAWAITED},
             spec=_claim(settings),
             opts=child,
         )

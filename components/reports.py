@@ -20,8 +20,6 @@ __all__ = ["Reports"]
 
 CONTAINER: Final = "report"
 RESULTS: Final = "/results"
-# A viewer that does not start yet, because CI has pushed no image or no claim is bound, holds no update up.
-UNAWAITED: Final = {"pulumi.com/skipAwait": "true"}
 
 
 class Reports(pulumi.ComponentResource):
@@ -64,7 +62,8 @@ class Reports(pulumi.ComponentResource):
         template["spec"]["containers"][0]["image"] = settings.report.image or image or manifest_image()
         k8s.apps.v1.Deployment(
             labels.REPORT,
-            metadata={**metadata, "annotations": UNAWAITED},
+            # A viewer that does not start yet, because CI has pushed no image or no claim is bound, holds no update up.
+            metadata={**metadata, "annotations": labels.UNAWAITED},
             spec={
                 "replicas": 1,
                 "selector": {"match_labels": labels.selector(labels.REPORT)},
@@ -74,7 +73,7 @@ class Reports(pulumi.ComponentResource):
         )
         k8s.core.v1.Service(
             labels.REPORT,
-            metadata={**metadata, "annotations": UNAWAITED},
+            metadata={**metadata, "annotations": labels.UNAWAITED},
             spec={
                 "selector": labels.selector(labels.REPORT),
                 "ports": [{"name": "http", "port": 80, "target_port": "http"}],

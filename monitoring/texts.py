@@ -6,6 +6,7 @@ makes when the alert fires. A word that is not in the table fails the build.
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from monitoring.names import report_page
@@ -47,19 +48,18 @@ def fill(text: str, limits: Thresholds, windows: Windows, language: str = ENGLIS
         If a word has no meaning.
     """
     phrases = PHRASES[language]
+    ask = partial(_ask, unknown=phrases["unknown"])
     words = {
         **{name: phrases[name] for name in ("task_of_model", "where", "model_where")},
         "percent": "{{ $value | humanizePercentage }}",
         "value": "{{ $value | humanize }}",
         # After a restart, the tag before it may still be in sight for five minutes.
-        "tag": _ask(
-            metrics.EXACT_MATCH.name, 'label "model_tag"', "topk(1, timestamp(%s))", unknown=phrases["unknown"]
-        ),
-        "score": _ask(metrics.EXACT_MATCH.name, "value | humanizePercentage", unknown=phrases["unknown"]),
-        "reference": _ask(REFERENCE.name, "value | humanizePercentage", unknown=phrases["unknown"]),
-        "baseline": _ask(BASELINE.name, "value | humanizePercentage", unknown=phrases["unknown"]),
-        "samples": _ask(SAMPLES.name, "value | humanize", unknown=phrases["unknown"]),
-        "pvalue": _ask(metrics.REGRESSION_PVALUE.name, 'value | printf "%.2g"', unknown=phrases["unknown"]),
+        "tag": ask(metrics.EXACT_MATCH.name, 'label "model_tag"', "topk(1, timestamp(%s))"),
+        "score": ask(metrics.EXACT_MATCH.name, "value | humanizePercentage"),
+        "reference": ask(REFERENCE.name, "value | humanizePercentage"),
+        "baseline": ask(BASELINE.name, "value | humanizePercentage"),
+        "samples": ask(SAMPLES.name, "value | humanize"),
+        "pvalue": ask(metrics.REGRESSION_PVALUE.name, 'value | printf "%.2g"'),
         "fell": _fell(phrases),
         "drop": f"{number(limits.drop * 100)}%",
         "slow": f"{number(limits.slow_share * 100)}%",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from workbench.cluster import context, report, reports, verify
-from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
 from workbench.options import Options
@@ -111,11 +110,12 @@ def forward(paths: Paths, options: Options) -> None:
 
 def fetch_reports(paths: Paths, options: Options) -> None:
     """Copy the last runs' reports out of the cluster that CONTEXT names; the sandbox's are in `make ui`."""
-    if not options.context:
+    theirs = context.of(_request(options), paths) if options.context else None
+    if theirs is None:
         raise WorkbenchError(
             "CONTEXT is not set: make reports CONTEXT=name STACK=prod; the sandbox's are shown by `make ui`"
         )
-    reports.fetch(Context(options.context, options.stack or context.STACK, paths), Path(options.to or "results"))
+    reports.fetch(theirs, Path(options.to or "results"))
 
 
 def build_tools(paths: Paths, options: Options) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.support.serving import serving
 from workbench.sandbox import chart
 
 
@@ -46,11 +46,6 @@ def chart_repository(folder: Path) -> Iterator[ChartRepository]:
         command = ["helm", "package", str(ours), f"--version={version}", f"--destination={served}"]
         subprocess.run(command, check=True, capture_output=True)
     subprocess.run(["helm", "repo", "index", str(served)], check=True, capture_output=True)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(served))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield ChartRepository(ours, copy, server.server_address[1])
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(served)))
+    with serving(server):
+        yield ChartRepository(ours, copy, server.server_address[1])

@@ -4,9 +4,10 @@ import contextlib
 import http.server
 import json
 import queue
-import threading
 from collections.abc import Iterator
 from typing import Any
+
+from tests.support.serving import serving
 
 
 class Webhook:
@@ -37,15 +38,10 @@ class Webhook:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
-            thread.start()
-            self.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-            try:
-                yield self.url
-            finally:
-                server.shutdown()
-                thread.join()
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+        with serving(server):
+            yield self.url
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:

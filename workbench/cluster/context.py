@@ -163,16 +163,16 @@ def _changes(context: Context, request: Request) -> dict[str, Any]:
 def _judge(context: Context, request: Request) -> tuple[dict[str, Any] | None, list[str]]:
     """Return what the stack asks of a cluster, None when its settings are wrong; and all that is wrong on this side."""
     faults = [*_missing_plugins(request)]
-    asked: dict[str, Any] | None = None
+    wanted: dict[str, Any] | None = None
     try:
-        asked = stack.check(context.stack, _changes(context, request))
+        wanted = asked(context, request)
     except WorkbenchError as error:
         faults.append(str(error))
     try:
-        requests.check_evaluation(asked["config"] if asked else None)
+        requests.check_evaluation(wanted["config"] if wanted else None)
     except WorkbenchError as error:
         faults.append(str(error))
-    return asked, faults
+    return wanted, faults
 
 
 def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, faults: list[str]) -> needs.Found:

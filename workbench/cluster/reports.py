@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from components import labels
-from workbench.cluster import stack
-from workbench.cluster.context import Context
+from workbench.cluster.context import Context, asked
 from workbench.cluster.kubectl import kubectl
+from workbench.cluster.requests import Request
 from workbench.shell import CommandError, Runner, WorkbenchError, run, say
 
 NAME: Final = "vllm-eval-fetch"
@@ -36,13 +36,13 @@ def fetch(context: Context, target: Path) -> None:
     WorkbenchError
         The stack's settings are wrong, nothing has been evaluated yet, or the pod does not start.
     """
-    asked = stack.check(context.stack, {"cluster": {"context": context.name}})
+    settings = asked(context, Request())
     wanted = ("fetch", "--stack", context.stack)
-    if url := asked["results"]:
+    if url := settings["results"]:
         words = [sys.executable, "-m", "vllm_eval", *wanted, "--out", url, "--to", str(target)]
         run(words, env=os.environ, timeout=SECONDS)
     else:
-        namespace = asked["namespace"]
+        namespace = settings["namespace"]
         with reading_pod(context, namespace, *evaluation_pod(context, namespace)) as pod:
             kubectl(context, "-n", namespace, "exec", pod, "--", "vllm-eval", *wanted, "--to", FOLDER, timeout=SECONDS)
             target.mkdir(parents=True, exist_ok=True)

@@ -141,9 +141,8 @@ def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) 
     if not before or not _other_data(before[-1].tasks[name], result):
         return None
     # Of a group, the data is that of its leaves, most of which may be of one repository.
-    names = result.leaves or (name,)
-    records = [(before[-1].asked_tasks[each].data, run.asked_tasks[each].data)
-               for each in names if each in before[-1].asked_tasks]  # fmt: skip
+    was, now = before[-1].asked_tasks, run.asked_tasks
+    records = [(was[each].data, now[each].data) for each in result.leaves or (name,) if each in was]
     told = list(dict.fromkeys(_told(old, new) for old, new in records if old and new and old.digest != new.digest))
     more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
     return f"{_DATA_CHANGED}: {'; '.join(told[:MOST_TOLD]) or 'other tasks have it'}{more}"

@@ -1,7 +1,6 @@
 """What `make doctor` says of rights, Argo CD, storage, network and models, on a real API server."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from tests.support import program
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from tests.support.clusters import namespace
 from tests.support.ports import own_address
+from tests.support.serving import serving
 from workbench.cluster import reach, surroundings
 from workbench.cluster.context import Context
 from workbench.paths import Paths
@@ -151,14 +151,9 @@ def served(name: str) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer((own_address(), 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield http.server_port
-        finally:
-            http.shutdown()
-            thread.join()
+    http = ThreadingHTTPServer((own_address(), 0), Handler)
+    with serving(http):
+        yield http.server_port
 
 
 def test_what_stands_behind_a_models_service(server: ApiServer, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.ports import free_port, own_address
+from tests.support.serving import serving
 from workbench import commands
 from workbench.cli import main
 from workbench.cluster import requests, stack
@@ -98,10 +98,9 @@ def test_an_endpoint_that_asks_for_a_key_answers() -> None:
             pass
 
     asked: list[str] = []
-    with ThreadingHTTPServer((own_address(), 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = ThreadingHTTPServer((own_address(), 0), Handler)
+    with serving(server):
         requests.check(Request(model="m", endpoint=f"http://{own_address()}:{server.server_port}/v1/"))
-        server.shutdown()
     assert asked == ["/v1/models"]
 
 

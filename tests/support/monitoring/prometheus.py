@@ -4,7 +4,6 @@ import contextlib
 import http.server
 import json
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -16,6 +15,7 @@ from typing import Any
 
 from tests.support.monitoring import promtool
 from tests.support.ports import free_port
+from tests.support.serving import serving
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -180,12 +180,7 @@ def gateway() -> Iterator[Gateway]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        page.address = f"127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield page
-        finally:
-            server.shutdown()
-            thread.join()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    page.address = f"127.0.0.1:{server.server_address[1]}"
+    with serving(server):
+        yield page

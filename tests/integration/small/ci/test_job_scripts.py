@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 import pytest
 
 from tests.support.ci.git_world import REPOSITORY
+from tests.support.serving import serving
 
 SCRIPTS: Final = REPOSITORY / "workbench" / "ci"
 
@@ -95,12 +95,9 @@ def mirror(files: dict[str, bytes]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/release"
-        finally:
-            server.shutdown()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
+        yield f"http://127.0.0.1:{server.server_port}/release"
 
 
 def test_kubectl_is_what_its_checksum_says_or_it_is_not_there(tmp_path: Path) -> None:
