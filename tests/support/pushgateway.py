@@ -33,7 +33,13 @@ class Pushgateway:
         self.url = url
 
     def series(self, stack: str) -> list[Series]:
-        """Scrape the vllm_eval series of one stack."""
+        """Scrape the vllm_eval series of one stack, once every earlier request has had its effect.
+
+        The gateway answers a DELETE before it carries it out. It carries out all requests in their order, and it
+        answers a PUT only afterwards, so an empty PUT waits for the others.
+        """
+        barrier = urllib.request.Request(f"{self.url}/metrics/job/barrier", data=b"", method="PUT")  # noqa: S310
+        urllib.request.urlopen(barrier, timeout=10).close()  # noqa: S310 - loopback
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:  # noqa: S310 - loopback
             text = response.read().decode()
         return [
