@@ -20,7 +20,7 @@ from workbench.toolchain.vllm.provide import Vllm
 
 pytestmark = pytest.mark.vllm
 
-ITEMS = int(os.environ.get("VLLM_EVAL_PARITY_ITEMS", "28"))
+ITEMS = int(os.environ.get("VLLM_EVAL_PARITY_ITEMS", "34"))
 # So many that the control requests, whose number does not grow with the task, weigh little.
 MANY, SOME = 900, 20
 CONCURRENCY = 4
