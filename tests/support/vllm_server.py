@@ -5,6 +5,7 @@ import os
 import signal
 import struct
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ class VllmServer:
         self._port = free_port()
         self._command = command(found, port=self._port, names=names, options=options)
         self._process: subprocess.Popen[bytes] | None = None
+        # A short path, since it holds sockets; vLLM and PyTorch leave files in it.
+        self._temporary = tempfile.TemporaryDirectory(prefix="vllm-")
         self.log = log
         self.root = f"http://127.0.0.1:{self._port}"
         self.url = f"{self.root}/v1"
@@ -48,7 +51,7 @@ class VllmServer:
         words = ["setpriv", "--pdeathsig=TERM", *self._command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                words, env={**os.environ, **environment(self._found.libraries)},
+                words, env={**os.environ, **environment(self._found.libraries), "TMPDIR": self._temporary.name},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_for("vLLM", self._serves, seconds=READY_SECONDS)

@@ -9,7 +9,7 @@ from s3fs import S3FileSystem  # type: ignore[import-untyped] # s3fs has no type
 from tests.support.ci.oci_registry import Registry, running_registry
 from tests.support.s3 import running_s3
 from tests.unit.eval.test_data_bundle import QUESTIONS, rows_of, write_bundle
-from vllm_eval.data.resolve import open_bundle
+from vllm_eval.data.resolve import opened_bundle
 from vllm_eval.data.write import store
 from vllm_eval.errors import DataError, SettingsError, TaskError
 
@@ -21,6 +21,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         yield started
 
 
+def opening(location: str) -> None:
+    with opened_bundle(location):
+        pass
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -30,15 +35,16 @@ def test_an_image_is_read_as_the_folder_that_it_was_made_of(registry: Registry, 
     pushed = store(files, f"oci://{registry.address}/team/benchmarks:v1")
     assert store(dict(reversed(files.items())), f"oci://{registry.address}/team/benchmarks:v1") == pushed
     for location in (f"oci://{registry.address}/team/benchmarks:v1", pushed):
-        data = open_bundle(location).data_of("numbers", None)
+        with opened_bundle(location) as bundle:
+            data = bundle.data_of("numbers", None)
         assert list(data.items) == rows_of(QUESTIONS)
     with pytest.raises(TaskError, match="has no such image"):
-        open_bundle(f"oci://{registry.address}/team/benchmarks:v2")
+        opening(f"oci://{registry.address}/team/benchmarks:v2")
     wrong = pushed.rpartition("@")[0] + "@sha256:" + "0" * 64
     with pytest.raises(TaskError, match="has no such image"):
-        open_bundle(wrong)
+        opening(wrong)
     with pytest.raises(SettingsError, match="is no reference like oci://"):
-        open_bundle("oci://nowhere")
+        opening("oci://nowhere")
 
 
 def test_a_layer_that_is_damaged_in_the_registry_is_no_bundle(registry: Registry, tmp_path: Path) -> None:
@@ -50,12 +56,12 @@ def test_a_layer_that_is_damaged_in_the_registry_is_no_bundle(registry: Registry
         content[700] ^= 1
         blob.write_bytes(content)
     with pytest.raises((DataError, TaskError), match=r"damaged|digest"):
-        open_bundle(f"oci://{registry.address}/team/damaged:v1")
+        opening(f"oci://{registry.address}/team/damaged:v1")
 
 
 def test_a_registry_that_is_down_is_worth_a_second_try() -> None:
     with pytest.raises(DataError, match="the registry cannot be reached"):
-        open_bundle("oci://127.0.0.1:9/team/benchmarks:v1")
+        opening("oci://127.0.0.1:9/team/benchmarks:v1")
 
 
 def test_a_bucket_is_read_as_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +73,8 @@ def test_a_bucket_is_read_as_a_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         for name, value in s3.environ.items():
             monkeypatch.setenv(name, value)
         place = store(files, "s3://benchmarks/v1")
-        data = open_bundle(place).data_of("numbers", None)
+        with opened_bundle(place) as bundle:
+            data = bundle.data_of("numbers", None)
         assert list(data.items) == rows_of(QUESTIONS)
         with pytest.raises(TaskError, match=r"there is no manifest\.json"):
-            open_bundle("s3://benchmarks/v2")
+            opening("s3://benchmarks/v2")

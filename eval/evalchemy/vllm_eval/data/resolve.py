@@ -3,7 +3,8 @@
 import importlib.metadata
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from vllm_eval.data.bundle import Bundle
@@ -36,14 +37,14 @@ def with_data(tasks: Sequence[Task], location: str) -> list[Task]:
     if not wanting:
         return list(tasks)
     set_environment()
-    bundle = open_bundle(location) if location else None
     given: dict[str, Task] = {}
     found: list[VllmEvalError] = []
-    for task in wanting:
-        try:
-            given[task.name] = task.with_data(_data_of(task, bundle))
-        except VllmEvalError as error:
-            found.append(error)
+    with opened_bundle(location) if location else nullcontext() as bundle:
+        for task in wanting:
+            try:
+                given[task.name] = task.with_data(_data_of(task, bundle))
+            except VllmEvalError as error:
+                found.append(error)
     if found:
         # Infrastructure comes first: a retry may heal it, and then shows whether the rest is still wrong.
         kind = DataError if any(isinstance(error, InfrastructureError) for error in found) else TaskError
@@ -56,8 +57,9 @@ def with_data(tasks: Sequence[Task], location: str) -> list[Task]:
     return [given.get(task.name, task) for task in tasks]
 
 
-def open_bundle(location: str) -> Bundle:
-    """Open the bundle that a folder, an fsspec URL or a registry has.
+@contextmanager
+def opened_bundle(location: str) -> Iterator[Bundle]:
+    """Open the bundle that a folder, an fsspec URL or a registry has; an image is on disk until the end.
 
     Raises
     ------
@@ -68,12 +70,13 @@ def open_bundle(location: str) -> Bundle:
     """
     version = importlib.metadata.version("lm_eval")
     if not is_reference(location):
-        return Bundle(open_storage(location), location, version)
-    folder = Path(tempfile.mkdtemp(prefix="vllm-eval-data-"))
+        yield Bundle(open_storage(location), location, version)
+        return
     reference = parse_reference(location)
-    digest = Registry(reference).pull(folder)
-    log.info("%s: pulled %s", location, digest)
-    return Bundle(open_storage(str(folder)), str(reference), version)
+    with tempfile.TemporaryDirectory(prefix="vllm-eval-data-") as folder:
+        digest = Registry(reference).pull(Path(folder))
+        log.info("%s: pulled %s", location, digest)
+        yield Bundle(open_storage(folder), str(reference), version)
 
 
 def _data_of(task: Task, bundle: Bundle | None) -> TaskData:
