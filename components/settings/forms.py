@@ -1,8 +1,9 @@
 """Forms of texts, each with the words in which a wrong one is refused."""
 
+import json
 from typing import Annotated, Final
 
-from pydantic import StringConstraints
+from pydantic import BeforeValidator, StringConstraints
 
 WORDS: Final[dict[str, str]] = {}
 """What an error says instead of a pattern, by the pattern."""
@@ -29,7 +30,13 @@ DnsName = Annotated[
     ),
 ]
 Quantity = Annotated[
-    str, form(r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$", "must be a quantity such as 500m, 2 or 4Gi")
+    str,
+    form(r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$", "must be a quantity such as 500m, 2 or 4Gi"),
+    # Kubernetes takes a bare number, too.
+    BeforeValidator(
+        lambda given: json.dumps(given) if type(given) in {int, float} else given,
+        json_schema_input_type=str | int | float,
+    ),
 ]
 Text = Annotated[
     str,
@@ -40,12 +47,17 @@ Url = Annotated[
     str,
     form(r"^https?://[^\s/?#]+[^\s?#]*$", "must be an http:// or https:// address without a query or fragment"),
 ]
-Cidr = Annotated[str, form(r"^[0-9a-fA-F:.]+/[0-9]{1,3}$", "must be a network address such as 10.0.0.7/32")]
+CIDR: Final = r"^[0-9a-fA-F:.]+/[0-9]{1,3}$"
+Cidr = Annotated[str, form(CIDR, "must be a network address such as 10.0.0.7/32; a NetworkPolicy knows no names")]
 Digest = Annotated[str, form(r"^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits")]
 DURATION: Final = r"^[0-9]+[smhd]$"
 Duration = Annotated[str, form(DURATION, "must be a number and one of s, m, h, d, such as 36h")]
 GitAddress = Annotated[
-    str, form(r"^(https?://|ssh://|git@)\S+$", "must begin with https://, http://, ssh:// or git@ and hold no blank")
+    str,
+    form(
+        r"^(https?://|ssh://|[\w.-]+@[\w.-]+:)\S+$",
+        "must begin with https://, http://, ssh:// or user@host: and hold no blank",
+    ),
 ]
 Version = Annotated[
     str, form(r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$", "must be one exact version such as 1.2.3, no range")
@@ -97,6 +109,7 @@ LabelValue = Annotated[
         "must be a label's value: letters, digits, inner dashes, dots and underscores, 63 characters at most",
     ),
 ]
+VariableName = Annotated[str, form(r"^[A-Za-z_][\w.-]*$", "must be a variable's name: letters, digits and underscores")]
 SecretKeyName = Annotated[
     str, form(r"^[A-Za-z0-9._-]{1,253}$", "must be a key of a Secret: letters, digits, dots, dashes and underscores")
 ]
