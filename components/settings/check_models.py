@@ -158,11 +158,11 @@ def _outside(host: str, cidr: str) -> bool:
 
 def port_of(address: str) -> int | None:
     """Return the port that an address is asked at; None if what stands there is none."""
-    url = urlsplit(address)
     try:
-        return (443 if url.scheme == "https" else 80) if url.port is None else url.port or None
+        url, port = urlsplit(address), urlsplit(address).port
     except ValueError:
         return None
+    return (443 if url.scheme == "https" else 80) if port is None else port or None
 
 
 def check_models_base(index: int, model: Model) -> Found:

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from components import labels, patches
 from components.settings.group import each_alone
@@ -19,6 +18,7 @@ Key = list[str | int]
 OURS: Final = ("app.kubernetes.io/", "batch.kubernetes.io/", "vllm-eval/", labels.QUEUE)
 # Variables whose value is a credential, and variables that hold an address.
 SECRET: Final = re.compile(r"(?i)(key|token|secret|passw(or)?d)$")
+USER: Final = re.compile(r"://[^/]*@")
 ADDRESS: Final = re.compile(r"^AWS_ENDPOINT_URL|(?i:^(https?|all)_proxy$)")
 # The kinds of volumes that the Pod Security Standard `restricted` permits; the namespace enforces it.
 VOLUMES: Final = frozenset(
@@ -67,7 +67,7 @@ def _check(path: Key, pod: Pod, names: set[str], volumes: set[str], paths: set[s
             yield problem(where, volume, fault, f"{rm_command(where)}, or use one of {', '.join(sorted(VOLUMES))}")
     known = volumes | {str(each.get("name")) for each in pod.volumes}
     for index, mount in enumerate(pod.volume_mounts):
-        if mount.get("name") not in known:
+        if not isinstance(mount.get("name"), str) or mount["name"] not in known:
             where = [*path, "volumeMounts", index, "name"]
             yield problem(
                 where, mount.get("name"), "no volume has that name", f"add it to {'.'.join(map(str, path))}.volumes"
@@ -82,7 +82,7 @@ def _variable(path: Key, given: Variable) -> Found:
     elif (
         value
         and not value.startswith("/")
-        and (SECRET.search(given.name) or is_credential(value) or "@" in urlsplit(value).netloc)
+        and (SECRET.search(given.name) or is_credential(value) or USER.search(value))
     ):
         fault = "a credential in plain text, in the stack file and in the Job; replace it, since Git may hold it"
         secret = {"secretKeyRef": {"name": "NAME", "key": "KEY"}}

@@ -110,7 +110,7 @@ def meant(text: str) -> tuple[str, str | None]:
         rest = {("h", 24): "0 0 * * *", ("h", 1): "0 * * * *"}.get((unit, number), "")
         if not rest and number and (24 if unit == "h" else 60) % number == 0:
             rest = f"0 */{number} * * *" if unit == "h" else f"*/{number} * * * *"
-    elif len(fields) == 1:
+    elif len(fields) <= 1:
         rest = f"@{rest.lower().lstrip('@').replace('nightly', 'daily')}"
     else:
         # Quartz and Spring begin with seconds; in other crons Sunday is 7 as well.

@@ -2,8 +2,9 @@
 
 import json
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 WORDS: Final[dict[str, str]] = {}
 """What an error says instead of a pattern, by the pattern."""
@@ -13,6 +14,17 @@ def form(pattern: str, words: str) -> StringConstraints:
     """Return the constraint of a text, and remember its words."""
     WORDS[pattern] = words
     return StringConstraints(pattern=pattern)
+
+
+def _splits(address: str) -> str:
+    try:
+        urlsplit(address)
+    except ValueError:
+        raise ValueError("must be an address: brackets stand around an IPv6 address, and nowhere else") from None
+    return address
+
+
+ADDRESS: Final = AfterValidator(_splits)
 
 
 DnsLabel = Annotated[
@@ -46,6 +58,7 @@ Text = Annotated[
 Url = Annotated[
     str,
     form(r"^https?://[^\s/?#]+[^\s?#]*$", "must be an http:// or https:// address without a query or fragment"),
+    ADDRESS,
 ]
 CIDR: Final = r"^[0-9a-fA-F:.]+/[0-9]{1,3}$"
 Cidr = Annotated[str, form(CIDR, "must be a network address such as 10.0.0.7/32; a NetworkPolicy knows no names")]
@@ -58,11 +71,12 @@ GitAddress = Annotated[
         r"^(https?://|ssh://|[\w.-]+@[\w.-]+:)\S+$",
         "must begin with https://, http://, ssh:// or user@host: and hold no blank",
     ),
+    ADDRESS,
 ]
 Version = Annotated[
     str, form(r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$", "must be one exact version such as 1.2.3, no range")
 ]
-StoreUrl = Annotated[str, form(r"^[a-z0-9]+://\S+$", "must be an fsspec address such as s3://bucket/folder")]
+StoreUrl = Annotated[str, form(r"^[a-z0-9]+://\S+$", "must be an fsspec address such as s3://bucket/folder"), ADDRESS]
 Schedule = Annotated[
     str, form(r"^(\S+ ){4}\S+$|^@\w+$", "must be five fields of cron, such as 0 18 * * *, or a word such as @daily")
 ]
