@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi_kubernetes as k8s
 
 from components import labels
-from components.settings.model import Egress, Model
+from components.settings.model import Model
 from components.settings.monitored import Network, Scraper
 from components.settings.reports import Reader
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Rule = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
 
 
-def report_policy(readers: Sequence[Reader], egress: Sequence[Egress] | None) -> Policy:
+def report_policy(readers: Sequence[Reader], egress: Sequence[Network] | None) -> Policy:
     """Return the spec of the NetworkPolicy of the pod that serves the reports.
 
     Parameters
@@ -32,7 +32,7 @@ def report_policy(readers: Sequence[Reader], egress: Sequence[Egress] | None) ->
     egress
         Where the bucket is; None with a claim: the pod reaches nothing at all.
     """
-    reached: list[Rule] = [] if egress is None else [_DNS, *(_to(_block(each.cidr), each.port) for each in egress)]
+    reached: list[Rule] = [] if egress is None else [_DNS, *map(_to_network, egress)]
     peers = [_pods(each.namespace, each.labels) for each in readers]
     return {
         "pod_selector": {"match_labels": labels.selector(labels.REPORT)},
@@ -44,7 +44,7 @@ def report_policy(readers: Sequence[Reader], egress: Sequence[Egress] | None) ->
 
 
 def policies(
-    models: Sequence[Model], egress: Sequence[Egress], scraper: Scraper | None, others: Iterable[Network | None] = ()
+    models: Sequence[Model], egress: Sequence[Network], scraper: Scraper | None, others: Iterable[Network | None] = ()
 ) -> dict[str, Policy]:
     """Return the specs of the NetworkPolicies of evaluation and gateway by name.
 
@@ -62,7 +62,7 @@ def policies(
     reached: list[Rule] = [_DNS]
     for rule in (
         *(_to_network(each.network) for each in models),
-        *(_to(_block(each.cidr), each.port) for each in egress),
+        *map(_to_network, egress),
         *(_to_network(each) for each in others if each is not None),
     ):
         if rule not in reached:

@@ -61,6 +61,12 @@ def manifest() -> Manifest:
     return copy.deepcopy(_read(MANIFEST))
 
 
+def container() -> Manifest:
+    """Return the container of the Job's manifest, the caller's own to change."""
+    (found,) = manifest()["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
 @functools.cache
 def _read(path: Path) -> Manifest:
     content: Manifest = yaml.safe_load(path.read_text(encoding="utf-8"))

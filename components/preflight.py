@@ -71,7 +71,7 @@ ARGOCD: Final = Kinds(
 
 def main() -> int:
     """Print each fault as a line on standard error and return 2; if the settings are wrong, check the context alone."""
-    text = sys.stdin.read()
+    text = sys.stdin.buffer.read()
     try:
         try:
             settings = read(sys.argv[1], text)

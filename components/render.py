@@ -67,7 +67,7 @@ def main() -> int:
     # The secrets' outputs and the program must share one.
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
-        notes = write(declared(read(stack, sys.stdin.read())), folder)
+        notes = write(declared(read(stack, sys.stdin.buffer.read())), folder)
     except (SettingsError, RenderError) as error:
         print(error, file=sys.stderr)
         return 2

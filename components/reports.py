@@ -85,7 +85,7 @@ class Reports(pulumi.ComponentResource):
 
 def manifest_image() -> str:
     """Return the image of the Job in this checkout."""
-    image: str = patches.manifest()["spec"]["template"]["spec"]["containers"][0]["image"]
+    image: str = patches.container()["image"]
     return image
 
 

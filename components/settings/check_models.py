@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from components import patches
 from components.settings import keys
+from components.settings.meant import needed, network_meant
 from components.settings.model import Evaluation, Model
 from components.settings.monitored import Monitoring, Network
 from components.settings.partial import is_whole
@@ -32,6 +33,8 @@ Found = Iterator[Problem]
 Key = list[str | int]
 
 # The API server's limit is for all annotations of an object together.
+# A Service may lead to a gateway's pods in another namespace: KServe's and Knative's do.
+GATEWAY: Final = re.compile(r"gateway|ingress|proxy|router|kourier|activator|envoy|istio|kong|nginx|traefik")
 NO_EFFECT: Final = "has no effect without url"
 LONGEST_LIST: Final = 240 * 1024
 
@@ -41,14 +44,14 @@ def network_address(path: Key, cidr: str) -> Found:
     try:
         ipaddress.ip_network(cidr)
     except ValueError as error:
-        yield problem(path, cidr, f"no network address: {error}", set_command(path, "10.0.0.7/32"))
+        yield problem(path, cidr, f"no network address: {error}", set_command(path, network_meant(cidr)))
 
 
 def check_models_given(models: Sequence[Model]) -> Found:
     """Refuse an empty list, and one that is too long."""
     if not models:
         fault = "no model: there is nothing to evaluate"
-        yield Problem(full_key(["models"]), "", fault, set_command(["models", 0, "name"], "google/gemma-3-270m"))
+        yield Problem(full_key(["models"]), "", fault, set_command(["models"], [needed(Model)]))
     size = len(patches.models_json([each for each in models if is_whole(each)]).encode())
     if size > LONGEST_LIST:
         fault = f"{size} bytes as an annotation of the Job, which holds {LONGEST_LIST}"
@@ -104,7 +107,8 @@ def check_network(path: Key, network: Network) -> Found:
     if (network.namespace is None) == (network.cidr is None):
         given = network.model_dump(mode="json", exclude_defaults=True)
         fault = "needs either namespace (and labels), for pods of this cluster, or cidr"
-        yield problem(path, given, fault, set_command([*path, "namespace"], "serving"))
+        cure = set_command([*path, "namespace"], "serving")
+        yield problem(path, given, fault, f"{rm_command([*path, 'cidr'])}, or namespace" if network.cidr else cure)
     elif network.cidr is not None and network.labels:
         fault = "labels choose pods, and have no effect beside cidr"
         yield problem([*path, "labels"], network.labels, fault, rm_command([*path, "labels"]))
@@ -114,10 +118,9 @@ def check_models_way(index: int, model: Model, evaluation: Evaluation) -> Found:
     """Refuse a network that does not lead to the endpoint: its requests would be dropped until the run gives up."""
     path: Key = ["models", index, "network"]
     network, url = model.network, urlsplit(model.endpoint)
-    try:
-        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
-    except ValueError:
+    if (port := port_of(model.endpoint)) is None:
         return
+    host = url.hostname or ""
     if host in {"localhost", "127.0.0.1", "::1", "0.0.0.0"}:  # noqa: S104 (a text)
         fault = "is the evaluation pod itself"
         cure = set_command(["models", index, "endpoint"], "http://vllm.serving.svc.cluster.local:8000/v1")
@@ -130,7 +133,11 @@ def check_models_way(index: int, model: Model, evaluation: Evaluation) -> Found:
         if _outside(host, network.cidr):
             cure = set_command([*path, "cidr"], f"{host}/{128 if ':' in host else 32}")
             yield problem([*path, "cidr"], network.cidr, f"the endpoint's address {host} is not in it", cure)
-    elif network.namespace is not None:
+    elif network.namespace == evaluation.namespace:
+        fault = "is the evaluation's own namespace, whose NetworkPolicy lets nobody reach other pods than the stack's"
+        cure = set_command(["evaluation", "namespace"], "evaluations")
+        yield problem([*path, "namespace"], network.namespace, fault, cure)
+    elif network.namespace is not None and not any(map(GATEWAY.search, network.labels.values())):
         service, _, rest = host.partition(".")
         # Two words alone may be a domain as well.
         of = re.fullmatch(r"([a-z0-9-]+)\.svc(\..+)?", rest)
@@ -149,11 +156,24 @@ def _outside(host: str, cidr: str) -> bool:
         return False
 
 
+def port_of(address: str) -> int | None:
+    """Return the port that an address is asked at; None if what stands there is none."""
+    try:
+        url, port = urlsplit(address), urlsplit(address).port
+    except ValueError:
+        return None
+    return (443 if url.scheme == "https" else 80) if port is None else port or None
+
+
 def check_models_base(index: int, model: Model) -> Found:
-    """Refuse an endpoint without the API's version, where every request would end in a 404."""
-    url = urlsplit(model.endpoint)
-    if not re.search(r"/v[0-9]\w*(/|$)", url.path):
-        path: Key = ["models", index, "endpoint"]
+    """Refuse an endpoint that is no address, or without the API's version, where every request would end in a 404."""
+    url, path = urlsplit(model.endpoint), list[str | int](["models", index, "endpoint"])
+    if port_of(model.endpoint) is None:
+        host, _, port = url.netloc.rpartition(":")
+        bare = f"[{host}]:{port}" if ":" in host and port.isdecimal() else host
+        fault = "is no address: its port is no number from 1 to 65535; an IPv6 address stands in brackets"
+        yield problem(path, model.endpoint, fault, set_command(path, f"{url.scheme}://{bare}{url.path}"))
+    elif not re.search(r"/v[0-9]\w*(/|$)", url.path):
         fault = "is not the base of an OpenAI API, which ends in /v1"
         yield problem(path, model.endpoint, fault, set_command(path, f"{model.endpoint.rstrip('/')}/v1"))
 
@@ -212,15 +232,21 @@ def check_models_runner(index: int, model: Model) -> Found:
             if not item["loc"]:
                 continue  # check_models_block names the key
             path: Path = ("models", index, *item["loc"])
+            if path[-1] == "endpoint" and port_of(model.endpoint) is None:
+                continue  # check_models_base names it
             fault = item["msg"].removeprefix("Value error, ")
             yield problem(path, item["input"], fault, _runner_cure(path, item["input"]))
 
 
 def check_models_block(index: int, model: Model) -> Found:
     """Refuse generation settings that the runner does not know, or that contradict each other."""
+    known = vars(model)
     block = Asking(
-        generation=model.generation or {}, reasoning=model.reasoning, think_end_token=model.think_end_token
-    )  # fmt: skip
+        generation=known.get("generation") or {},
+        # One that is wrong itself may be any.
+        reasoning=known.get("reasoning", "any"),
+        think_end_token=known.get("think_end_token"),
+    )
     for line in check_block(block, model.api.value):
         key, _, fault = line.partition(": ")
         path: Path = ("models", index, *key.split("."))

@@ -10,27 +10,34 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
+from components import patches
 from components.settings import keys
 from components.settings.check_data import DATA_CHECKS
-from components.settings.check_models import MODEL_CHECKS, network_address
+from components.settings.check_models import MODEL_CHECKS, check_network, port_of
 from components.settings.check_pod import POD_CHECKS
 from components.settings.check_receivers import RECEIVER_CHECKS
 from components.settings.check_report import check_report
 from components.settings.check_tasks import TASK_CHECKS
-from components.settings.cron import longest_gap
-from components.settings.group import Resources, UnknownValueError
+from components.settings.cron import longest_gap, time_zones, zone_meant
+from components.settings.group import Group, Resources, UnknownValueError, each_alone
+from components.settings.meant import schedule_cure
 from components.settings.model import AccessMode, ArgoCD, Cluster, Evaluation, Git, Image, Owner
 from components.settings.monitored import Monitoring
-from components.settings.problems import Problem, full_key, problem, rm_command, set_command
+from components.settings.problems import HIDDEN, Problem, full_key, is_credential, problem, rm_command, set_command
 from components.settings.quantities import amount, seconds
 from monitoring.thresholds import DAY, SHORTEST_DAY, SHORTEST_STALE, STALE
 
 Found = Iterator[Problem]
+Key = list[str | int]
 
 # A week of pushes that all failed is worth a look; less is a quiet week.
 NO_SCHEDULE_SECONDS: Final = 7 * 86400
+
+# A container's resources that have no domain.
+RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
+MOST_CPUS: Final = 256
+SMALLEST_SIZE: Final = 2**20
 
 LABEL_VALUE: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
@@ -56,10 +63,13 @@ def check_git(git: Git, secrets: Mapping[str, str]) -> Found:
     """Refuse credentials in the address, and credentials of a kind that the address does not use."""
     path, https = ["git", "repository"], git.repository.startswith("http")
     if https and "@" in urlsplit(git.repository).netloc:
-        cure = f"take it out and run {set_command([keys.GIT_PASSWORD], '', secret=True)}"
-        yield Problem(
-            full_key(path), "", "a credential in the address, shown to everybody who reads the Application", cure
-        )
+        given, _, _ = urlsplit(git.repository).netloc.rpartition("@")
+        user, colon, _ = given.partition(":")
+        steps = [set_command(path, git.repository.replace(f"{given}@", "", 1))]
+        steps += [set_command(["git", "username"], user)] if colon and user and not is_credential(user) else []
+        steps.append(set_command([keys.GIT_PASSWORD], "", secret=True))
+        fault = "a credential in the address, shown to everybody who reads the Application"
+        yield Problem(full_key(path), "", fault, ", then ".join(steps))
     for key, fits in ((keys.GIT_PASSWORD, https), (keys.GIT_SSH_KEY, not https)):
         if key in secrets and not fits:
             fault = f"{key} is set, but such an address does not use it"
@@ -84,6 +94,27 @@ def check_argocd(argocd: ArgoCD, evaluation: Evaluation, secrets: Mapping[str, s
         fault = "no chart there (no Chart.yaml)"
         path = ["argocd", "chart"]
         yield problem(path, argocd.chart, fault, set_command(path, "argo-cd"))
+
+
+def check_values(argocd: ArgoCD) -> Found:
+    """Refuse credentials in the chart's values, which are shown."""
+    for place in _credentials(argocd.values, ["argocd", "values"]):
+        fault = "a credential in plain text, in the stack file and in the release; replace it, since Git may hold it"
+        yield Problem(full_key(place), HIDDEN, fault, f"{rm_command(place)}, and let the chart name a Secret of others")
+
+
+def _credentials(values: object, path: Key) -> Iterator[Key]:
+    """Yield the places of credentials in a chart's values; `$secret:key` refers to one."""
+    for key, each in values.items() if isinstance(values, dict) else ():
+        refers = isinstance(each, str) and re.match(r"\$[a-z]", each)
+        if (
+            isinstance(each, str)
+            and each
+            and not refers
+            and re.search(r"(?i)(password|token|(secret|private)key)$", key)
+        ):
+            yield [*path, key]
+        yield from _credentials(each, [*path, key])
 
 
 def check_hub(argocd: ArgoCD, cluster: Cluster) -> Found:
@@ -129,31 +160,51 @@ def check_results_url(evaluation: Evaluation) -> Found:
         if name in results.model_fields_set and vars(results).get(name) is not None:
             fault = "is a claim's, and there is none beside results.url"
             yield problem([*path[:-1], name], getattr(results, name), fault, rm_command([*path[:-1], name]))
-    if not results.url.startswith(("file:", "local:")) and not evaluation.egress:
-        port = urlsplit(results.url).port or 443
-        cure = f"write evaluation.egress: [{{cidr: 0.0.0.0/0, port: {port}}}] in the stack file"
-        yield problem(path, results.url, "the pods may not reach it: evaluation.egress opens nothing", cure)
+    if results.url.startswith(("http:", "https:")):
+        fault = "is read-only for fsspec; a bucket has an address of its own"
+        yield problem(path, results.url, fault, set_command(path, _bucket(results.url)))
+    elif not results.url.startswith(("file:", "local:")):
+        port, opened = _store_port(results.url, evaluation), {each.port for each in evaluation.egress}
+        if not opened or (port and port not in opened):
+            fault = f"the pods may not reach it: evaluation.egress does not open port {port or 443}"
+            cure = f"add {{cidr: 0.0.0.0/0, port: {port or 443}}} to the list evaluation.egress in the stack file"
+            yield problem(path, results.url, fault, cure)
 
 
-@functools.cache
-def _time_zones() -> frozenset[str]:
-    """Return the names of all time zones: hundreds of files are read. Empty on a machine without a database of them."""
-    return frozenset(available_timezones())
+def _store_port(address: str, evaluation: Evaluation) -> int | None:
+    """Return the port that a bucket is asked at; None where a proxy asks, or where nothing here says it."""
+    variables = {each["name"]: each.get("value") for each in patches.container()["env"]}
+    variables |= {each.name: each.value for each in evaluation.pod.env}
+    if any(name.lower().endswith("_proxy") for name in variables):
+        return None
+    # Of a store that is none of the clouds', a variable names the place.
+    store = next((value for name, value in variables.items() if name.startswith("AWS_ENDPOINT_URL")), "https:")
+    return urlsplit(address).port or (port_of(store) if store else None)
+
+
+def _bucket(address: str) -> str:
+    """Return the fsspec address of what a browser shows of a bucket."""
+    url = urlsplit(address)
+    bucket, _, _ = (url.hostname or "").partition(".s3")
+    inner = url.path.strip("/") if bucket == url.hostname or not bucket else f"{bucket}{url.path}"
+    return f"{'gs' if 'googleapis' in url.netloc else 's3'}://{inner or 'evaluations/prod'}"
 
 
 def check_time_zone(evaluation: Evaluation) -> Found:
     """Refuse an unknown time zone."""
-    zones = _time_zones()
+    zones = time_zones()
     if zones and evaluation.time_zone not in zones:
         path: list[str | int] = ["evaluation", "time_zone"]
-        close = difflib.get_close_matches(evaluation.time_zone, sorted(zones), n=1)
-        yield problem(path, evaluation.time_zone, "no such time zone", set_command(path, (close or ["Etc/UTC"])[0]))
+        found = zone_meant(evaluation.time_zone)
+        cure = set_command(path, found or "Etc/UTC") + ("" if found else ", or a name such as Asia/Seoul")
+        yield problem(path, evaluation.time_zone, "no such time zone", cure)
 
 
 def check_egress(evaluation: Evaluation) -> Found:
-    """Refuse egress addresses that are not valid CIDRs."""
-    for index, place in enumerate(evaluation.egress):
-        yield from network_address(["evaluation", "egress", index, "cidr"], place.cidr)
+    """Refuse egress to nothing, or to what is no network."""
+    yield from each_alone(
+        check_network(["evaluation", "egress", index], place) for index, place in enumerate(evaluation.egress)
+    )
 
 
 def check_schedule(evaluation: Evaluation) -> Found:
@@ -163,7 +214,8 @@ def check_schedule(evaluation: Evaluation) -> Found:
         try:
             longest_gap(evaluation.schedule)
         except ValueError as error:
-            yield problem(path, evaluation.schedule, f"is no schedule: {error}", set_command(path, "0 18 * * *"))
+            cure = schedule_cure(path, evaluation.schedule)
+            yield problem(path, evaluation.schedule, f"is no schedule: {error}", cure)
 
 
 def check_stale(evaluation: Evaluation, monitoring: Monitoring) -> Found:
@@ -189,22 +241,66 @@ def check_stale(evaluation: Evaluation, monitoring: Monitoring) -> Found:
 
 
 def check_resources(evaluation: Evaluation, monitoring: Monitoring) -> Found:
-    """Refuse requests above their limits, which the API server would refuse halfway through an update."""
-    containers: list[tuple[list[str | int], Resources]] = [
-        (["evaluation", "resources"], evaluation.resources),
-        (["evaluation", "report", "resources"], evaluation.report.resources),
-        (["monitoring", "pushgateway", "resources"], monitoring.pushgateway.resources),
-    ]
-    for path, resources in containers:
-        for name, request in resources.requests.items():
-            limit = resources.limits.get(name)
-            if limit and amount(request) > amount(limit):
-                yield problem(
-                    [*path, "requests", name],
-                    request,
-                    f"above the limit {limit}",
-                    set_command([*path, "limits", name], request),
-                )
+    """Refuse what the API server would refuse halfway through an update, and amounts that are a slip of the unit."""
+    groups = {"evaluation": evaluation, "monitoring": monitoring}
+    own, ours = Resources(**patches.container()["resources"]), Resources()
+    yield from each_alone(
+        (
+            _resources(["evaluation", "resources"], groups, own),
+            _resources(["evaluation", "report", "resources"], groups, ours),
+            _resources(["monitoring", "pushgateway", "resources"], groups, ours),
+            _size(["evaluation", "results", "size"], groups),
+            _size(["monitoring", "pushgateway", "size"], groups),
+        )
+    )
+
+
+def _given(path: Key, groups: Mapping[str, Group]) -> Any:  # noqa: ANN401 (of any field)
+    return functools.reduce(getattr, map(str, path[1:]), groups[str(path[0])])
+
+
+def _resources(path: Key, groups: Mapping[str, Group], own: Resources) -> Found:
+    """Hold requests and limits, laid over the container's own, against each other."""
+    given: Resources = _given(path, groups)
+    yield from each_alone(_amounts([*path, kind], getattr(given, kind)) for kind in ("requests", "limits"))
+    whole = given.over(own)
+    for name, request in whole.requests.items():
+        limit = whole.limits.get(name)
+        if "/" in name and limit != request:
+            fault = "devices are reserved as they are limited: the API server wants the same number in limits"
+            yield problem([*path, "requests", name], request, fault, set_command([*path, "limits", name], request))
+        elif limit and amount(request) > amount(limit) and name in given.requests:
+            fault, cure = f"above the limit {limit}", set_command([*path, "limits", name], request)
+            yield problem([*path, "requests", name], request, fault, cure)
+        elif limit and amount(request) > amount(limit) and (name == "cpu" or amount(limit) >= SMALLEST_SIZE):
+            fault, cure = f"below the container's request {request}", set_command([*path, "requests", name], limit)
+            yield problem([*path, "limits", name], limit, fault, cure)
+
+
+def _amounts(path: Key, amounts: Mapping[str, str]) -> Found:
+    """Refuse resources that there are not, and amounts that no node has or no program runs in."""
+    for name, quantity in amounts.items():
+        where = [*path, name]
+        if "/" not in name and name not in RESOURCES and not name.startswith("hugepages-"):
+            close = difflib.get_close_matches(name.lower(), RESOURCES, n=1, cutoff=0.4)
+            fault = f"is no resource: there are {', '.join(RESOURCES)}, and those with a domain"
+            yield problem(where, quantity, fault, f"rename it to {(close or RESOURCES)[0]} in the stack file")
+        elif name == "cpu" and amount(quantity) > MOST_CPUS:
+            yield problem(where, quantity, "more processors than a node has", set_command(where, f"{quantity}m"))
+        elif name in RESOURCES[1:]:
+            yield from _bytes(where, quantity)
+
+
+def _size(path: Key, groups: Mapping[str, Group]) -> Found:
+    yield from _bytes(path, _given(path, groups))
+
+
+def _bytes(path: Key, quantity: str) -> Found:
+    """Refuse bytes that were meant to be more: 512m is half a byte."""
+    if amount(quantity) < SMALLEST_SIZE:
+        number = quantity.rstrip("m")
+        meant = f"{number}{'Gi' if number == quantity else 'Mi'}" if amount(quantity) else "1Gi"
+        yield problem(path, quantity, "less than a megabyte; without a unit it is bytes", set_command(path, meant))
 
 
 def check_image(image: Image, evaluation: Evaluation) -> Found:
@@ -259,6 +355,7 @@ CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_cluster,
     check_git,
     check_argocd,
+    check_values,
     check_hub,
     check_claim,
     check_report,

@@ -1,10 +1,12 @@
-"""Schedules as Kubernetes reads them: the rules of robfig/cron, which no Python library has."""
+"""Schedules and time zones as Kubernetes reads them: the rules of robfig/cron, which no Python library has."""
 
+import difflib
 import functools
 import itertools
 import re
 from datetime import date, timedelta
 from typing import Final
+from zoneinfo import available_timezones
 
 WORDS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -15,6 +17,12 @@ WORDS: Final = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+DEFAULT: Final = "0 18 * * *"
+# Abbreviations, which the database of time zones does not know or gives to several.
+_ABBREVIATIONS: Final = {
+    "KST": "Asia/Seoul", "JST": "Asia/Tokyo", "SGT": "Asia/Singapore", "IST": "Asia/Kolkata", "BST": "Europe/London",
+    "CEST": "Europe/Berlin", "PST": "America/Los_Angeles", "PDT": "America/Los_Angeles", "EDT": "America/New_York",
+}  # fmt: skip
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIELDS: Final[tuple[tuple[str, int, int, dict[str, int]], ...]] = (
@@ -89,3 +97,45 @@ def _number(text: str, name: str, names: dict[str, int]) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text!r} is no {name}")
     return int(text)
+
+
+def meant(text: str) -> tuple[str, str | None]:
+    """Return the schedule, and the time zone if it names one, that a text was meant for; a default if there is none."""
+    zone, rest = None, text.strip()
+    if named := re.fullmatch(r"(?:CRON_)?TZ=(\S+)\s+(.+)", rest):
+        zone, rest = named.groups()
+    fields = rest.split()
+    if every := re.fullmatch(r"@?every\s+(\d+)\s*([mh])\w*", rest.lower()):
+        number, unit = int(every[1]), every[2]
+        rest = {("h", 24): "0 0 * * *", ("h", 1): "0 * * * *"}.get((unit, number), "")
+        if not rest and number and (24 if unit == "h" else 60) % number == 0:
+            rest = f"0 */{number} * * *" if unit == "h" else f"*/{number} * * * *"
+    elif len(fields) <= 1:
+        rest = f"@{rest.lower().lstrip('@').replace('nightly', 'daily')}"
+    else:
+        # Quartz and Spring begin with seconds; in other crons Sunday is 7 as well.
+        fields = fields[1:6] if len(fields) in {6, 7} else fields
+        rest = " ".join([*fields[:-1], re.sub(r"(?<![-/\d])7(?![-/\d])", "0", fields[-1])])
+    try:
+        longest_gap(rest)
+    except ValueError:
+        rest = DEFAULT
+    return rest, zone
+
+
+@functools.cache
+def time_zones() -> frozenset[str]:
+    """Return the names of all time zones: hundreds of files are read. Empty on a machine without a database of them."""
+    return frozenset(available_timezones())
+
+
+def zone_meant(text: str) -> str | None:
+    """Return the time zone that a text was meant for: a city, an abbreviation, an offset, or nearly a name."""
+    if offset := re.fullmatch(r"(?:UTC|GMT)?\s*([+-])0?(\d{1,2})(?::?00)?", text.upper()):
+        # Etc/GMT-9 is nine hours before UTC, by the signs of POSIX.
+        name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{offset[2]}"
+        return name if name in time_zones() else None
+    word = re.sub(r"\W+", "_", text.strip()).lower()
+    cities = sorted(each for each in time_zones() if each.rpartition("/")[2].lower() == word and "/" in each)
+    close = difflib.get_close_matches(text, sorted(time_zones()), n=1, cutoff=0.8)
+    return next(iter([*filter(None, [_ABBREVIATIONS.get(text.upper())]), *cities, *close]), None)

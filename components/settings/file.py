@@ -11,6 +11,7 @@ import yaml
 
 from components.labels import PROJECT
 from components.settings.load import GROUPS, MODELS
+from components.settings.meant import ALIKE
 from components.settings.problems import Path, Problem, SettingsError, full_key, shown
 
 DATE: Final = ("a date, where a text is needed", "quote it in the stack file, or set it with --type string")
@@ -58,13 +59,13 @@ class _TwiceError(Exception):
         super().__init__(key)
 
 
-def parse(stack: str, text: str) -> dict[str, Any]:
-    """Return the text of a stack file as an object whose `config` has full keys.
+def parse(stack: str, text: str | bytes) -> tuple[dict[str, Any], list[Problem]]:
+    """Return a stack file as an object whose `config` has full keys, and what Pulumi would refuse or pass over in it.
 
     Raises
     ------
     SettingsError
-        The text is no YAML, no object, or holds what Pulumi would refuse or pass over.
+        The text is no YAML, or nothing of it can be read.
     """
     name = f"Pulumi.{stack}.yaml"
     try:
@@ -73,34 +74,44 @@ def parse(stack: str, text: str) -> dict[str, Any]:
         first, second = error.lines
         fault = f"stands twice, in lines {first} and {second}"
         raise SettingsError(stack, [Problem(error.key, "", fault, f"keep one of them in {name}")]) from None
+    except yaml.reader.ReaderError as error:
+        fault = f"is no text in UTF-8: {error.reason} at character {error.position}"
+        raise SettingsError(stack, [Problem(name, "", fault, "save it as UTF-8")]) from None
     except yaml.YAMLError as error:
         # Only what and where: the line itself may hold a credential.
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         fault = f"is no YAML: {getattr(error, 'problem', None) or 'a character that it does not permit'}{where}"
         raise SettingsError(stack, [Problem(name, "", fault, "correct that line; YAML indents with blanks")]) from None
-    if not isinstance(file, dict) or not isinstance(file.get("config") or {}, dict):
+    known = isinstance(file, dict) and any(key in TOP or _group(key) for key in file)
+    if not known or not isinstance(file.get("config") or {}, dict):
         fault = "must be an object with the key config, which holds the settings by name"
         raise SettingsError(stack, [Problem(name, "", fault, "begin as Pulumi.dev.yaml does")])
+    # What stands beside config is judged as what it was meant for.
+    beside = {f"{PROJECT}:{_group(key)}": each for key, each in file.items() if _group(key)}
     config = {
         str(key) if ":" in str(key) else f"{PROJECT}:{key}": each for key, each in (file.get("config") or {}).items()
     }
-    if problems := [*_top(file), *_names(config), *_dates(config)]:
-        raise SettingsError(stack, problems)
-    return {**file, "config": config}
+    problems = [*_top(file), *_names(config), *_dates(config)]
+    return {**file, "config": {**beside, **config}}, problems
+
+
+def _group(key: object) -> str | None:
+    """Return the group that a key at the top of the file was meant for."""
+    bare = str(key).removeprefix(f"{PROJECT}:")
+    return bare if bare in GROUP_NAMES else None
 
 
 def _top(file: dict[str, Any]) -> Iterator[Problem]:
     for key, value in file.items():
-        if key in TOP:
+        # As in Compose files: others keep anchors there, which Pulumi lays out.
+        if key in TOP or str(key).startswith("x-"):
             continue
-        bare = str(key).removeprefix(f"{PROJECT}:")
-        known = difflib.get_close_matches(bare, TOP, n=1)
-        cure = f"indent it below config:, as {PROJECT}:{bare}" if bare in GROUP_NAMES else "take it out"
-        cure = f"rename it to {known[0]}" if known and bare not in GROUP_NAMES else cure
-        yield Problem(
-            str(key), shown([str(key)], value), "unknown at the top of a stack file, so it has no effect", cure
-        )
+        known = difflib.get_close_matches(str(key), TOP, n=1, cutoff=ALIKE)
+        cure = f"rename it to {known[0]}" if known else "take it out"
+        cure = f"indent it below config:, as {PROJECT}:{_group(key)}" if _group(key) else cure
+        fault = "unknown at the top of a stack file, so it has no effect"
+        yield Problem(str(key), shown([str(key)], value), fault, cure)
 
 
 def _names(config: dict[str, Any]) -> Iterator[Problem]:
@@ -125,4 +136,13 @@ def _dates(value: object, path: Path = ()) -> Iterator[Problem]:
 
 def as_pulumi_gives(config: Mapping[str, Any]) -> dict[str, str]:
     """Return each value as the text that Pulumi hands to a program."""
-    return {key: each if isinstance(each, str) else json.dumps(each) for key, each in config.items()}
+    return {
+        key: each if isinstance(each, str) else json.dumps(_json(each), default=str) for key, each in config.items()
+    }
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401 (YAML)
+    """Return a value whose keys are all texts."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _json(each) for key, each in value.items()}
+    return [_json(each) for each in value] if isinstance(value, list) else value

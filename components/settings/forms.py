@@ -1,8 +1,10 @@
 """Forms of texts, each with the words in which a wrong one is refused."""
 
+import json
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 WORDS: Final[dict[str, str]] = {}
 """What an error says instead of a pattern, by the pattern."""
@@ -12,6 +14,17 @@ def form(pattern: str, words: str) -> StringConstraints:
     """Return the constraint of a text, and remember its words."""
     WORDS[pattern] = words
     return StringConstraints(pattern=pattern)
+
+
+def _splits(address: str) -> str:
+    try:
+        urlsplit(address)
+    except ValueError:
+        raise ValueError("must be an address: brackets stand around an IPv6 address, and nowhere else") from None
+    return address
+
+
+ADDRESS: Final = AfterValidator(_splits)
 
 
 DnsLabel = Annotated[
@@ -29,7 +42,13 @@ DnsName = Annotated[
     ),
 ]
 Quantity = Annotated[
-    str, form(r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$", "must be a quantity such as 500m, 2 or 4Gi")
+    str,
+    form(r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$", "must be a quantity such as 500m, 2 or 4Gi"),
+    # Kubernetes takes a bare number, too.
+    BeforeValidator(
+        lambda given: json.dumps(given) if type(given) in {int, float} else given,
+        json_schema_input_type=str | int | float,
+    ),
 ]
 Text = Annotated[
     str,
@@ -39,18 +58,25 @@ Text = Annotated[
 Url = Annotated[
     str,
     form(r"^https?://[^\s/?#]+[^\s?#]*$", "must be an http:// or https:// address without a query or fragment"),
+    ADDRESS,
 ]
-Cidr = Annotated[str, form(r"^[0-9a-fA-F:.]+/[0-9]{1,3}$", "must be a network address such as 10.0.0.7/32")]
+CIDR: Final = r"^[0-9a-fA-F:.]+/[0-9]{1,3}$"
+Cidr = Annotated[str, form(CIDR, "must be a network address such as 10.0.0.7/32; a NetworkPolicy knows no names")]
 Digest = Annotated[str, form(r"^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits")]
 DURATION: Final = r"^[0-9]+[smhd]$"
 Duration = Annotated[str, form(DURATION, "must be a number and one of s, m, h, d, such as 36h")]
 GitAddress = Annotated[
-    str, form(r"^(https?://|ssh://|git@)\S+$", "must begin with https://, http://, ssh:// or git@ and hold no blank")
+    str,
+    form(
+        r"^(https?://|ssh://|[\w.-]+@[\w.-]+:)\S+$",
+        "must begin with https://, http://, ssh:// or user@host: and hold no blank",
+    ),
+    ADDRESS,
 ]
 Version = Annotated[
     str, form(r"^[0-9]+\.[0-9]+\.[0-9]+([-+].+)?$", "must be one exact version such as 1.2.3, no range")
 ]
-StoreUrl = Annotated[str, form(r"^[a-z0-9]+://\S+$", "must be an fsspec address such as s3://bucket/folder")]
+StoreUrl = Annotated[str, form(r"^[a-z0-9]+://\S+$", "must be an fsspec address such as s3://bucket/folder"), ADDRESS]
 Schedule = Annotated[
     str, form(r"^(\S+ ){4}\S+$|^@\w+$", "must be five fields of cron, such as 0 18 * * *, or a word such as @daily")
 ]
@@ -97,6 +123,7 @@ LabelValue = Annotated[
         "must be a label's value: letters, digits, inner dashes, dots and underscores, 63 characters at most",
     ),
 ]
+VariableName = Annotated[str, form(r"^[A-Za-z_][\w.-]*$", "must be a variable's name: letters, digits and underscores")]
 SecretKeyName = Annotated[
     str, form(r"^[A-Za-z0-9._-]{1,253}$", "must be a key of a Secret: letters, digits, dots, dashes and underscores")
 ]

@@ -1,14 +1,24 @@
 """What all groups of settings share."""
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.settings.forms import QualifiedName, Quantity
+from components.settings.problems import Problem
 
 
 class UnknownValueError(AttributeError):
     """A check asked for a value that is wrong itself, which is another problem."""
+
+
+def each_alone(checks: Iterable[Iterator[Problem]]) -> Iterator[Problem]:
+    """Yield what each of several checks finds; one that meets a value that is wrong itself ends alone."""
+    for check in checks:
+        with contextlib.suppress(UnknownValueError):
+            yield from check
 
 
 class Group(BaseModel):

@@ -1,9 +1,12 @@
 """Reads the stack's configuration, once, and reports everything that is wrong with it at once."""
 
 import difflib
+import functools
 import json
+import operator
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import pulumi
@@ -11,7 +14,7 @@ from pulumi.runtime import config as runtime_config
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from components.labels import PROJECT
-from components.settings import checks, partial
+from components.settings import checks, meant, partial
 from components.settings.keys import (
     ARGOCD_ADMIN_HASH,
     ENDPOINT_PREFIX,
@@ -25,10 +28,11 @@ from components.settings.keys import (
     Secrets,
     is_secret,
 )
+from components.settings.meant import ALIKE
 from components.settings.model import ArgoCD, Cluster, Evaluation, Git, Image, Model, Settings
 from components.settings.monitored import Monitoring
 from components.settings.problems import Path, Problem, SettingsError, full_key, problem, set_command, shown
-from components.settings.translate import from_pydantic, place
+from components.settings.translate import field_cure, from_pydantic, place
 
 GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "cluster": Cluster,
@@ -41,6 +45,8 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
 MODELS: Final = "models"
 EVERY: Final[Mapping[str, type[BaseModel]]] = {**GROUPS, MODELS: Model}
 PREFIXED: Final = tuple(f"{prefix}<name>" for prefix in PREFIXES)
+# ${x}, {{ .x }}, $NAME and <name>, as templates and examples have them.
+_PLACEHOLDER: Final = re.compile(r"\$\{|\{\{-? ?[.$]|\$[A-Z_]{2,}|<\w[\w -]*>")
 _ModelList: Final = TypeAdapter(tuple[Model, ...])
 _Value = TypeVar("_Value")
 
@@ -131,14 +137,23 @@ def _key_problems(config: pulumi.Config, keys: Mapping[str, bool]) -> list[Probl
 
 def _unknown_cure(key: str) -> str:
     known = [*GROUPS, MODELS, *SECRETS]
-    group, _, rest = key.partition(".")
-    if rest and group in {*GROUPS, MODELS}:
-        return f"write {rest} below {PROJECT}:{group} in the stack file (pulumi config set needs --path for it)"
+    if path := _forgotten(key):
+        rest = key.removeprefix(str(path[0])).lstrip(".")
+        return f"write {rest} below {PROJECT}:{path[0]} in the stack file (pulumi config set needs --path for it)"
+    if (secret := key.replace("_", "-")) in SECRETS:
+        return f"pulumi config rm '{PROJECT}:{key}', then {set_command([secret], '', secret=True)}"
     if owners := [group for group, model in GROUPS.items() if key in model.model_fields]:
         return f"move it below {PROJECT}:{owners[0]} in the stack file"
-    if close := difflib.get_close_matches(key, known, n=1):
+    if close := difflib.get_close_matches(key, known, n=1, cutoff=ALIKE):
         return f"rename it to {PROJECT}:{close[0]} in the stack file"
     return f"pulumi config rm '{PROJECT}:{key}' (known: {', '.join([*known, *PREFIXED])})"
+
+
+def _forgotten(key: str) -> Path:
+    """Return the path that a key was meant for, where `--path` was forgotten; empty for any other key."""
+    parts = re.findall(r"[^.\[\]]+", key)
+    path = tuple(int(part) if part.isdecimal() else part for part in parts)
+    return path if len(path) > 1 and path[0] in {*GROUPS, MODELS} else ()
 
 
 def _group(
@@ -148,23 +163,15 @@ def _group(
     raw = _read(name, config, keys, problems, default={})
     if raw is None:
         return None
-    try:
-        # JSON mode: lists become tuples and texts enums, and nothing else is converted.
-        return model.model_validate_json(json.dumps(raw))
-    except ValidationError as error:
-        problems += _safe(from_pydantic(error, name, model, raw, EVERY), keys.get(name, False))
-        return partial.known_part(model, raw, _faults(error))
+    raw, faults = _judged(name, model, raw, keys, problems)
+    return partial.known_part(model, raw, faults) if faults else model.model_validate_json(json.dumps(raw))
 
 
 def _models(config: pulumi.Config, keys: Mapping[str, bool], problems: list[Problem]) -> tuple[Model, ...] | None:
     raw = _read(MODELS, config, keys, problems, default=[])
     if raw is None:
         return None
-    try:
-        return _ModelList.validate_json(json.dumps(raw), strict=True)
-    except ValidationError as error:
-        problems += _safe(from_pydantic(error, MODELS, Model, raw, EVERY), keys.get(MODELS, False))
-        faults = _faults(error)
+    raw, faults = _judged(MODELS, Model, raw, keys, problems)
     if not isinstance(raw, list):
         return None
     known = [
@@ -175,8 +182,53 @@ def _models(config: pulumi.Config, keys: Mapping[str, bool], problems: list[Prob
     return None if None in known else tuple(each for each in known if isinstance(each, Model))
 
 
-def _faults(error: ValidationError) -> list[tuple[str, Path]]:
-    return [(item["type"], place(item)) for item in error.errors(include_url=False)]
+def _judged(
+    name: str, model: type[BaseModel], raw: object, keys: Mapping[str, bool], problems: list[Problem]
+) -> tuple[Any, list[tuple[str, Path]]]:
+    """Return a group with each value where it was meant to be, and kind and place of each that is wrong itself."""
+    raw, found = meant.straightened(raw, model, (name,))
+    left_open = [(name, *path) for path in _placeholders(raw)]
+    for path in left_open:
+        value = functools.reduce(operator.getitem, path[1:], raw)  # type: ignore[arg-type] # any JSON
+        cure = field_cure(model, path, value)
+        found.append(problem(path, value, "is a placeholder: nothing fills it in a stack file", cure))
+    # What is told already is not told again, and no check sees it.
+    told = [*left_open, *((name, *path) for path in _sealed(raw)), *map(_forgotten, keys)]
+    faults: list[tuple[str, Path]] = [("told", path[1:]) for path in told if path and path[0] == name]
+    try:
+        # JSON mode: lists become tuples and texts enums, and nothing else is converted.
+        (_ModelList if name == MODELS else TypeAdapter(model)).validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        for item, each in zip(
+            error.errors(include_url=False), from_pydantic(error, name, model, raw, EVERY), strict=True
+        ):
+            if not any((name, *place(item))[: len(path)] == path for path in told if path):
+                found.append(each)
+                faults.append((item["type"], place(item)))
+    problems += _safe(found, keys.get(name, False))
+    return raw, faults
+
+
+def _placeholders(raw: object, path: Path = ()) -> Iterator[Path]:
+    """Yield the places of texts that a template was to fill; where others read such texts, they are theirs."""
+    if isinstance(raw, str) and _PLACEHOLDER.search(raw):
+        yield path
+    elif isinstance(raw, dict):
+        for key, each in raw.items():
+            if key not in {"values", "generation", "think_end_token", "pod"}:
+                yield from _placeholders(each, (*path, key))
+    elif isinstance(raw, list):
+        for index, each in enumerate(raw):
+            yield from _placeholders(each, (*path, index))
+
+
+def _sealed(raw: object, path: Path = ()) -> Iterator[Path]:
+    """Yield the places of encrypted values, which `_key_problems` tells of."""
+    if isinstance(raw, dict) and list(raw) == ["secure"] and isinstance(raw["secure"], str):
+        yield path
+    elif isinstance(raw, dict | list):
+        for key, each in raw.items() if isinstance(raw, dict) else enumerate(raw):
+            yield from _sealed(each, (*path, key))
 
 
 def _read(

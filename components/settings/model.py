@@ -13,7 +13,6 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from components import labels, versions
 from components.settings.data import Data
 from components.settings.forms import (
-    Cidr,
     ConfigName,
     Digest,
     DnsLabel,
@@ -140,13 +139,6 @@ class Results(Group):
     keep: bool = Field(True, description="Claim and namespace are protected, and outlive the stack.")
 
 
-class Egress(Group):
-    """One more place that evaluation pods may reach."""
-
-    cidr: Cidr = Field(description="Addresses.", examples=["0.0.0.0/0"])
-    port: int = Field(ge=1, le=65535, description="TCP port.", examples=[443])
-
-
 SecretName = Annotated[
     Annotated[DnsLabel, Tag("(name)")] | Annotated[SecretKey, Tag("(key)")],
     Discriminator(lambda given: "(key)" if isinstance(given, dict | SecretKey) else "(name)"),
@@ -181,7 +173,11 @@ class Evaluation(Group):
     results: Results = Field(Results(), description="Where results are kept.")
     language: Language = Field(Language.ENGLISH, description="Of the alerts' texts and of the reports: en or ko.")
     report: Report = Field(Report(), description="How the reports are opened in the cluster.")
-    egress: tuple[Egress, ...] = Field((), description="What pods may reach besides models, gateway and DNS.")
+    egress: tuple[Network, ...] = Field(
+        (),
+        description="What pods may reach besides models, gateway and DNS.",
+        examples=[[{"cidr": "0.0.0.0/0", "port": 443}]],
+    )
     pod: Pod = Field(Pod(), description="Laid over the pods of Job and nightly, in Kubernetes' own names.")
     queue: LabelValue | None = Field(
         None, description="Queue of Kueue (`kueue.x-k8s.io/queue-name`) for Job and nightly.", examples=["evaluations"]

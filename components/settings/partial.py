@@ -20,7 +20,8 @@ __all__ = ["UnknownValueError", "is_whole", "known_part"]
 
 def known_part(model: type[BaseModel], raw: object, faults: Iterable[tuple[str, Path]]) -> BaseModel | None:
     """Return a group without the values at `faults` (kind and path each), or None where nothing of it can be read."""
-    if not isinstance(raw, dict):
+    faults = list(faults)
+    if not isinstance(raw, dict) or any(not path for _, path in faults):
         return None
     left: dict[str, Any] = copy.deepcopy(raw)
     holes: list[Path] = []

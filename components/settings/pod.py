@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from components.settings.forms import DnsName, LabelSet, QualifiedName, Text
+from components.settings.forms import DnsName, LabelSet, QualifiedName, VariableName
 from components.settings.group import Group
 
 
@@ -36,7 +36,7 @@ class Named(KubernetesGroup):
 class Variable(KubernetesGroup):
     """A variable of the container."""
 
-    name: Text = Field(description="Its name.", examples=["HTTPS_PROXY"])
+    name: VariableName = Field(description="Its name.", examples=["HTTPS_PROXY"])
     value: str | None = Field(None, description="Its text.", examples=["http://proxy:3128"])
     value_from: dict[str, Any] | None = Field(
         None, description="Where it comes from.", examples=[{"secretKeyRef": {"name": "proxy", "key": "url"}}]

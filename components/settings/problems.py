@@ -17,7 +17,7 @@ HIDDEN: Final = "(not shown)"
 # A value below such a name may be a credential, whatever it looks like.
 _SECRET_NAME: Final = re.compile(r"key|token|passw|secret|credential|auth", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(
-    r"\b(sk|hf|ghp|gho|ghs|glpat|nvapi|xox[abp]|AKIA|eyJ|github_pat)[-_]?[A-Za-z0-9_-]{6,}"
+    r"\b(sk|hf|ghp|gho|ghs|glpat|nvapi|xox[abp]|AKIA|eyJ|github_pat)[-_]?(?=[A-Za-z_-]*[A-Z0-9])[A-Za-z0-9_-]{6,}"
     r"|(?=[A-Za-z0-9_+/]*[0-9])(?=[A-Za-z0-9_+/]*[A-Za-z])[A-Za-z0-9_+]{24,}|-----BEGIN|hooks\.slack\.com"
 )
 # Whoever knows the address of a receiver may write to it.
@@ -69,7 +69,7 @@ def set_command(path: Sequence[str | int], value: object, *, secret: bool = Fals
     if secret:
         return f"pulumi config set --secret {full_key(path)}"
     if isinstance(value, dict | list):
-        return f"write it in the stack file, for example {shown(path, value)}"
+        return f"write it in the stack file, for example {written(path, value)}"
     # Without a type the CLI stores 1 as a number and true as a boolean.
     kind = " --type string" if isinstance(value, str) and _looks_typed(value) else ""
     return f"pulumi config set --path{kind} {_quoted(full_key(path))} {_word(value)}"
@@ -92,10 +92,15 @@ def problem(path: Sequence[str | int], value: object, fault: str, cure: str) -> 
 
 def shown(path: Sequence[str | int], value: object) -> str:
     """Return a value as an error may show it: short, and without what may be a credential."""
+    text = written(path, value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def written(path: Sequence[str | int], value: object) -> str:
+    """Return a value as a cure writes it: whole, and without what may be a credential."""
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
     addressed = any(isinstance(part, str) and _ADDRESSEE.search(part) for part in path)
-    text = json.dumps(_harmless(name, value, addressed=addressed), ensure_ascii=False, default=str)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    return json.dumps(_harmless(name, value, addressed=addressed), ensure_ascii=False, default=str)
 
 
 def is_credential(text: str) -> bool:
@@ -114,7 +119,7 @@ def _harmless(name: str, value: Any, *, addressed: bool) -> Any:  # noqa: ANN401
     if name == "think_end_token":  # a word of a model's, no secret
         return value
     # The name of a secret may be shown; a text that is no name may be the secret.
-    unnamed = _SECRET_NAME.search(name) and not re.fullmatch(r"[a-z]+([-.][a-z0-9]{1,12})*", value)
+    unnamed = _SECRET_NAME.search(name) and not re.fullmatch(r"[A-Za-z]{1,20}([-._/][A-Za-z0-9]{1,12})*", value)
     if unnamed or is_credential(value) or (addressed and "://" in value):
         return HIDDEN
     return _USERINFO.sub("…@", value)

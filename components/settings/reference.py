@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 
 from components.settings import keys
 from components.settings.load import GROUPS, MODELS
+from components.settings.meant import fields_of, model_of
 from components.settings.model import Model
-from components.settings.translate import fields_of, model_of
 
 FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 

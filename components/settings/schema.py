@@ -51,6 +51,7 @@ def schema() -> dict[str, Any]:
             "encryptionsalt": {"type": "string"},
             "environment": True,
         },
+        "patternProperties": {"^x-": True},
         "additionalProperties": False,
         **definitions,
     }

@@ -26,7 +26,7 @@ SYNC_SECONDS: Final = 900
 def main() -> int:
     """Print the needs; or every problem of the settings on standard error, and return 2."""
     try:
-        settings = read(sys.argv[1], sys.stdin.read())
+        settings = read(sys.argv[1], sys.stdin.buffer.read())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -34,14 +34,14 @@ def main() -> int:
     return 0
 
 
-def read(stack: str, text: str) -> Settings:
+def read(stack: str, text: str | bytes) -> Settings:
     """Return the settings of a stack file; its secrets stay encrypted.
 
     Raises
     ------
     SettingsError
     """
-    file = stack_file.parse(stack, text)
+    file, problems = stack_file.parse(stack, text)
     config = file["config"]
     secrets = [key for key, each in config.items() if _encrypted(each)]
     texts = stack_file.as_pulumi_gives(config)
@@ -51,12 +51,15 @@ def read(stack: str, text: str) -> Settings:
     if elsewhere:
         print(f"note: environment {json.dumps(elsewhere)}: {ESC}", file=sys.stderr)
     try:
-        return parse(stack, pulumi.Config(PROJECT), keys, sealed=True)
+        settings = parse(stack, pulumi.Config(PROJECT), keys, sealed=True)
     except SettingsError as error:
-        if not elsewhere:
-            raise
-        unseen = Problem("environment", json.dumps(elsewhere, default=str), ESC, "pulumi preview, which sees them")
-        raise SettingsError(stack, [*error.problems, unseen]) from None
+        problems += error.problems
+    if not problems:
+        return settings
+    if elsewhere:
+        value = json.dumps(elsewhere, default=str)
+        problems.append(Problem("environment", value, ESC, "pulumi preview, which sees them"))
+    raise SettingsError(stack, problems)
 
 
 def needs(settings: Settings) -> dict[str, Any]:

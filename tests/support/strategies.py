@@ -143,7 +143,13 @@ def evaluations(draw: st.DrawFn) -> Groups:
         endpoint_wait_seconds=st.integers(0, 3600),
         answer_max_age_seconds=st.integers(0, 100_000),
         resources=RESOURCES,
-        egress=st.lists(st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT), max_size=2),
+        egress=st.lists(
+            st.one_of(
+                st.builds(lambda cidr, port: {"cidr": cidr, "port": port}, CIDR, PORT),
+                st.builds(lambda namespace, port: {"namespace": namespace, "port": port}, WORD, PORT),
+            ),
+            max_size=2,
+        ),
         pod=st.builds(lambda pod, users: {**pod, **users}, PODS, USERS),
         queue=WORD,
         language=st.sampled_from(["en", "ko"]),
@@ -155,8 +161,8 @@ def evaluations(draw: st.DrawFn) -> Groups:
     drawn = draw(optional)
     if shared and draw(st.booleans()):
         drawn["report"] = {"service": True, **draw(REPORTS)}
-    if "url" in results and not drawn.get("egress"):
-        drawn["egress"] = [{"cidr": "0.0.0.0/0", "port": 443}]
+    if "url" in results:
+        drawn["egress"] = [*drawn.get("egress", []), {"cidr": "0.0.0.0/0", "port": 443}]
     if "hub" not in drawn.get("data", {}):
         drawn.pop("huggingface_token", None)
     return {"results": results, "parallelism": draw(st.integers(1, 8)) if shared else 1, **drawn}

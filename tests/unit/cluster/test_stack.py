@@ -17,7 +17,7 @@ config:
 
 def test_groups_are_laid_over_key_by_key_and_the_rest_is_as_pulumi_reads_it() -> None:
     changes = {"evaluation": {"limit": 9}, "models": [{"name": "c"}], "cluster": {"context": "no"}}
-    assert file.parse("x", stack.laid_over(TEXT, changes))["config"] == {
+    assert file.parse("x", stack.laid_over(TEXT, changes))[0]["config"] == {
         "vllm-eval:evaluation": {"time_zone": "no", "limit": 9},
         "vllm-eval:models": [{"name": "c"}],
         "vllm-eval:cluster": {"context": "no"},

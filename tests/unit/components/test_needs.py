@@ -22,7 +22,7 @@ def ask(stack: str, file: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
     command = ["components.settings", stack]
     with (
         mock.patch.object(sys, "argv", command),
-        mock.patch.object(sys, "stdin", io.StringIO(yaml.safe_dump(file))),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump(file).encode()))),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(told),
         program.event_loop(),
@@ -106,15 +106,15 @@ def test_all_problems_are_printed_at_once() -> None:
     file = committed("dev")
     file["config"]["vllm-eval:git-password"] = "plain"
     file["config"]["vllm-eval:typo"] = 3
-    file["config"]["vllm-eval:evaluation"]["limt"] = 50
+    file["config"]["vllm-eval:evaluation"]["evaluaton"] = 50
     file["config"]["vllm-eval:git"]["username"] = {"secure": "v1:abc:def"}
     done = ask("dev", file)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     for said in (
-        "5 problems",
+        "4 problems",
         'vllm-eval:typo = "3": unknown key',
-        "rename it to limit",
+        "known here",
         "in plain text",
         "has a secret",
     ):

@@ -10,7 +10,7 @@ import pulumi
 import pydantic
 import pytest
 
-from components.settings import SettingsError, problems, translate
+from components.settings import SettingsError, meant, problems
 from components.settings.load import GROUPS
 from components.settings.model import AccessMode, Model, Owner
 from components.settings.pod import Pod
@@ -107,9 +107,9 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_cure() -> Non
 
 def fields(model: type[pydantic.BaseModel], path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
     """Yield the path of every field of a model and of the models inside it."""
-    for name, field in translate.fields_of(model).items():
+    for name, field in meant.fields_of(model).items():
         yield (*path, name)
-        inner = translate.model_of(field.annotation)
+        inner = meant.model_of(field.annotation)
         # A pod's own fields are held by test_pod.py; a secret of others is one way to write the field.
         if inner is not None and inner not in {Pod, SecretKey}:
             index: tuple[str | int, ...] = (0,) if str(field.annotation).startswith("tuple[") else ()
@@ -147,7 +147,9 @@ def test_every_field_refuses_a_value_of_the_wrong_type(path: tuple[str | int, ..
 def test_every_group_refuses_a_misspelt_key_and_proposes_the_right_one(path: tuple[str | int, ...]) -> None:
     groups = program.stack_file("dev")
     misspelt = f"{path[-1]}x"
-    holder_of(groups, path)[misspelt] = 1
+    holder = holder_of(groups, path)
+    holder.pop(str(path[-1]), None)
+    holder[misspelt] = 1
     key = problems.full_key((*path[:-1], misspelt))
     cure = f"rename it to {path[-1]} in the stack file"
     assert f"{key} = 1: unknown key\n      cure: {cure}" in refused(groups)

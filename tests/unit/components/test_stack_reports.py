@@ -73,7 +73,7 @@ def test_nobody_but_the_readers_may_ask_and_it_reaches_nothing() -> None:
 
 
 def test_out_of_a_bucket_it_reaches_what_the_evaluation_may_reach() -> None:
-    egress = [{"cidr": "10.0.0.0/8", "port": 9000}]
+    egress = [{"cidr": "10.0.0.0/8", "port": 443}]
     found = served(results={"url": "s3://bucket/prod"}, egress=egress)
     pod = pod_of(found)
     assert {"name": "VLLM_EVAL_RESULTS", "value": "s3://bucket/prod"} in pod["containers"][0]["env"]
@@ -81,7 +81,7 @@ def test_out_of_a_bucket_it_reaches_what_the_evaluation_may_reach() -> None:
     assert [each["name"] for each in pod["volumes"]] == ["tmp"]
     dns, bucket = found.one("NetworkPolicy", labels.REPORT).inputs["spec"]["egress"]
     assert {each["port"] for each in dns["ports"]} == {53}
-    assert bucket == {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"protocol": "TCP", "port": 9000}]}
+    assert bucket == {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"protocol": "TCP", "port": 443}]}
 
 
 def test_on_one_node_it_stands_where_the_evaluation_stands() -> None:
