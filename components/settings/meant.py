@@ -28,7 +28,6 @@ ALIKE: Final = 0.8
 SYNONYMS: Final = {
     "url": "endpoint", "baseurl": "endpoint", "address": "endpoint", "apibase": "endpoint", "modelurl": "endpoint",
     "model": "name served_name", "modelname": "name served_name", "id": "name served_name",
-
     "servedmodelname": "served_name", "version": "tag", "modeltag": "tag", "type": "api kind", "apitype": "api",
     "token": "api_key", "key": "api_key",
     "cron": "schedule", "timezone": "time_zone", "tz": "time_zone", "branch": "revision", "ref": "revision",

@@ -47,7 +47,9 @@ def say_plugins() -> None:
 
 
 def merged(name: str, changes: Mapping[str, Any]) -> str:
-    """Return the text of a stack file with `changes` laid over its groups.
+    """Return the text of a stack file with `changes` laid over its groups; as it is if it is no YAML.
+
+    The program says what is wrong with such a text without its lines, which may hold a credential.
 
     Raises
     ------
@@ -56,14 +58,17 @@ def merged(name: str, changes: Mapping[str, Any]) -> str:
     """
     file = REPOSITORY / f"Pulumi.{name}.yaml"
     try:
-        return laid_over(file.read_text(), changes)
+        text = file.read_text()
+        return laid_over(text, changes)
     except FileNotFoundError as error:
         known = ", ".join(sorted(each.name.split(".")[1] for each in REPOSITORY.glob("Pulumi.*.yaml")))
         raise WorkbenchError(
             f"STACK is {name!r}, but there is no {file.name}: write it, or name one of {known}"
         ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise WorkbenchError(f"{file.name} is no stack file (YAML with the key `config`): {error}") from error
+    except yaml.YAMLError:
+        return text
+    except ValueError as error:
+        raise WorkbenchError(f"{file.name} is no stack file: {error}") from error
 
 
 def laid_over(text: str, changes: Mapping[str, Any]) -> str:

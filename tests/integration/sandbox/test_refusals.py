@@ -206,7 +206,7 @@ def test_a_model_that_the_program_refuses_is_refused_before_anything_is_built(pa
     [
         ("config:\n  vllm-eval:evaluation:\n    limt: 3\n", r"vllm-eval:evaluation.limt = 3: unknown key"),
         ("config:\n  vllm-eval:typo: 3\n", r"vllm-eval:typo = .*: unknown key"),
-        ("config: {\n", r"Pulumi.local.yaml is no stack file \(YAML with the key `config`\)"),
+        ("config: {\n", r"Pulumi.local.yaml: is no YAML"),
         ("- config\n", r"Pulumi.local.yaml is no stack file"),
     ],
 )
