@@ -4,14 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.openai_server import share
+from tests.support.openai_server import OpenAIServer, running, share
 from vllm_eval.cli import main
 from vllm_eval.results import ResultStore, RunResult
 from vllm_eval.storage import open_storage
@@ -76,14 +77,27 @@ class Workspace:
         """Write the list of models as the stack does."""
         (self.root / "models.json").write_text(json.dumps(list(models), sort_keys=True, separators=(",", ":")))
 
-    def run(self, monkeypatch: pytest.MonkeyPatch, *arguments: str, **environ: str) -> int:
-        """Run ``vllm-eval`` in this process."""
-        for name, value in {**self.environ, **environ}.items():
-            monkeypatch.setenv(name, value)
-        for name in environ:
-            if not environ[name]:
-                monkeypatch.delenv(name)
-        return main(arguments or ["run"])
+    def run(self, *arguments: str, **environ: str) -> int:
+        """Run ``vllm-eval`` in this process; an empty value unsets a variable."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**self.environ, **environ}.items():
+                if value:
+                    patch.setenv(name, value)
+                else:
+                    patch.delenv(name, raising=False)
+            return main(arguments or ["run"])
+
+    @contextmanager
+    def served(self, server: OpenAIServer, **model: object) -> Iterator[None]:
+        """Let a server answer as the only model of the list, which has these fields."""
+        with running(server) as url:
+            self.set_models(self.model(url, **model))
+            yield
+
+    def evaluate(self, server: OpenAIServer, *arguments: str, **model: object) -> int:
+        """Run ``vllm-eval`` once, with a model that is served only meanwhile."""
+        with self.served(server, **model):
+            return self.run(*arguments)
 
     def start(self, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
         """Start ``vllm-eval`` as a process."""

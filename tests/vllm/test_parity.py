@@ -154,11 +154,10 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> set[tuple[tuple[int, ...], tuple[
 
 
 def test_tokens_values_and_scores_are_lm_evals_own(
-    evaluation: Workspace, vllm: VllmServer, found: Vllm, monkeypatch: pytest.MonkeyPatch,
-    splits: set[tuple[tuple[int, ...], tuple[int, ...]]],
-) -> None:  # fmt: skip
+    evaluation: Workspace, vllm: VllmServer, found: Vllm, splits: set[tuple[tuple[int, ...], tuple[int, ...]]]
+) -> None:
     write_tasks(evaluation, list(TASKS), ITEMS)
-    assert evaluation.run(monkeypatch) == 0
+    assert evaluation.run() == 0
     theirs = by_lm_eval(evaluation, vllm, found, [*list(TASKS)[:5], GROUP])
     assert splits == {(tuple(context), tuple(choice)) for context, choice in theirs["splits"]}
     run = evaluation.last()
@@ -175,14 +174,12 @@ def test_tokens_values_and_scores_are_lm_evals_own(
     assert group == pytest.approx(theirs["results"][GROUP]["acc,none"])
 
 
-def test_a_letter_task_costs_a_request_an_item(
-    evaluation: Workspace, vllm: VllmServer, found: Vllm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_letter_task_costs_a_request_an_item(evaluation: Workspace, vllm: VllmServer, found: Vllm) -> None:
     """The whole run of the runner, control requests and all, beside only the asking of lm_eval, on fewer items."""
     counters = ("vllm:request_success_total", "vllm:prompt_tokens_total", "vllm:prefix_cache_hits_total")
     costs = []
     for items, ask in (
-        (MANY, lambda: evaluation.run(monkeypatch)),
+        (MANY, evaluation.run),
         (SOME, lambda: by_lm_eval(evaluation, vllm, found, ["letters"])),
     ):
         write_tasks(evaluation, ["letters"], items)

@@ -48,12 +48,10 @@ def asked(vllm: VllmServer, sample: Sample, api: str) -> str:
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
-def test_answers_are_what_vllm_says(
-    evaluation: Workspace, vllm: VllmServer, monkeypatch: pytest.MonkeyPatch, api: str
-) -> None:
+def test_answers_are_what_vllm_says(evaluation: Workspace, vllm: VllmServer, api: str) -> None:
     add_task(evaluation)
     evaluation.set_models(evaluation.model(vllm.url, served_name=NAMES[0], api=api, concurrency=4))
-    assert evaluation.run(monkeypatch) == 0
+    assert evaluation.run() == 0
     found = samples(evaluation)
     assert len(found) == 12
     # bfloat16 sums differ with what else is in the batch: where two tokens are near, another one wins.
@@ -62,20 +60,18 @@ def test_answers_are_what_vllm_says(
     assert all("\n" not in (sample.answer or "") for sample in found)
 
 
-def test_repeats_are_samples_of_their_own_and_come_again(
-    evaluation: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeats_are_samples_of_their_own_and_come_again(evaluation: Workspace) -> None:
     add_task(evaluation, 4, output_type="output_type: generate_until\nrepeats: 3", do_sample="do_sample: true",
              temperature="temperature: 1.5")  # fmt: skip
-    assert evaluation.run(monkeypatch, VLLM_EVAL_RUN_ID="first") == 0
+    assert evaluation.run(VLLM_EVAL_RUN_ID="first") == 0
     assert evaluation.last().asked == 12
 
 
 def test_a_prompt_that_does_not_fit_is_the_items_fault(
-    evaluation: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    evaluation: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_task(evaluation, 4, doc_to_text='doc_to_text: "{{ question * 400 }}"')
-    assert evaluation.run(monkeypatch) == 2
+    assert evaluation.run() == 2
     said = capsys.readouterr().err
     assert "do not fit into the model's context" in said
     assert "--max-model-len" in said
@@ -86,10 +82,10 @@ def test_a_prompt_that_does_not_fit_is_the_items_fault(
     [("top_p: 7", "top_p"), ("min_tokens: 900", "min_tokens"), ("logit_bias: {'-5': 1}", "logit_bias")],
 )
 def test_what_vllm_refuses_is_told_in_its_words(
-    evaluation: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], setting: str, said: str
+    evaluation: Workspace, capsys: pytest.CaptureFixture[str], setting: str, said: str
 ) -> None:
     add_task(evaluation, 4, temperature=f"temperature: 0.0\n  {setting}")
-    assert evaluation.run(monkeypatch) in {2, 3}
+    assert evaluation.run() in {2, 3}
     told = capsys.readouterr().err
     assert "HTTP 400" in told
     assert said in told
@@ -97,12 +93,10 @@ def test_what_vllm_refuses_is_told_in_its_words(
 
 
 @pytest.mark.parametrize("name", [*NAMES, LORA])
-def test_every_name_of_the_server_can_be_evaluated(
-    evaluation: Workspace, vllm: VllmServer, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_every_name_of_the_server_can_be_evaluated(evaluation: Workspace, vllm: VllmServer, name: str) -> None:
     add_task(evaluation, 4)
     evaluation.set_models(evaluation.model(vllm.url, served_name=name, concurrency=4))
-    assert evaluation.run(monkeypatch) == 0
+    assert evaluation.run() == 0
     assert len(samples(evaluation)) == 4
 
 
@@ -112,7 +106,7 @@ def test_a_name_that_is_not_served_is_refused_with_those_that_are(
     add_task(evaluation, 4)
     monkeypatch.setattr("vllm_eval.endpoint.WRONG_MODEL_GRACE_SECONDS", 0.0)
     evaluation.set_models(evaluation.model(vllm.url, served_name="another"))
-    assert evaluation.run(monkeypatch) == 2
+    assert evaluation.run() == 2
     told = capsys.readouterr().err
     assert all(name in told for name in (*NAMES, LORA))
 
@@ -149,16 +143,14 @@ def test_a_restart_in_mid_run_costs_only_what_was_under_way(evaluation: Workspac
     assert vllm.metric("vllm:request_success_total") <= 60 - before + 4
 
 
-def test_the_run_after_a_servers_death_takes_over_what_was_answered(
-    evaluation: Workspace, vllm: VllmServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_run_after_a_servers_death_takes_over_what_was_answered(evaluation: Workspace, vllm: VllmServer) -> None:
     add_task(evaluation, 40)
     process = evaluation.start(VLLM_EVAL_RUN_ID="first")
     until(lambda: evaluation.recorded() >= 10)
     process.kill()
     process.communicate()
     recorded = evaluation.recorded()
-    assert evaluation.run(monkeypatch, VLLM_EVAL_RUN_ID="second") == 0
+    assert evaluation.run(VLLM_EVAL_RUN_ID="second") == 0
     run = evaluation.last()
     assert (run.taken_over, run.asked) == (recorded, 40 - recorded)
 

@@ -20,13 +20,11 @@ TOKENS = 120
 ITEMS = 6
 
 
-def evaluate(
-    patient: Workspace, server: VllmServer, monkeypatch: pytest.MonkeyPatch, tokens: int = TOKENS, **block: object
-) -> int:
+def evaluate(patient: Workspace, server: VllmServer, tokens: int = TOKENS, **block: object) -> int:
     settings = {"engine": "lm_eval", "max_empty_share": 1, "max_truncated_share": 1}
     patient.add_task("task", ITEMS, max_gen_toks=tokens, settings=settings)
     patient.set_models(patient.model(server.url, served_name=NAMES[0], api="chat", concurrency=2, **block))
-    return patient.run(monkeypatch)
+    return patient.run()
 
 
 def said_to(server: VllmServer, sample: Sample, **more: object) -> tuple[str | None, str | None]:
@@ -39,9 +37,9 @@ def said_to(server: VllmServer, sample: Sample, **more: object) -> tuple[str | N
 
 
 def test_a_thought_that_ends_is_stored_apart_and_what_follows_is_graded(
-    patient: Workspace, thinker: VllmServer, monkeypatch: pytest.MonkeyPatch
+    patient: Workspace, thinker: VllmServer
 ) -> None:
-    assert evaluate(patient, thinker, monkeypatch, reasoning="required", generation=GENERATION) == 0
+    assert evaluate(patient, thinker, reasoning="required", generation=GENERATION) == 0
     run = patient.last()
     samples = patient.store.samples(run, "task") or []
     thoughts = {each.item: each.thought for each in patient.store.thoughts(run, "task")}
@@ -66,14 +64,9 @@ def test_a_thought_that_ends_is_stored_apart_and_what_follows_is_graded(
     ids=["a thought in the answer", "thoughts that are cut"],
 )
 def test_where_thoughts_spoil_the_answers_there_is_no_score(
-    patient: Workspace,
-    thinker: VllmServer,
-    monkeypatch: pytest.MonkeyPatch,
-    block: dict[str, Any],
-    tokens: int,
-    named: str,
+    patient: Workspace, thinker: VllmServer, block: dict[str, Any], tokens: int, named: str
 ) -> None:
-    assert evaluate(patient, thinker, monkeypatch, tokens, **block) == 4
+    assert evaluate(patient, thinker, tokens, **block) == 4
     result = patient.last().tasks["task"]
     assert result.score is None
     assert named in " ".join(result.problems)

@@ -35,7 +35,7 @@ def test_of_two_tasks_the_cause_that_a_retry_may_heal_wins(one: Cause, other: Ca
 
 
 def test_a_failed_verification_is_final_and_the_failed_endpoint_is_asked_again(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, pushgateway: Pushgateway
 ) -> None:
     """3 lets the pod be retried; the retry asks for the one task only, and then ends with 4."""
     workspace.add_task("empty", 20, settings={"max_empty_share": 0})
@@ -47,12 +47,11 @@ def test_a_failed_verification_is_final_and_the_failed_endpoint_is_asked_again(
     settings = {
         "VLLM_EVAL_STACK": "two-causes", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_RUN_ID": "uid",
     }  # fmt: skip
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, **settings) == 3
+    with workspace.served(server):
+        assert workspace.run(**settings) == 3
         server.reject = None
         server.requests.clear()
-        assert workspace.run(monkeypatch, **settings) == 4
+        assert workspace.run(**settings) == 4
     assert {body["max_tokens"] for body in server.requests} == {17}
     assert pushgateway.values("two-causes", "vllm_eval_exact_match") == {"refused": 1.0}
     assert pushgateway.values("two-causes", "vllm_eval_run_success") == {"empty": 0.0, "refused": 1.0}
@@ -69,35 +68,30 @@ def test_a_failed_verification_is_final_and_the_failed_endpoint_is_asked_again(
     ],
     ids=["all good", "a regression", "the endpoint is down", "another model", "no verification"],
 )
-def test_a_refusing_gateway_beside_another_failure(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, plan: Plan, code: int
-) -> None:
+def test_a_refusing_gateway_beside_another_failure(workspace: Workspace, plan: Plan, code: int) -> None:
     workspace.add_task("task", 200)
     server = OpenAIServer(workspace.answers, Plan())
     with running(server) as url, refusing_gateway(503) as gateway:
         workspace.set_models(workspace.model(url, concurrency=32))
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
         server.plan = plan
-        assert workspace.run(monkeypatch, VLLM_EVAL_PUSHGATEWAY=gateway.url, VLLM_EVAL_GATE="1") == code
+        assert workspace.run(VLLM_EVAL_PUSHGATEWAY=gateway.url, VLLM_EVAL_GATE="1") == code
 
 
-def test_a_regression_beside_a_failed_task_is_the_failure(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_regression_beside_a_failed_task_is_the_failure(workspace: Workspace) -> None:
     workspace.add_task("worse", 200)
     workspace.add_task("refused", 10, max_gen_toks=17)
     server = OpenAIServer(workspace.answers, Plan())
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=32))
-        assert workspace.run(monkeypatch) == 0
+    with workspace.served(server, concurrency=32):
+        assert workspace.run() == 0
         server.plan = Plan(accuracy=0.3)
         server.reject = lambda body: body["max_tokens"] == 17
-        assert workspace.run(monkeypatch, VLLM_EVAL_GATE="1", VLLM_EVAL_RUN_ID="uid") == 3
+        assert workspace.run(VLLM_EVAL_GATE="1", VLLM_EVAL_RUN_ID="uid") == 3
         comparison = workspace.last().tasks["worse"].comparison
         assert comparison is not None
         assert comparison.verdict == "worse"
         server.reject = None
-        assert workspace.run(monkeypatch, VLLM_EVAL_GATE="1", VLLM_EVAL_RUN_ID="uid") == 6
+        assert workspace.run(VLLM_EVAL_GATE="1", VLLM_EVAL_RUN_ID="uid") == 6
 
 
 def every_error(kind: type[errors.VllmEvalError]) -> Iterator[type[errors.VllmEvalError]]:

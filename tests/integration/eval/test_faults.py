@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.pushgateway import Pushgateway
 from tests.support.workspace import Workspace
 
@@ -102,22 +102,15 @@ UNSUPPORTED = [
 
 
 @pytest.mark.parametrize("row", [*HEALS, *BREAKS, *UNSUPPORTED], ids=lambda row: row.name)
-def test_fault(
-    row: Row,
-    workspace: Workspace,
-    pushgateway: Pushgateway,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_fault(row: Row, workspace: Workspace, pushgateway: Pushgateway, capfd: pytest.CaptureFixture[str]) -> None:
     workspace.add_task("task", ITEMS, settings=row.task)
     (workspace.root / "secrets" / "key").write_text(f"{KEY}\n")
     stack = row.name.replace(" ", "-")
     settings = {"VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": stack, "VLLM_EVAL_RUN_ID": "uid"}
     healthy = Plan(accuracy=ACCURACY, api_key=KEY)
     server = OpenAIServer(workspace.answers, healthy.changed({"faults": row.faults, **row.plan}))
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api_key="key", concurrency=CONCURRENCY))
-        code = workspace.run(monkeypatch, **settings)
+    with workspace.served(server, api_key="key", concurrency=CONCURRENCY):
+        code = workspace.run(**settings)
         said = "".join(capfd.readouterr())
         exact = workspace.score("task", ACCURACY)
         assert code == row.code, said
@@ -136,7 +129,7 @@ def test_fault(
         if not result.final:
             server.plan = healthy
             asked = len(server.requests)
-            assert workspace.run(monkeypatch, **settings) == 0
+            assert workspace.run(**settings) == 0
             assert len(server.requests) - asked == ITEMS - recorded
             assert pushgateway.values(stack, "vllm_eval_exact_match") == {"task": exact}
             assert workspace.recorded() == 0
@@ -150,76 +143,64 @@ def test_fault(
 
 
 def test_few_empty_and_cut_answers_are_counted_and_the_score_stands(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, pushgateway: Pushgateway
 ) -> None:
     workspace.add_task("task", ITEMS)
     faults = [{"kind": "null", "times": 2}, {"kind": "length", "times": 3}]
-    with running(OpenAIServer(workspace.answers, Plan().changed({"faults": faults}))) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, VLLM_EVAL_PUSHGATEWAY=pushgateway.url, VLLM_EVAL_STACK="few") == 0
+    with workspace.served(OpenAIServer(workspace.answers, Plan().changed({"faults": faults}))):
+        assert workspace.run(VLLM_EVAL_PUSHGATEWAY=pushgateway.url, VLLM_EVAL_STACK="few") == 0
     assert pushgateway.values("few", "vllm_eval_exact_match") == {"task": (ITEMS - 2) / ITEMS}
     assert pushgateway.values("few", "vllm_eval_empty_responses") == {"task": 2}
     assert pushgateway.values("few", "vllm_eval_truncated_responses") == {"task": 3}
 
 
-def test_a_task_that_fails_does_not_cost_the_others_their_score(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_that_fails_does_not_cost_the_others_their_score(workspace: Workspace, pushgateway: Pushgateway) -> None:
     workspace.add_task("good", ITEMS)
     workspace.add_task("poisoned", ITEMS, max_gen_toks=17)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": "half", "VLLM_EVAL_RUN_ID": "uid"}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         server.reject = lambda body: body["max_tokens"] == 17
-        assert workspace.run(monkeypatch, **settings) == 3
+        assert workspace.run(**settings) == 3
         assert pushgateway.values("half", "vllm_eval_exact_match") == {"good": 1.0}
         assert pushgateway.values("half", "vllm_eval_run_success") == {"good": 1, "poisoned": 0}
         server.reject = None
         asked = len(server.requests)
-        assert workspace.run(monkeypatch, **settings) == 0
+        assert workspace.run(**settings) == 0
         assert len(server.requests) - asked == ITEMS
     assert pushgateway.values("half", "vllm_eval_exact_match") == {"good": 1.0, "poisoned": 1.0}
 
 
-def test_a_poisoned_request_is_told_from_a_dead_endpoint_even_one_at_a_time(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_poisoned_request_is_told_from_a_dead_endpoint_even_one_at_a_time(workspace: Workspace) -> None:
     workspace.add_task("good", 20)
     workspace.add_task("bad", 3, max_gen_toks=17)
     server = OpenAIServer(workspace.answers)
     server.fail = lambda body: body["max_tokens"] == 17
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=1))
-        assert workspace.run(monkeypatch, VLLM_EVAL_ENDPOINT_WAIT_SECONDS="5") == 3
+    with workspace.served(server, concurrency=1):
+        assert workspace.run(VLLM_EVAL_ENDPOINT_WAIT_SECONDS="5") == 3
     tasks = workspace.last().tasks
     assert tasks["good"].score == 1.0
     assert "given up after" in tasks["bad"].problems[0]
 
 
-def test_retry_after_is_obeyed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_after_is_obeyed(workspace: Workspace) -> None:
     workspace.add_task("task", 1)
     fault = {"kind": "status", "status": 429, "times": 1, "headers": {"Retry-After": "0.3"}}
     server = OpenAIServer(workspace.answers, Plan().changed({"faults": [fault]}))
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server) == 0
     (_, first_end), (second_start, _) = server.times
     assert second_start - first_end >= 0.3
 
 
-def test_retry_after_is_obeyed_within_the_deadline_only(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_after_is_obeyed_within_the_deadline_only(workspace: Workspace, pushgateway: Pushgateway) -> None:
     """A server that asks for an hour is not asked before, and does not hold the run beyond its own end."""
     workspace.add_task("task", ITEMS)
     fault = status(429, first=30, headers={"Retry-After": "3600"})
     server = OpenAIServer(workspace.answers, Plan().changed({"faults": [fault]}))
     settings = {"VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": "wait", "VLLM_EVAL_DEADLINE_SECONDS": "5"}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=CONCURRENCY))
+    with workspace.served(server, concurrency=CONCURRENCY):
         begun = time.monotonic()
-        assert workspace.run(monkeypatch, **settings) == 5
+        assert workspace.run(**settings) == 5
     assert time.monotonic() - begun < 60
     assert len(server.requests) <= 30 + CONCURRENCY, "each that was refused waits"
     assert workspace.recorded() == 30
@@ -227,49 +208,42 @@ def test_retry_after_is_obeyed_within_the_deadline_only(
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
-def test_what_will_not_heal_is_asked_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_what_will_not_heal_is_asked_once(workspace: Workspace, code: int) -> None:
     workspace.add_task("task", ITEMS)
     server = OpenAIServer(workspace.answers, Plan().changed({"faults": [status(code, 0.2, sticky=True)]}))
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=1))
-        assert workspace.run(monkeypatch) == 3
+    assert workspace.evaluate(server, concurrency=1) == 3
     assert workspace.last().retries == 0
     prompts = [body["prompt"] for body in server.requests]
     assert len(prompts) == len(set(prompts)) == workspace.recorded() + 1, "the rest of the task is not asked either"
 
 
-def test_the_deadline_ends_the_run_and_keeps_the_answers(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_deadline_ends_the_run_and_keeps_the_answers(workspace: Workspace, pushgateway: Pushgateway) -> None:
     workspace.add_task("task", ITEMS)
     server = OpenAIServer(workspace.answers, Plan(latency=1.0))
     settings = {"VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": "deadline"}
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "10"
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=4))
-        assert workspace.run(monkeypatch, **settings, VLLM_EVAL_DEADLINE_SECONDS="5") == 5
+    with workspace.served(server, concurrency=4):
+        assert workspace.run(**settings, VLLM_EVAL_DEADLINE_SECONDS="5") == 5
         recorded = workspace.recorded()
         assert 0 < recorded < ITEMS
         assert pushgateway.values("deadline", "vllm_eval_run_success") == {"task": 0}
         server.plan = Plan()
         asked = len(server.requests)
-        assert workspace.run(monkeypatch, **settings) == 0
+        assert workspace.run(**settings) == 0
         assert len(server.requests) - asked == ITEMS - recorded
 
 
-def test_nothing_listens_there(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_listens_there(workspace: Workspace) -> None:
     workspace.add_task("task", 3)
     workspace.set_models(workspace.model("http://127.0.0.1:9/v1"))
-    assert workspace.run(monkeypatch) == 3
+    assert workspace.run() == 3
     assert workspace.last().tasks["task"].cause == "endpoint"
 
 
-def test_never_more_requests_at_a_time_than_allowed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_never_more_requests_at_a_time_than_allowed(workspace: Workspace) -> None:
     workspace.add_task("one", 40)
     workspace.add_task("two", 40, max_gen_toks=99)
     server = OpenAIServer(workspace.answers, Plan(latency=0.1))
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "10"
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=5))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, concurrency=5) == 0
     assert server.most_concurrent == 5

@@ -16,8 +16,7 @@ def test_a_full_disk_ends_the_run_and_publishes_no_score(workspace: Workspace, p
     """RLIMIT_FSIZE makes a write fail as a full disk does; real ones are in test_faults_disk."""
     workspace.add_task("task", 200)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         command = f"ulimit -f 16; exec {shlex.quote(sys.executable)} -m vllm_eval run"
         environ = {
             **os.environ, **workspace.environ,
@@ -34,16 +33,14 @@ def test_a_full_disk_ends_the_run_and_publishes_no_score(workspace: Workspace, p
 
 @pytest.mark.parametrize("results", ["/proc/vllm-eval", "{root}/a-file/results"])
 def test_results_that_cannot_be_written_are_found_before_the_first_request(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, results: str
+    workspace: Workspace, pushgateway: Pushgateway, results: str
 ) -> None:
     workspace.add_task("task", 5)
     (workspace.root / "a-file").write_text("")
     server = OpenAIServer(workspace.answers)
     stack = f"unwritable-{len(results)}"
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        code = workspace.run(
-            monkeypatch, VLLM_EVAL_RESULTS=results.format(root=workspace.root), VLLM_EVAL_STACK=stack,
+    with workspace.served(server):
+        code = workspace.run(VLLM_EVAL_RESULTS=results.format(root=workspace.root), VLLM_EVAL_STACK=stack,
             VLLM_EVAL_PUSHGATEWAY=pushgateway.url,
         )  # fmt: skip
     assert code == 3
@@ -52,13 +49,11 @@ def test_results_that_cannot_be_written_are_found_before_the_first_request(
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
-def test_a_refusing_gateway_leaves_the_score_on_disk(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
+def test_a_refusing_gateway_leaves_the_score_on_disk(workspace: Workspace, status: int) -> None:
     workspace.add_task("task", 5)
     with running(OpenAIServer(workspace.answers)) as url, refusing_gateway(status) as gateway:
         workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, VLLM_EVAL_PUSHGATEWAY=gateway.url) == 7
+        assert workspace.run(VLLM_EVAL_PUSHGATEWAY=gateway.url) == 7
         tries = len(gateway.received)
     assert workspace.last().tasks["task"].score == 1.0
     assert (tries == 1) is (status in {400, 404}), "a refusal that cannot heal is not repeated"
@@ -82,23 +77,20 @@ def test_a_slow_gateway_is_awaited(
     with running(OpenAIServer(workspace.answers)) as url:
         workspace.set_models(workspace.model(url))
         settings = {"VLLM_EVAL_STACK": "slow", "VLLM_EVAL_PUBLISH_WAIT_SECONDS": "10"}
-        assert workspace.run(monkeypatch, **settings, VLLM_EVAL_PUSHGATEWAY=pushgateway.url) == 0
+        assert workspace.run(**settings, VLLM_EVAL_PUSHGATEWAY=pushgateway.url) == 0
     assert pushgateway.values("slow", "vllm_eval_exact_match") == {"task": 1.0}
 
 
-def test_results_on_a_remote_storage(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_on_a_remote_storage(workspace: Workspace, pushgateway: Pushgateway) -> None:
     """fsspec's memory file system stands for S3: whole objects, no append, no lock."""
     workspace.add_task("task", 30)
     workspace.environ["VLLM_EVAL_RESULTS"] = f"memory://{workspace.root.name}"
     server = OpenAIServer(workspace.answers, Plan(accuracy=0.7).changed({"faults": [{"kind": "reset", "first": 20}]}))
     settings = {"VLLM_EVAL_STACK": "remote", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, **settings) == 3
+    with workspace.served(server):
+        assert workspace.run(**settings) == 3
         server.plan = Plan(accuracy=0.7)
-        assert workspace.run(monkeypatch, **settings) == 0
+        assert workspace.run(**settings) == 0
         run = workspace.store.runs("remote", MODEL)[-1]
         assert (run.taken_over, run.asked) == (20, 10)
         assert pushgateway.values("remote", "vllm_eval_exact_match") == {"task": workspace.score("task", 0.7)}
@@ -110,11 +102,11 @@ def test_results_on_a_remote_storage(
 
 @pytest.mark.parametrize("url", ["gs://bucket/path", "nosuch://bucket/path"])
 def test_a_storage_that_is_not_installed_is_the_users_fault(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], url: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], url: str
 ) -> None:
     workspace.add_task("task", 5)
     workspace.set_models(workspace.model("http://127.0.0.1:9/v1"))
-    assert workspace.run(monkeypatch, VLLM_EVAL_RESULTS=url) == 2
+    assert workspace.run(VLLM_EVAL_RESULTS=url) == 2
     said = capfd.readouterr().err
     assert f"VLLM_EVAL_RESULTS (--out) is '{url}'" in said
     assert "add it to eval/evalchemy/requirements.in, run `make lock` and build the image" in said

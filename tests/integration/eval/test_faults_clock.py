@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.pushgateway import Pushgateway
 from tests.support.workspace import MODEL, Workspace
 from vllm_eval.publish import CLOCK_TOLERANCE_SECONDS
@@ -15,30 +15,27 @@ REAL = time.time
 class Node:
     """Runs of one model; ``skew`` is what this node's clock is ahead, in seconds."""
 
-    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer) -> None:
+    def __init__(self, workspace: Workspace, server: OpenAIServer) -> None:
         self._workspace = workspace
-        self._monkeypatch = monkeypatch
         self._server = server
 
     def run(self, run_id: str, accuracy: float, skew: float, **environ: str) -> int:
         self._server.plan = Plan(accuracy=accuracy)
-        with self._monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "time", lambda: REAL() + skew)
-            return self._workspace.run(self._monkeypatch, VLLM_EVAL_RUN_ID=run_id, **environ)
+            return self._workspace.run(VLLM_EVAL_RUN_ID=run_id, **environ)
 
 
 @pytest.mark.parametrize("ahead", [3600.0, 86400.0])
 def test_a_clock_that_is_ahead_does_not_keep_later_runs_from_being_shown(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str], ahead: float,
-) -> None:  # fmt: skip
+    workspace: Workspace, pushgateway: Pushgateway, capfd: pytest.CaptureFixture[str], ahead: float
+) -> None:
     workspace.add_task("task", 100)
     server = OpenAIServer(workspace.answers)
     stack = f"ahead-{ahead:.0f}"
     settings = {"VLLM_EVAL_STACK": stack, "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=32))
-        node = Node(workspace, monkeypatch, server)
+    with workspace.served(server, concurrency=32):
+        node = Node(workspace, server)
         assert node.run("ahead", 0.9, ahead, **settings) == 0
         assert pushgateway.values(stack, "vllm_eval_exact_match") == {"task": workspace.score("task", 0.9)}
         assert node.run("right", 0.8, 0.0, **settings) == 0
@@ -53,15 +50,13 @@ def test_a_clock_that_is_ahead_does_not_keep_later_runs_from_being_shown(
 
 
 def test_a_clock_that_is_a_little_behind_stores_its_score_and_shows_the_later_one(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    workspace: Workspace, pushgateway: Pushgateway, capfd: pytest.CaptureFixture[str]
+) -> None:
     workspace.add_task("task", 100)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_STACK": "behind", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=32))
-        node = Node(workspace, monkeypatch, server)
+    with workspace.served(server, concurrency=32):
+        node = Node(workspace, server)
         assert node.run("right", 0.9, 0.0, **settings) == 0
         assert node.run("behind", 0.8, -CLOCK_TOLERANCE_SECONDS / 2, **settings) == 0
     assert "run right started later by its recorded clock than run behind" in capfd.readouterr().err
@@ -71,15 +66,14 @@ def test_a_clock_that_is_a_little_behind_stores_its_score_and_shows_the_later_on
 
 
 def test_a_clock_that_is_far_behind_shows_its_own_score_until_the_next_run(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, pushgateway: Pushgateway
 ) -> None:
     """Whose clock is wrong, nobody can tell: to that node all others are ahead. Each score shown is a real one."""
     workspace.add_task("task", 100)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_STACK": "far-behind", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=32))
-        node = Node(workspace, monkeypatch, server)
+    with workspace.served(server, concurrency=32):
+        node = Node(workspace, server)
         for run_id, accuracy, skew in (("right", 0.9, 0.0), ("behind", 0.8, -3600.0), ("next", 0.85, 0.0)):
             assert node.run(run_id, accuracy, skew, **settings) == 0
             shown = {"task": workspace.score("task", accuracy)}
@@ -87,20 +81,17 @@ def test_a_clock_that_is_far_behind_shows_its_own_score_until_the_next_run(
     assert len(workspace.store.runs("far-behind", MODEL)) == 3
 
 
-def test_clocks_a_few_seconds_apart_are_no_matter(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clocks_a_few_seconds_apart_are_no_matter(workspace: Workspace, pushgateway: Pushgateway) -> None:
     """Half a minute, as without any time service: the answers of a killed run still count, and the scores show."""
     workspace.add_task("task", 60)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_STACK": "near", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        node = Node(workspace, monkeypatch, server)
+    with workspace.served(server):
+        node = Node(workspace, server)
         server.plan = Plan().changed({"faults": [{"kind": "reset", "first": 30}]})
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "time", lambda: REAL() + 30)
-            assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="uid", **settings) == 3
+            assert workspace.run(VLLM_EVAL_RUN_ID="uid", **settings) == 3
         assert node.run("uid", 1.0, 0.0, **settings) == 0
     assert workspace.last("near").taken_over == 30
     assert pushgateway.values("near", "vllm_eval_exact_match") == {"task": 1.0}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.kernel import needs_mounts, own_mounts
-from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.pushgateway import Pushgateway
 from tests.support.workspace import Workspace
 
@@ -64,8 +64,7 @@ def test_a_full_disk_ends_the_run_and_the_next_attempt_goes_on(workspace: Worksp
     workspace.add_task("task", ITEMS)
     server = OpenAIServer(workspace.answers, Plan(accuracy=0.7))
     settings = {"VLLM_EVAL_STACK": "disk", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_RUN_ID": "uid"}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         full = on_a_disk(workspace, "size=32k", RUN, **settings)
         assert full.code == 3, full.errors
         assert "cannot write answers to" in full.errors
@@ -93,8 +92,7 @@ def test_a_disk_that_is_full_at_the_start_is_found_before_the_first_request(
     workspace.add_task("task", 20)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_STACK": "no-space", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         fill = "dd if=/dev/zero of=results/filler bs=1k count=64 status=none || true"
         done = on_a_disk(workspace, "size=16k", f"{fill}; {RUN}", **settings)
     assert done.code == 3, done.errors
@@ -108,8 +106,7 @@ def test_a_read_only_disk_is_found_before_the_first_request(workspace: Workspace
     workspace.add_task("task", 20)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_STACK": "read-only", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         done = on_a_disk(workspace, "ro", RUN, **settings)
     assert done.code == 3, done.errors
     assert "Read-only file system" in done.errors
@@ -126,8 +123,7 @@ def test_a_disk_that_becomes_read_only_keeps_the_last_good_score_shown(
     workspace.add_task("task", 20)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_STACK": "becomes-ro", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         done = on_a_disk(workspace, "size=16m", f"{RUN}; mount -o remount,ro results; {RUN}", **settings)
     assert done.code == 3, done.errors
     assert len(server.requests) == 20

@@ -27,7 +27,7 @@ def test_the_gateway_takes_any_model_name(name: str, pushgateway: Pushgateway) -
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kill_after_a_task_is_done_asks_nothing_of_it_again(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    workspace: Workspace, pushgateway: Pushgateway, number: signal.Signals
 ) -> None:
     """Killed while the gateway is awaited: the score is stored, and the next attempt only publishes."""
     server = OpenAIServer({})
@@ -49,6 +49,6 @@ def test_a_kill_after_a_task_is_done_asks_nothing_of_it_again(
             process.kill()
             process.communicate()
         assert process.returncode in {143, -signal.SIGKILL}
-        assert workspace.run(monkeypatch, **settings, VLLM_EVAL_PUSHGATEWAY=pushgateway.url) == 0
+        assert workspace.run(**settings, VLLM_EVAL_PUSHGATEWAY=pushgateway.url) == 0
     assert len(server.requests) == ITEMS
     assert pushgateway.values(settings["VLLM_EVAL_STACK"], "vllm_eval_exact_match") == {"task": 1.0}

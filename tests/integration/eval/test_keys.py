@@ -18,43 +18,39 @@ from vllm_eval.secrets import REDACTED
 
 @pytest.mark.parametrize("content", [None, "", "  \n"])
 def test_a_missing_or_empty_key_is_named_before_the_first_request(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], content: str | None
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], content: str | None
 ) -> None:
     workspace.add_task("task", 10)
     if content is not None:
         (workspace.root / "secrets" / "gemma-key").write_text(content)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api_key="gemma-key"))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server, api_key="gemma-key") == 2
     assert "gemma-key" in capfd.readouterr().err
     assert server.requests == []
 
 
-def test_the_environments_key_goes_to_no_listed_endpoint(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_key_goes_to_no_listed_endpoint(workspace: Workspace) -> None:
     workspace.add_task("task", 5)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, OPENAI_API_KEY="sk-of-somebody") == 0
+    with workspace.served(server):
+        assert workspace.run(OPENAI_API_KEY="sk-of-somebody") == 0
     assert all("Authorization" not in headers for headers in server.headers_seen)
 
 
-def test_the_environments_key_serves_the_one_model_of_the_command_line(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environments_key_serves_the_one_model_of_the_command_line(workspace: Workspace) -> None:
     workspace.add_task("task", 5)
     server = OpenAIServer(workspace.answers, Plan(api_key="sk-of-mine"))
     with running(server) as url:
         arguments = ("run", "--endpoint", url, "--model", "fake-model", "--tag", "v1")
-        assert workspace.run(monkeypatch, *arguments, OPENAI_API_KEY="sk-of-mine") == 0
+        assert workspace.run(*arguments, OPENAI_API_KEY="sk-of-mine") == 0
 
 
 def test_the_key_is_in_no_process_list(workspace: Workspace) -> None:
     workspace.add_task("task", 20)
     (workspace.root / "secrets" / "key").write_text("sk-hidden-in-a-file")
-    with running(OpenAIServer(workspace.answers, Plan(api_key="sk-hidden-in-a-file", latency=0.1))) as url:
-        workspace.set_models(workspace.model(url, api_key="key"))
+    with workspace.served(
+        OpenAIServer(workspace.answers, Plan(api_key="sk-hidden-in-a-file", latency=0.1)), api_key="key"
+    ):
         process = workspace.start()
         seen = ""
         while process.poll() is None:
@@ -84,16 +80,14 @@ ECHOES = {
 @pytest.mark.parametrize("plan", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize("verbose", [False, True])
 def test_a_key_that_the_endpoint_shows_goes_nowhere(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str], plan: Plan, *, verbose: bool,
-) -> None:  # fmt: skip
+    workspace: Workspace, pushgateway: Pushgateway, capfd: pytest.CaptureFixture[str], plan: Plan, *, verbose: bool
+) -> None:
     workspace.add_task("task", 30)
     (workspace.root / "secrets" / "key").write_text(f"{KEY}\n")
-    with running(OpenAIServer(workspace.answers, plan)) as url:
-        workspace.set_models(workspace.model(url, api_key="key"))
+    with workspace.served(OpenAIServer(workspace.answers, plan), api_key="key"):
         arguments = [*(["--verbose"] if verbose else []), "run"]
-        workspace.run(monkeypatch, *arguments, VLLM_EVAL_PUSHGATEWAY=pushgateway.url, VLLM_EVAL_STACK="echo")
-        workspace.run(monkeypatch, "report", VLLM_EVAL_STACK="echo")
+        workspace.run(*arguments, VLLM_EVAL_PUSHGATEWAY=pushgateway.url, VLLM_EVAL_STACK="echo")
+        workspace.run("report", VLLM_EVAL_STACK="echo")
     said = "".join(capfd.readouterr())
     assert_hidden(workspace, pushgateway, said)
     # The key was shown: it is what was taken out.
@@ -101,7 +95,7 @@ def test_a_key_that_the_endpoint_shows_goes_nowhere(
 
 
 def test_a_key_that_the_model_answers_goes_nowhere(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, pushgateway: Pushgateway, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Not even into the compressed samples, nor into the recorded answers of a run that the endpoint's death ended."""
     workspace.add_task("task", 30)
@@ -110,14 +104,13 @@ def test_a_key_that_the_model_answers_goes_nowhere(
     (workspace.root / "secrets" / "key").write_text(KEY)
     server = OpenAIServer(workspace.answers, Plan().changed({"faults": [{"kind": "reset", "first": 10}]}))
     settings = {"VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": "answered"}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api_key="key"))
-        assert workspace.run(monkeypatch, **settings) == 3
+    with workspace.served(server, api_key="key"):
+        assert workspace.run(**settings) == 3
         assert workspace.recorded() == 10
         assert_hidden(workspace, pushgateway, "".join(capfd.readouterr()))
         server.plan = Plan()
-        assert workspace.run(monkeypatch, **settings) == 0
-        assert workspace.run(monkeypatch, "report", VLLM_EVAL_STACK="answered") == 0
+        assert workspace.run(**settings) == 0
+        assert workspace.run("report", VLLM_EVAL_STACK="answered") == 0
     assert_hidden(workspace, pushgateway, "".join(capfd.readouterr()))
     assert f"my key is {REDACTED}".encode() in everything_in(workspace.root / "results")
 
@@ -131,10 +124,9 @@ def test_a_key_in_an_error_that_nobody_foresaw_goes_nowhere(
     monkeypatch.setattr(FakeEngine, "run", broken)
     workspace.add_task("task", 3)
     (workspace.root / "secrets" / "key").write_text(KEY)
-    with running(OpenAIServer(workspace.answers)) as url:
-        workspace.set_models(workspace.model(url, api_key="key"))
+    with workspace.served(OpenAIServer(workspace.answers), api_key="key"):
         settings = {"VLLM_EVAL_PUSHGATEWAY": pushgateway.url, "VLLM_EVAL_STACK": "unforeseen"}
-        assert workspace.run(monkeypatch, "--verbose", "run", **settings) == 3
+        assert workspace.run("--verbose", "run", **settings) == 3
     said = capfd.readouterr().err
     assert "Traceback" in said
     assert f"while the key was {REDACTED}" in said

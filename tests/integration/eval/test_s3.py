@@ -73,19 +73,17 @@ def test_another_process_is_seen(s3: S3Server, bucket: str) -> None:
 
 
 def test_a_run_goes_on_from_a_bucket_and_publishes_from_it(
-    s3: S3Server, bucket: str, workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    s3: S3Server, bucket: str, workspace: Workspace, pushgateway: Pushgateway, capfd: pytest.CaptureFixture[str]
+) -> None:
     workspace.add_task("task", 30)
     server = OpenAIServer(workspace.answers, Plan(accuracy=0.7).changed({"faults": [{"kind": "reset", "first": 20}]}))
     settings = {"VLLM_EVAL_STACK": bucket, "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, **settings) == 3
+    with workspace.served(server):
+        assert workspace.run(**settings) == 3
         assert recorded(s3, bucket) == 20
         server.plan = Plan(accuracy=0.7)
-        assert workspace.run(monkeypatch, **settings) == 0
-        assert workspace.run(monkeypatch, **settings) == 0
+        assert workspace.run(**settings) == 0
+        assert workspace.run(**settings) == 0
     first, second, third = workspace.store.runs(bucket, MODEL)
     assert not first.complete
     assert (second.taken_over, second.asked, third.taken_over, third.asked) == (20, 10, 0, 30)
@@ -96,22 +94,19 @@ def test_a_run_goes_on_from_a_bucket_and_publishes_from_it(
     assert compared is not None
     assert (compared.verdict, compared.baseline_run, compared.p_value) == ("same", second.run_id, 1.0)
     capfd.readouterr()
-    assert workspace.run(monkeypatch, "report", VLLM_EVAL_STACK=bucket) == 0
+    assert workspace.run("report", VLLM_EVAL_STACK=bucket) == 0
     assert f"{round(30 * (1 - score))} of 30 answers are wrong" in capfd.readouterr().out
-    assert workspace.run(monkeypatch, "accept", VLLM_EVAL_STACK=bucket) == 0
-    assert workspace.run(monkeypatch, "publish", **settings) == 0
+    assert workspace.run("accept", VLLM_EVAL_STACK=bucket) == 0
+    assert workspace.run("publish", **settings) == 0
     assert SECRET not in "".join(capfd.readouterr())
     assert not [key for key in s3.keys(bucket) if SECRET.encode() in s3.read(bucket, key)]
 
 
-def test_the_reports_of_a_bucket_are_fetched_and_served(
-    bucket: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_reports_of_a_bucket_are_fetched_and_served(bucket: str, workspace: Workspace, tmp_path: Path) -> None:
     workspace.add_task("task", 5)
-    with running(OpenAIServer(workspace.answers)) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="run") == 0
-    assert workspace.run(monkeypatch, "fetch", "--to", str(tmp_path / "here"), "--answers") == 0
+    with workspace.served(OpenAIServer(workspace.answers)):
+        assert workspace.run(VLLM_EVAL_RUN_ID="run") == 0
+    assert workspace.run("fetch", "--to", str(tmp_path / "here"), "--answers") == 0
     folder = "runs/default/org%2Ffake-model/run"
     assert (tmp_path / f"here/{folder}/samples/task.jsonl.gz").is_file()
     storage = RemoteStorage(f"s3://{bucket}/prod")
@@ -120,23 +115,21 @@ def test_the_reports_of_a_bucket_are_fetched_and_served(
     assert read_page(storage, f"{folder}/result.json") is None
 
 
-def test_old_runs_are_removed_from_a_bucket(
-    s3: S3Server, bucket: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_runs_are_removed_from_a_bucket(s3: S3Server, bucket: str, workspace: Workspace) -> None:
     workspace.add_task("task", 5)
     with running(OpenAIServer(workspace.answers)) as url:
         for day in range(1, 4):
             # Each its own tag: else all three would be the baseline, which is kept.
             workspace.set_models(workspace.model(url, tag=f"v{day}"))
             environ = {"VLLM_EVAL_RUN_ID": f"day-{day}", "VLLM_EVAL_KEEP_RUNS": "1"}
-            assert workspace.run(monkeypatch, **environ) == 0
+            assert workspace.run(**environ) == 0
     runs = {key.split("/")[4] for key in s3.keys(bucket) if key.startswith("prod/runs/")}
     assert runs == {"day-1", "day-3"}, "the baseline and the last"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_after_a_kill_only_what_was_not_recorded_is_asked_again(
-    s3: S3Server, bucket: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+    s3: S3Server, bucket: str, workspace: Workspace, number: signal.Signals, code: int
 ) -> None:
     """A stop costs the requests in flight; a SIGKILL the answers since the last object besides."""
     server = OpenAIServer({}, SLOW)
@@ -160,7 +153,7 @@ def test_after_a_kill_only_what_was_not_recorded_is_asked_again(
         rate = CONCURRENCY / SLOW.latency
         assert asked - kept <= CONCURRENCY + (rate * (SEGMENT_SECONDS + 1) if number is signal.SIGKILL else 0)
         server.plan = Plan(accuracy=0.7)
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="second") == 0
+        assert workspace.run(VLLM_EVAL_RUN_ID="second") == 0
         assert len(server.requests) - asked == 1500 - kept
     assert workspace.last().taken_over == kept > 0
     assert workspace.last().tasks["task"].score == workspace.score("task", 0.7)
@@ -191,16 +184,14 @@ def test_two_runs_at_once_have_no_lock_and_the_later_start_is_published(
 
 
 def test_a_misspelt_bucket_is_named_before_the_first_request_and_not_made(
-    s3: S3Server, bucket: str, workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    s3: S3Server, bucket: str, workspace: Workspace, pushgateway: Pushgateway, capfd: pytest.CaptureFixture[str]
+) -> None:
     workspace.add_task("task", 5)
     server = OpenAIServer(workspace.answers)
     buckets = s3.buckets()
     settings = {"VLLM_EVAL_STACK": bucket, "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, **settings, VLLM_EVAL_RESULTS=f"s3://{bucket}-misspelt/prod") == 3
+    with workspace.served(server):
+        assert workspace.run(**settings, VLLM_EVAL_RESULTS=f"s3://{bucket}-misspelt/prod") == 3
     assert f"cannot write s3://{bucket}-misspelt/prod/" in capfd.readouterr().err
     assert server.requests == []
     assert s3.buckets() == buckets
@@ -235,11 +226,11 @@ def test_a_store_that_dies_ends_the_run_without_a_score(workspace: Workspace, pu
 
 
 def test_a_url_with_a_password_is_refused_and_not_shown(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("task", 5)
     workspace.set_models(workspace.model("http://127.0.0.1:9/v1"))
-    assert workspace.run(monkeypatch, VLLM_EVAL_RESULTS="sftp://me:hunter22@host/path") == 2
+    assert workspace.run(VLLM_EVAL_RESULTS="sftp://me:hunter22@host/path") == 2
     said = capfd.readouterr().err
     assert "with a password" in said
     assert "hunter22" not in said
@@ -247,11 +238,11 @@ def test_a_url_with_a_password_is_refused_and_not_shown(
 
 @pytest.mark.parametrize("url", ["simplecache::s3://me:hunter22@bucket/path", "simplecache::memory://results"])
 def test_a_chain_of_urls_is_refused_and_not_shown(
-    url: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    url: str, workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("task", 5)
     workspace.set_models(workspace.model("http://127.0.0.1:9/v1"))
-    assert workspace.run(monkeypatch, VLLM_EVAL_RESULTS=url) == 2
+    assert workspace.run(VLLM_EVAL_RESULTS=url) == 2
     said = capfd.readouterr().err
     assert "VLLM_EVAL_RESULTS (--out) chains fsspec URLs by `::`" in said
     assert "hunter22" not in said

@@ -19,7 +19,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_a_private_authority_is_trusted_when_the_model_names_it(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, authority: Authority, api: str
+    workspace: Workspace, authority: Authority, api: str
 ) -> None:
     workspace.add_task("task", 10)
     (workspace.root / "secrets" / "ca").write_text(authority.ca_pem)
@@ -27,20 +27,19 @@ def test_a_private_authority_is_trusted_when_the_model_names_it(
     server = OpenAIServer(workspace.answers, Plan(api_key="sk-of-the-endpoint"))
     with running(server, authority.server_context) as url:
         workspace.set_models(workspace.model(url, ca="ca", api_key="key", api=api))
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     assert {headers["Authorization"] for headers in server.headers_seen} == {"Bearer sk-of-the-endpoint"}
 
 
 def test_an_unknown_authority_is_an_endpoint_fault(
-    workspace: Workspace, pushgateway: Pushgateway, monkeypatch: pytest.MonkeyPatch, authority: Authority,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    workspace: Workspace, pushgateway: Pushgateway, authority: Authority, capfd: pytest.CaptureFixture[str]
+) -> None:
     workspace.add_task("task", 10)
     server = OpenAIServer(workspace.answers)
     settings = {"VLLM_EVAL_STACK": "unknown-ca", "VLLM_EVAL_PUSHGATEWAY": pushgateway.url}
     with running(server, authority.server_context) as url:
         workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, **settings) == 3
+        assert workspace.run(**settings) == 3
     assert "certificate verify failed" in capfd.readouterr().err
     assert server.requests == []
     assert pushgateway.values("unknown-ca", "vllm_eval_run_success") == {"task": 0}
@@ -49,16 +48,14 @@ def test_an_unknown_authority_is_an_endpoint_fault(
     assert (result.score, result.cause) == (None, "endpoint")
 
 
-def test_a_certificate_that_is_none_is_the_users_fault(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_is_none_is_the_users_fault(workspace: Workspace) -> None:
     workspace.add_task("task", 10)
     (workspace.root / "secrets" / "ca").write_text("not a certificate")
     workspace.set_models(workspace.model("https://127.0.0.1:9/v1", ca="ca"))
-    assert workspace.run(monkeypatch) == 2
+    assert workspace.run() == 2
 
 
-def test_evalchemys_relay_trusts_the_models_authority(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, authority: Authority
-) -> None:
+def test_evalchemys_relay_trusts_the_models_authority(workspace: Workspace, authority: Authority) -> None:
     questions = {f"what is {number} times two?": str(2 * number) for number in range(ITEMS)}
     home = make_home(workspace.root / "evalchemy", questions)
     workspace.environ["VLLM_EVAL_EVALCHEMY_HOME"] = str(home)
@@ -67,7 +64,7 @@ def test_evalchemys_relay_trusts_the_models_authority(
     (workspace.root / "secrets" / "ca").write_text(authority.ca_pem)
     with running(OpenAIServer(questions), authority.server_context) as url:
         workspace.set_models(workspace.model(url, ca="ca", api="chat"))
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     assert workspace.last().tasks["AIME24"].score == 1.0
 
 

@@ -64,9 +64,8 @@ def job(models: list[Entry], said: Entry) -> Entry:
 class Runner:
     """Runs every pod of a Job on one endpoint."""
 
-    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer, url: str) -> None:
+    def __init__(self, workspace: Workspace, server: OpenAIServer, url: str) -> None:
         self._workspace = workspace
-        self._monkeypatch = monkeypatch
         self._server = server
         self._url = url
 
@@ -79,7 +78,7 @@ class Runner:
         given |= {"VLLM_EVAL_LIMIT": str(said["limit"])} if "limit" in said else {}
         counts = [len(self._server.requests)]
         for index in range(len(models)):
-            assert self._workspace.run(self._monkeypatch, **given, JOB_COMPLETION_INDEX=str(index)) == 0
+            assert self._workspace.run(**given, JOB_COMPLETION_INDEX=str(index)) == 0
             counts.append(len(self._server.requests))
         return sum(count > before for before, count in itertools.pairwise(counts))
 
@@ -88,13 +87,7 @@ class Runner:
     ("before", "after", "said", "then", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_the_runner_evaluates_what_is_said_in_advance(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    before: list[Entry],
-    after: list[Entry],
-    said: Entry,
-    then: Entry,
-    expected: int,
+    workspace: Workspace, before: list[Entry], after: list[Entry], said: Entry, then: Entry, expected: int
 ) -> None:
     rerun = reruns.of(job(before, said), job(after, then), ("task", "other"))
     assert (rerun.models, rerun.listed) == (expected, len(after))
@@ -104,7 +97,7 @@ def test_the_runner_evaluates_what_is_said_in_advance(
     (workspace.root / "secrets" / "key").write_text("secret")
     server = OpenAIServer(workspace.answers)
     with running(server) as url:
-        runner = Runner(workspace, monkeypatch, server, url)
+        runner = Runner(workspace, server, url)
         assert runner.evaluated(before, said, "first") == len(before)
         assert runner.evaluated(after, then, "second") == expected
 

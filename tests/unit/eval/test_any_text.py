@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.workspace import MODEL, Workspace
 from vllm_eval.answers import AnswerStore
 from vllm_eval.completions import Rejected, Retry, parse_answer
@@ -98,7 +98,7 @@ NASTY = [
 @pytest.mark.parametrize("engine", ["fake", "lm_eval"])
 @pytest.mark.parametrize("raw", ["escaped", "utf-8"])
 def test_a_run_with_strange_answers_ends_with_its_record_and_is_found_done(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], engine: str, raw: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], engine: str, raw: str
 ) -> None:
     workspace.add_task("t", 40, settings={"engine": engine})
     server = OpenAIServer(workspace.answers)
@@ -110,18 +110,17 @@ def test_a_run_with_strange_answers_ends_with_its_record_and_is_found_done(
         return json.dumps(document, ensure_ascii=raw == "escaped").encode("utf-8", "surrogatepass")
 
     server.reply = reply
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         for _ in range(2):
             patient = {"VLLM_EVAL_REQUEST_TIMEOUT_SECONDS": "30"}  # on a busy machine 0.5 s pass, and it is asked again
-            assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one", VLLM_EVAL_FORCE="1", **patient) == 0
+            assert workspace.run(VLLM_EVAL_RUN_ID="one", VLLM_EVAL_FORCE="1", **patient) == 0
     assert len(server.requests) == 40
     (run,) = workspace.store.runs("default", MODEL)
     assert run.ended is not None
     assert run.tasks["t"].score is not None
     assert run.tasks["t"].score >= 1 - len(NASTY) / 40
     assert len(workspace.store.samples(run, "t") or []) == 40
-    assert workspace.run(monkeypatch, "report", "--wrong", "40") == 0
+    assert workspace.run("report", "--wrong", "40") == 0
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -132,22 +131,18 @@ def test_a_run_with_strange_answers_ends_with_its_record_and_is_found_done(
      b'{"choices": [{"text": "7", "index": ' + b"9" * 5000 + b"}]}", b"<html>busy</html>", b""],
 )  # fmt: skip
 def test_a_body_that_is_no_completion_is_an_outage_with_a_record(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], body: bytes
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], body: bytes
 ) -> None:
     workspace.add_task("t", 3)
     server = OpenAIServer(workspace.answers)
     server.reply = lambda asked, text: body
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 3
+    assert workspace.evaluate(server) == 3
     assert workspace.last().tasks["t"].cause == "endpoint"
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("engine", ["fake", "lm_eval"])
-def test_equal_questions_are_asked_once_and_every_item_is_judged(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, engine: str
-) -> None:
+def test_equal_questions_are_asked_once_and_every_item_is_judged(workspace: Workspace, engine: str) -> None:
     workspace.add_task("t", 8, settings={"engine": engine})
     workspace.add_task("other", 8, settings={"engine": engine})
     rows = [{"question": "Which way is up?", "answer": "up"}] * 5
@@ -156,67 +151,55 @@ def test_equal_questions_are_asked_once_and_every_item_is_judged(
             # Items differ in a field that is not asked, so that they are items of their own.
             data.writelines(json.dumps({"id": number, **row}) + "\n" for number, row in enumerate(rows))
     server = OpenAIServer({**workspace.answers, "Which way is up?": "up"}, Plan(latency=0.05))
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=32))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, concurrency=32) == 0
     asked = Counter(body["prompt"] for body in server.requests if "up?" in body["prompt"])
     assert sum(asked.values()) == 2, "once for each task"
     for task in ("t", "other"):
         assert (workspace.last().tasks[task].score, workspace.last().tasks[task].samples) == (1.0, 13)
 
 
-def test_a_task_whose_code_ends_the_process_costs_its_own_score_only(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_whose_code_ends_the_process_costs_its_own_score_only(workspace: Workspace) -> None:
     workspace.add_task("good", 3, settings={"engine": "lm_eval"})
     workspace.add_task("bad", 3, settings={"engine": "lm_eval"})
     (workspace.root / "tasks" / "leaving.py").write_text("def judge(doc, results):\n    raise SystemExit(0)\n")
     path = workspace.root / "tasks" / "bad.yaml"
     path.write_text(path.read_text() + "process_results: !function leaving.judge\n")
-    server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(OpenAIServer(workspace.answers)) == 2
     tasks = workspace.last().tasks
     assert (tasks["good"].score, tasks["bad"].cause) == (1.0, "input")
     assert "sys.exit(0)" in tasks["bad"].problems[0]
 
 
-def test_the_answer_to_equal_questions_is_taken_over_for_each(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_answer_to_equal_questions_is_taken_over_for_each(workspace: Workspace) -> None:
     workspace.add_task("t", 8)
     data = workspace.root / "data" / "t.jsonl"
     data.write_text('{"question": "Which way is up?", "answer": "up"}\n' * 3 + data.read_text())
     server = OpenAIServer({**workspace.answers, "Which way is up?": "up"})
     server.reject = lambda body: "6 plus" in body["prompt"]
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=1))
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == 3
+    with workspace.served(server, concurrency=1):
+        assert workspace.run(VLLM_EVAL_RUN_ID="one") == 3
         first = [body["prompt"] for body in server.requests]
         server.reject = None
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == 0
+        assert workspace.run(VLLM_EVAL_RUN_ID="one") == 0
     second = [body["prompt"] for body in server.requests][len(first) :]
     assert "Which way is up?" in first
     assert not set(first) & set(second)
     assert (workspace.last().tasks["t"].score, workspace.last().tasks["t"].samples) == (1.0, 11)
 
 
-def test_equal_questions_of_which_one_fails_fail_alike(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_questions_of_which_one_fails_fail_alike(workspace: Workspace) -> None:
     workspace.add_task("t", 8)
     with (workspace.root / "data" / "t.jsonl").open("a") as data:
         data.writelines(json.dumps({"question": "Which way is up?", "answer": "up"}) + "\n" for _ in range(3))
     server = OpenAIServer(workspace.answers)
     server.reject = lambda body: "up?" in body["prompt"]
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 3
+    assert workspace.evaluate(server) == 3
     assert workspace.last().tasks["t"].score is None
     assert workspace.last().ended is not None
 
 
 def test_an_item_that_no_request_can_hold_is_refused_by_its_number(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("t", 3, settings={"engine": "lm_eval"})
     half = "def text(doc):\n    return doc['question'] + ('\\ud835' if '1 plus' in doc['question'] else '')\n"
@@ -224,9 +207,7 @@ def test_an_item_that_no_request_can_hold_is_refused_by_its_number(
     path = workspace.root / "tasks" / "t.yaml"
     path.write_text(re.sub("doc_to_text: .*", "doc_to_text: !function half.text", path.read_text()))
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server) == 2
     assert not server.requests
     error = capfd.readouterr().err
     assert "Traceback" not in error

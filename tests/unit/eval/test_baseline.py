@@ -84,16 +84,15 @@ def test_retention_removes_the_rest_by_count_and_by_age(workspace: Workspace) ->
 class Days:
     """Runs of one model, day after day, with the server's accuracy set for each."""
 
-    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer) -> None:
+    def __init__(self, workspace: Workspace, server: OpenAIServer) -> None:
         self.workspace = workspace
-        self._monkeypatch = monkeypatch
         self._server = server
         self._day = 0
 
     def run(self, accuracy: float, **environ: str) -> int:
         self._day += 1
         self._server.plan = Plan(accuracy=accuracy)
-        return self.workspace.run(self._monkeypatch, VLLM_EVAL_RUN_ID=f"day-{self._day}", **environ)
+        return self.workspace.run(VLLM_EVAL_RUN_ID=f"day-{self._day}", **environ)
 
     @property
     def verdict(self) -> str:
@@ -103,9 +102,9 @@ class Days:
 
 
 @pytest.fixture
-def days(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Days:
+def days(workspace: Workspace) -> Days:
     workspace.add_task("task", 200)
-    return Days(workspace, monkeypatch, OpenAIServer(workspace.answers))
+    return Days(workspace, OpenAIServer(workspace.answers))
 
 
 def serve(days: Days, url: str, **fields: object) -> None:
@@ -150,58 +149,54 @@ def test_accepting_in_the_settings_compares_anew_without_asking_again(days: Days
         assert len(days._server.requests) == asked
 
 
-def test_accepting_on_a_laptop_and_comparing(
-    days: Days, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_accepting_on_a_laptop_and_comparing(days: Days, capsys: pytest.CaptureFixture[str]) -> None:
     workspace = days.workspace
     with running(days._server) as url:
         serve(days, url)
         days.run(0.9)
         days.run(0.5)
-    assert workspace.run(monkeypatch, "compare", "--gate") == 6
+    assert workspace.run("compare", "--gate") == 6
     assert "worse" in capsys.readouterr().out
-    assert workspace.run(monkeypatch, "accept", "--run", "day-2") == 0
+    assert workspace.run("accept", "--run", "day-2") == 0
     assert "baseline: {run: day-2}" in capsys.readouterr().out
-    assert workspace.run(monkeypatch, "compare", "--gate") == 0
-    assert workspace.run(monkeypatch, "compare", "--baseline", "day-1", "--gate") == 6
-    assert workspace.run(monkeypatch, "compare", "--baseline", "day-9") == 2
-    assert workspace.run(monkeypatch, "compare", "--model", "nobody") == 2
+    assert workspace.run("compare", "--gate") == 0
+    assert workspace.run("compare", "--baseline", "day-1", "--gate") == 6
+    assert workspace.run("compare", "--baseline", "day-9") == 2
+    assert workspace.run("compare", "--model", "nobody") == 2
 
 
-def test_a_file_of_a_laptop_does_not_accept_for_a_stack(days: Days, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_a_laptop_does_not_accept_for_a_stack(days: Days) -> None:
     with running(days._server) as url:
         serve(days, url)
         days.run(0.9)
         days.run(0.5)
-        assert days.workspace.run(monkeypatch, "accept", "--run", "day-2") == 0
+        assert days.workspace.run("accept", "--run", "day-2") == 0
         days.run(0.5)
         assert days.verdict == "worse"
 
 
-def test_an_incomplete_run_cannot_be_accepted(days: Days, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_run_cannot_be_accepted(days: Days) -> None:
     days.workspace.set_models(days.workspace.model("http://127.0.0.1:9/v1"))
     assert days.run(0.9) == 3
-    assert days.workspace.run(monkeypatch, "accept") == 2
+    assert days.workspace.run("accept") == 2
 
 
-def test_a_damaged_acceptance_is_an_error_and_no_other_baseline(days: Days, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_acceptance_is_an_error_and_no_other_baseline(days: Days) -> None:
     with running(days._server) as url:
         arguments = ("run", "--endpoint", url, "--model", "fake-model", "--tag", "v1")
-        assert days.workspace.run(monkeypatch, *arguments) == 0
-        assert days.workspace.run(monkeypatch, "accept") == 0
+        assert days.workspace.run(*arguments) == 0
+        assert days.workspace.run("accept") == 0
         (file,) = (days.workspace.root / "results" / "accepted").rglob("*.json")
         file.write_text("{")
-        assert days.workspace.run(monkeypatch, *arguments) == 3
+        assert days.workspace.run(*arguments) == 3
 
 
-def test_the_report_shows_scores_and_wrong_answers(
-    days: Days, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_report_shows_scores_and_wrong_answers(days: Days, capsys: pytest.CaptureFixture[str]) -> None:
     with running(days._server) as url:
         serve(days, url)
         days.run(0.5)
     capsys.readouterr()
-    assert days.workspace.run(monkeypatch, "report", "--wrong", "2") == 0
+    assert days.workspace.run("report", "--wrong", "2") == 0
     said = capsys.readouterr().out
     score = days.workspace.score("task", 0.5)
     assert f"{MODEL} v1 (run day-1" in said
@@ -209,8 +204,8 @@ def test_the_report_shows_scores_and_wrong_answers(
     assert f"{score:.3f} ± {(score * (1 - score) / 199) ** 0.5:.3f}  {low:.3f} .. {high:.3f}  200/200" in said
     assert f"task: {round(200 * (1 - score))} of 200 answers are wrong" in said
     assert "what is" in said
-    assert days.workspace.run(monkeypatch, "report", "--run", "nope") == 2
-    assert days.workspace.run(monkeypatch, "report", "--stack", "nope") == 2
+    assert days.workspace.run("report", "--run", "nope") == 2
+    assert days.workspace.run("report", "--stack", "nope") == 2
 
 
 def test_a_damaged_record_is_left_out_and_costs_nothing_else(days: Days) -> None:

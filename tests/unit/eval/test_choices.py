@@ -246,13 +246,11 @@ def scored(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def test_a_run_has_the_scores_that_the_values_mean(
-    scored: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_has_the_scores_that_the_values_mean(scored: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     toy = Toy()
     with serve(toy) as endpoint:
         scored.set_models(scored.model(endpoint, served_name=NAME))
-        assert scored.run(monkeypatch) == 0, capsys.readouterr().err
+        assert scored.run() == 0, capsys.readouterr().err
     run = scored.last()
     expected = sum(best(f"letters {item}?\nAnswer:", [" A", " B", " C", " D"]) == item % 4 for item in range(40)) / 40
     assert run.tasks["letters"].score == pytest.approx(expected)
@@ -278,31 +276,29 @@ def best(context: str, continuations: list[str], *, by_length: bool = False) -> 
     return values.index(max(values))
 
 
-def test_values_are_taken_over_and_the_probe_is_asked_again(scored: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_taken_over_and_the_probe_is_asked_again(scored: Workspace) -> None:
     toy = Toy(fault="500", fails_after=90)
     with serve(toy) as endpoint:
         scored.set_models(scored.model(endpoint, served_name=NAME))
-        assert scored.run(monkeypatch) == 3
+        assert scored.run() == 3
         asked_before = toy.count["completions"]
         toy.fault = ""
-        assert scored.run(monkeypatch) == 0
+        assert scored.run() == 0
     assert asked_before > 30
     assert scored.last().tasks["letters"].good
     assert scored.last().taken_over > 0
 
 
 def test_a_server_that_cannot_is_a_failed_run_and_no_score(
-    scored: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scored: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serve(Toy(fault="llama.cpp")) as endpoint:
         scored.set_models(scored.model(endpoint, served_name=NAME))
-        assert scored.run(monkeypatch) == 4
+        assert scored.run() == 4
     assert "tells no token ids" in capsys.readouterr().err
     assert scored.last().tasks["letters"].score is None
 
 
-def test_validate_tries_the_targets_of_choices(
-    scored: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert scored.run(monkeypatch, "validate") == 0
+def test_validate_tries_the_targets_of_choices(scored: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert scored.run("validate") == 0
     assert "letters: 40 items; own targets score 1.000" in capsys.readouterr().out

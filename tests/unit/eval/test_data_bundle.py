@@ -64,13 +64,11 @@ def configure(workspace: Workspace, **settings: object) -> None:
     (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
 
 
-def evaluate(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer, run_id: str, **environ: str
-) -> tuple[int, TaskResult]:
+def evaluate(workspace: Workspace, server: OpenAIServer, run_id: str, **environ: str) -> tuple[int, TaskResult]:
     with running(server) as url:
         # One address for all runs: the endpoint is a part of a model's identity.
         workspace.set_models(workspace.model(url))
-        code = workspace.run(monkeypatch, VLLM_EVAL_RUN_ID=run_id, **environ)
+        code = workspace.run(VLLM_EVAL_RUN_ID=run_id, **environ)
     run = workspace.store.load("default", MODEL, run_id)
     assert run is not None
     return code, run.tasks["numbers"]
@@ -121,11 +119,11 @@ def newer_format(folder: Path) -> None:
     ],
 )
 def test_a_bundle_that_is_not_whole_gives_one_error_and_no_score(
-    numbers: Workspace, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Path], None], said: str
+    numbers: Workspace, fault: Callable[[Path], None], said: str
 ) -> None:
     fault(Path(numbers.environ["VLLM_EVAL_DATA"]))
     server = OpenAIServer(QUESTIONS)
-    code, task = evaluate(numbers, monkeypatch, server, "broken")
+    code, task = evaluate(numbers, server, "broken")
     assert (code, task.score, task.cause) == (2, None, "input")
     assert len(task.problems) == 1
     assert said in task.problems[0]
@@ -143,7 +141,7 @@ def test_a_bundle_that_cannot_be_read_now_is_worth_a_second_try(
     monkeypatch.setattr(
         LocalStorage, "read", lambda self, path: (fail if self.local == bundle else real)(self, path)
     )  # fmt: skip
-    code, task = evaluate(numbers, monkeypatch, OpenAIServer(QUESTIONS), "stale")
+    code, task = evaluate(numbers, OpenAIServer(QUESTIONS), "stale")
     assert (code, task.score, task.cause) == (3, None, "endpoint")
     assert "Stale file handle" in task.problems[0]
 
@@ -155,13 +153,11 @@ def test_a_bundle_can_be_read_by_those_who_did_not_make_it(tmp_path: Path) -> No
     assert {file.stat().st_mode for file in folder.rglob("*") if file.is_file()} == {plain.stat().st_mode}
 
 
-def test_examples_and_revisions_that_a_bundle_lacks_are_refused(
-    numbers: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_and_revisions_that_a_bundle_lacks_are_refused(numbers: Workspace) -> None:
     cases = {"num_fewshot": (2, "make the bundle with --fewshot"), "revision": ("v2", "'v2', but the bundle")}
     for number, (key, (value, said)) in enumerate(cases.items()):
         configure(numbers, **{key: value})
-        code, task = evaluate(numbers, monkeypatch, OpenAIServer(QUESTIONS), f"lacking-{number}")
+        code, task = evaluate(numbers, OpenAIServer(QUESTIONS), f"lacking-{number}")
         assert (code, task.score) == (2, None)
         assert said in task.problems[0]
 
@@ -170,7 +166,7 @@ def test_examples_and_revisions_that_a_bundle_lacks_are_refused(
     ("name", "accepted"), [("numbers", False), ("numbers", True), ("every", False), ("every", True)]
 )
 def test_data_that_changed_is_told_and_begins_a_new_baseline(
-    numbers: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, *, accepted: bool
+    numbers: Workspace, capfd: pytest.CaptureFixture[str], name: str, *, accepted: bool
 ) -> None:
     if name == "every":
         group = "group: every\ntask: [numbers]\naggregate_metric_list: [{metric: exact_match, weight_by_size: true}]\n"
@@ -180,8 +176,7 @@ def test_data_that_changed_is_told_and_begins_a_new_baseline(
     server = OpenAIServer(QUESTIONS)
     baseline: dict[str, Any] = {"baseline": {"run": "first"}} if accepted else {}
     results = []
-    with running(server) as url:
-        numbers.set_models(numbers.model(url, **baseline))
+    with numbers.served(server, **baseline):
         for run_id, rows, commit in (
             ("first", rows_of(QUESTIONS), "a" * 40),
             ("same", rows_of(QUESTIONS), "b" * 40),  # a commit that changes nothing of the items
@@ -189,7 +184,7 @@ def test_data_that_changed_is_told_and_begins_a_new_baseline(
             ("again", [{**row, "answer": "wrong"} for row in rows_of(QUESTIONS)], "c" * 40),
         ):
             write_bundle(folder, rows, commit=commit)
-            assert numbers.run(monkeypatch, VLLM_EVAL_RUN_ID=run_id) == 0
+            assert numbers.run(VLLM_EVAL_RUN_ID=run_id) == 0
             results.append(numbers.last().tasks[name])
     first, same, other, again = results
     assert first.task_hash == same.task_hash != other.task_hash

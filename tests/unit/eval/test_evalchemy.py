@@ -34,14 +34,12 @@ def use(workspace: Workspace, url: str, **fields: object) -> None:
 
 
 @pytest.mark.parametrize(("task", "repeats"), [("AIME24", REPEATS), ("MATH500", 1)])
-def test_a_good_run_is_a_score_with_its_counts(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, task: str, repeats: int
-) -> None:
+def test_a_good_run_is_a_score_with_its_counts(workspace: Workspace, task: str, repeats: int) -> None:
     prepare(workspace, task=task, max_tokens=77)
     server = OpenAIServer(QUESTIONS, Plan(accuracy=0.5, api_key=KEY))
     with running(server) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     result = workspace.last().tasks[task]
     assert result.score == sum(share(question) < 0.5 for question in QUESTIONS) / ITEMS
     assert (result.samples, result.expected, result.paired) == (ITEMS, ITEMS, True)
@@ -51,12 +49,12 @@ def test_a_good_run_is_a_score_with_its_counts(
     assert workspace.recorded() == 0
 
 
-def test_it_never_sees_the_models_key(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_never_sees_the_models_key(workspace: Workspace) -> None:
     prepare(workspace)
     server = OpenAIServer(QUESTIONS, Plan(api_key=KEY))
     with running(server) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     assert {headers["Authorization"] for headers in server.headers_seen} == {f"Bearer {KEY}"}
     assert KEY not in (workspace.root / "evalchemy" / "seen.json").read_text()
 
@@ -74,29 +72,29 @@ def test_it_never_sees_the_models_key(workspace: Workspace, monkeypatch: pytest.
     ],
 )
 def test_a_silent_failure_is_a_failure(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], mode: str, named: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], mode: str, named: str
 ) -> None:
     prepare(workspace, mode=mode, metric="accuracy_avg")
     with running(OpenAIServer(QUESTIONS, Plan(api_key=KEY))) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch) in {3, 4}
+        assert workspace.run() in {3, 4}
     assert named in capfd.readouterr().err
     result = workspace.last().tasks["AIME24"]
     assert (result.good, result.score) == (False, None)
 
 
 def test_empty_and_cut_answers_are_counted_although_it_says_nothing_of_them(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     prepare(workspace)
     plan = Plan(api_key=KEY).changed({"faults": [{"kind": "null", "times": 10}]})
     with running(OpenAIServer(QUESTIONS, plan)) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch) == 4
+        assert workspace.run() == 4
     assert "10 of 40 answers are without text" in capfd.readouterr().err
 
 
-def test_it_grades_no_thoughts(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_grades_no_thoughts(workspace: Workspace) -> None:
     prepare(workspace)
     server = OpenAIServer(QUESTIONS, Plan(api_key=KEY))
     server.reply = lambda body, text: {
@@ -104,13 +102,11 @@ def test_it_grades_no_thoughts(workspace: Workspace, monkeypatch: pytest.MonkeyP
     }
     with running(server) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     assert workspace.last().tasks["AIME24"].score == 1.0
 
 
-def test_thoughts_are_stored_with_the_answer_that_followed_them(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_thoughts_are_stored_with_the_answer_that_followed_them(workspace: Workspace) -> None:
     prepare(workspace)
     server = OpenAIServer(QUESTIONS, Plan(api_key=KEY))
 
@@ -123,7 +119,7 @@ def test_thoughts_are_stored_with_the_answer_that_followed_them(
     server.reply = reply
     with running(server) as url:
         use(workspace, url, reasoning="any")
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     run = workspace.last()
     thoughts = {(each.item, each.repeat): each.thought for each in workspace.store.thoughts(run, "AIME24")}
     samples = workspace.store.samples(run, "AIME24") or []
@@ -133,37 +129,35 @@ def test_thoughts_are_stored_with_the_answer_that_followed_them(
         assert thoughts[sample.item, sample.repeat] in {f"{sample.target} by seed {seed}" for seed in seeds}
 
 
-def test_retries_are_the_runners(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_are_the_runners(workspace: Workspace) -> None:
     prepare(workspace)
     plan = Plan(api_key=KEY).changed({"faults": [{"kind": "status", "status": 503, "rate": 0.2}]})
     with running(OpenAIServer(QUESTIONS, plan)) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     assert workspace.last().retries > 0
     assert workspace.last().tasks["AIME24"].score == 1.0
 
 
-def test_a_dead_endpoint_is_no_score_and_the_next_attempt_goes_on(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dead_endpoint_is_no_score_and_the_next_attempt_goes_on(workspace: Workspace) -> None:
     prepare(workspace)
     server = OpenAIServer(QUESTIONS, Plan(api_key=KEY).changed({"faults": [{"kind": "reset", "first": 15}]}))
     with running(server) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch) == 3
+        assert workspace.run() == 3
         assert workspace.recorded() == 15
         server.plan = Plan(api_key=KEY)
         asked = len(server.requests)
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
     assert len(server.requests) - asked == ITEMS * REPEATS - 15
     assert workspace.last().taken_over == 15
 
 
-def test_the_deadline_kills_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deadline_kills_it(workspace: Workspace) -> None:
     prepare(workspace, mode="hangs")
     with running(OpenAIServer(QUESTIONS, Plan(api_key=KEY))) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch, VLLM_EVAL_DEADLINE_SECONDS="1.5") == 5
+        assert workspace.run(VLLM_EVAL_DEADLINE_SECONDS="1.5") == 5
 
 
 @pytest.mark.parametrize(
@@ -176,39 +170,35 @@ def test_the_deadline_kills_it(workspace: Workspace, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_what_it_would_run_wrongly_is_refused_before_the_first_request(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-    fields: dict[str, object], settings: dict[str, Any], named: str,
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], fields: dict[str, object], settings: dict[str, Any],
+    named: str,
 ) -> None:  # fmt: skip
     prepare(workspace, **settings)
     server = OpenAIServer(QUESTIONS, Plan(api_key=KEY))
     with running(server) as url:
         workspace.set_models({**workspace.model(url, api="chat", api_key="key"), **fields})
-        assert workspace.run(monkeypatch) == 2
+        assert workspace.run() == 2
     assert named in capfd.readouterr().err
     assert server.requests == []
 
 
-def test_an_image_without_it_refuses_its_tasks(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_image_without_it_refuses_its_tasks(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     prepare(workspace)
     server = OpenAIServer(QUESTIONS, Plan(api_key=KEY))
     with running(server) as url:
         use(workspace, url)
-        assert workspace.run(monkeypatch, VLLM_EVAL_EVALCHEMY_HOME=str(workspace.root / "nothing")) == 2
+        assert workspace.run(VLLM_EVAL_EVALCHEMY_HOME=str(workspace.root / "nothing")) == 2
     assert "this image has no Evalchemy" in capfd.readouterr().err
 
 
-def test_an_unknown_benchmark_or_engine_is_refused(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_benchmark_or_engine_is_refused(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     prepare(workspace)
     with running(OpenAIServer(QUESTIONS, Plan(api_key=KEY))) as url:
         use(workspace, url)
         for engine, named in (("evalchemy", "Evalchemy runs AIME24"), ("other", "unknown engine 'other'")):
             config = {"HumanEval": {"enabled": True, "engine": engine}}
             (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
-            assert workspace.run(monkeypatch) == 2
+            assert workspace.run() == 2
             assert named in capfd.readouterr().err
 
 

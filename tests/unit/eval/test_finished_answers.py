@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, running
+from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import Workspace
 from vllm_eval.answers import AnswerStore
 from vllm_eval.completions import Rejected, Retry, parse_answer
@@ -123,9 +123,7 @@ def _choice(text: str | None, **values: object) -> dict[str, Any]:
     return {"index": 0, "text": text, "finish_reason": "stop", **values}
 
 
-def test_unfinished_answers_are_asked_again_until_they_are_whole(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unfinished_answers_are_asked_again_until_they_are_whole(workspace: Workspace) -> None:
     workspace.add_task("t", 12)
     server = OpenAIServer(workspace.answers)
     asked: Counter[str] = Counter()
@@ -137,16 +135,14 @@ def test_unfinished_answers_are_asked_again_until_they_are_whole(
         return {"choices": [_choice("The sum", finish_reason="network_error", error=error)]} if cut else None
 
     server.reply = reply
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server) == 0
     assert workspace.last().tasks["t"].score == 1.0
     assert workspace.last().retries == 2
 
 
 @pytest.mark.parametrize(("reason", "code"), [("content_filter", 4), ("network_error", 3)])
 def test_an_item_that_is_never_answered_ends_its_task_with_the_cause(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, reason: str, code: int
+    workspace: Workspace, reason: str, code: int
 ) -> None:
     """A content filter will say the same tomorrow, so a retry of the pod cannot help; a broken network may heal."""
     workspace.add_task("bad", 6)
@@ -155,9 +151,7 @@ def test_an_item_that_is_never_answered_ends_its_task_with_the_cause(
     server.reply = lambda body, text: (
         {"choices": [_choice("The", finish_reason=reason)]} if "bad: what is 3" in body["prompt"] else None
     )
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == code
+    assert workspace.evaluate(server) == code
     tasks = workspace.last().tasks
     assert tasks["bad"].score is None
     assert reason in tasks["bad"].problems[0]

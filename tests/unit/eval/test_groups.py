@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, Plan, running, share
+from tests.support.openai_server import OpenAIServer, Plan, share
 from tests.support.workspace import Workspace
 from vllm_eval import catalog
 from vllm_eval.baseline import BaselineRule, compare_run
@@ -36,22 +36,19 @@ def configure(workspace: Workspace, group: str, config: dict[str, Any], sizes: d
     )
 
 
-def evaluate(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, accuracy: float = 1.0, **environ: str) -> RunResult:
+def evaluate(workspace: Workspace, accuracy: float = 1.0, **environ: str) -> RunResult:
     """Run once against a server of this accuracy."""
-    with running(OpenAIServer(workspace.answers, Plan(accuracy=accuracy))) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, **environ) == int(environ.pop("expected", "0"))
+    with workspace.served(OpenAIServer(workspace.answers, Plan(accuracy=accuracy))):
+        assert workspace.run(**environ) == int(environ.pop("expected", "0"))
     return workspace.last()
 
 
 ALL = "group: all\ntask: [one, {group: rest, task: [two, three]}]\n"
 
 
-def test_a_group_of_the_folder_is_one_score_of_all_its_items(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_group_of_the_folder_is_one_score_of_all_its_items(workspace: Workspace) -> None:
     configure(workspace, ALL, {"all": {}})
-    run = evaluate(workspace, monkeypatch, 0.7)
+    run = evaluate(workspace, 0.7)
     assert list(run.tasks) == ["all"]
     assert list(run.leaves) == list(SIZES)
     result = run.tasks["all"]
@@ -70,15 +67,14 @@ def test_a_group_of_the_folder_is_one_score_of_all_its_items(
 
 @pytest.mark.parametrize("by_size", ["true", "false"])
 def test_a_group_is_compared_with_its_own_baseline_and_names_what_fell(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, by_size: str, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, by_size: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weighed = f"aggregate_metric_list: [{{metric: exact_match, weight_by_size: {by_size}}}]\n"
     configure(workspace, ALL + weighed, {"all": {}}, {"one": 40, "two": 60, "three": 150})
-    evaluate(workspace, monkeypatch, VLLM_EVAL_RUN_ID="first")
+    evaluate(workspace, VLLM_EVAL_RUN_ID="first")
     wrong = dict.fromkeys(workspace.items["two"], "0")
-    with running(OpenAIServer({**workspace.answers, **wrong})) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="second") == 0
+    with workspace.served(OpenAIServer({**workspace.answers, **wrong})):
+        assert workspace.run(VLLM_EVAL_RUN_ID="second") == 0
     result = workspace.last().tasks["all"]
     assert result.comparison is not None
     assert result.comparison.verdict == "worse"
@@ -90,19 +86,16 @@ def test_a_group_is_compared_with_its_own_baseline_and_names_what_fell(
     (drop,) = [line for line in build_group([workspace.last()]).text().splitlines() if "vllm_eval_leaf_drop{" in line]
     assert 'leaf="two"' in drop
     assert drop.endswith(" 1.0")
-    assert workspace.run(monkeypatch, "report", "--wrong", "0") == 0
+    assert workspace.run("report", "--wrong", "0") == 0
     assert "two           0.000 ± 0.000  1.000     -1.000" in capsys.readouterr().out
 
 
-def test_a_leaf_that_failed_leaves_no_score_and_the_next_attempt_asks_it_alone(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_leaf_that_failed_leaves_no_score_and_the_next_attempt_asks_it_alone(workspace: Workspace) -> None:
     configure(workspace, ALL, {"all": {}})
     server = OpenAIServer(workspace.answers)
     server.reject = lambda body: "two:" in str(body["prompt"]) and "no such luck"
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="run") == 3
+    with workspace.served(server):
+        assert workspace.run(VLLM_EVAL_RUN_ID="run") == 3
         failed = workspace.last().tasks["all"]
         assert (failed.score, failed.cause, failed.paired) == (None, "endpoint", False)
         assert failed.problems[0].startswith("1 of 3 tasks have no score")
@@ -110,7 +103,7 @@ def test_a_leaf_that_failed_leaves_no_score_and_the_next_attempt_asks_it_alone(
         assert "no such luck" in failed.problems[1]
         server.reject = None
         asked = len(server.requests)
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="run") == 0
+        assert workspace.run(VLLM_EVAL_RUN_ID="run") == 0
     assert len(server.requests) == asked + SIZES["two"]
     assert workspace.last().tasks["all"].score == 1.0
 
@@ -134,14 +127,10 @@ def test_a_leaf_that_two_lines_want_differently_is_refused_by_name(
     assert said in str(caught.value)
 
 
-def test_a_leaf_that_two_lines_want_alike_is_asked_once_and_keeps_its_own_verdict(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_leaf_that_two_lines_want_alike_is_asked_once_and_keeps_its_own_verdict(workspace: Workspace) -> None:
     configure(workspace, ALL, {"two": {}, "all": {"leaves": True}})
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server) == 0
     assert len(server.requests) == 40
     run = workspace.last()
     assert (list(run.tasks), list(run.leaves)) == (["two", "all"], ["one", "three"])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.openai_server import OpenAIServer, running
+from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import Workspace
 from vllm_eval.config import TaskSettings
 from vllm_eval.engines import EngineJob
@@ -232,12 +232,12 @@ BAD = {
 
 @pytest.mark.parametrize("content", BAD, ids=[name[:30] for name in BAD])
 def test_a_file_that_holds_no_such_items_is_refused_by_file_and_line(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], content: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], content: str
 ) -> None:
     write_task(workspace.root)
     (workspace.root / "data" / "t.jsonl").write_text(content)
     (workspace.root / "configs" / "eval_config.json").write_text('{"t": {"enabled": true}}')
-    assert workspace.run(monkeypatch, "validate") == 2
+    assert workspace.run("validate") == 2
     said = capfd.readouterr().err
     assert "Traceback" not in said
     with pytest.raises(TaskError, match=BAD[content]):
@@ -303,23 +303,20 @@ def test_an_older_copy_of_the_loader_that_changes_items_is_found(tmp_path: Path)
 
 
 def test_items_without_the_cluster_field_are_clusters_of_their_own(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_task(workspace.root, prompt="question", target="answer")
     rows = [{"question": f"q{n}?", "answer": "x", **({"passage": "P"} if n < 4 else {})} for n in range(6)]
     (workspace.root / "data" / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     config = workspace.root / "configs" / "eval_config.json"
     config.write_text('{"t": {"enabled": true, "cluster": "passage"}}')
-    server = OpenAIServer({str(row["question"]): "x" for row in rows})
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(OpenAIServer({str(row["question"]): "x" for row in rows})) == 0
     values = workspace.store.item_values(workspace.last(), "t")
     assert values is not None
     assert values.clusters is not None
     assert [values.clusters.count(name) for name in values.clusters] == [4, 4, 4, 4, 1, 1]
     config.write_text('{"t": {"enabled": true, "cluster": "pasage"}}')
-    assert workspace.run(monkeypatch, "validate") == 2
+    assert workspace.run("validate") == 2
     assert "'pasage'" in capfd.readouterr().err
 
 
@@ -359,7 +356,7 @@ def test_any_json_items_are_read_as_they_are(
 @given(st.lists(st.lists(TEXT, min_size=2, max_size=2), min_size=1, max_size=5))
 def test_any_texts_are_read_from_csv_as_they_are(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
-) -> None:  # fmt: skip
+) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"
     out = io.StringIO(newline="")
     csv.writer(out, quoting=csv.QUOTE_ALL).writerows([["a", "b"], *rows])

@@ -7,7 +7,7 @@ from typing import Any
 import lm_eval
 import pytest
 
-from tests.support.openai_server import OpenAIServer, running
+from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import Workspace
 from tests.unit.eval.test_items import write_task
 
@@ -15,29 +15,25 @@ BUILT_IN = Path(lm_eval.__file__).parent / "tasks"
 
 
 def validate(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    rows: list[dict[str, Any]],
-    **settings: object,
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], rows: list[dict[str, Any]], **settings: object
 ) -> tuple[int, str]:
     """Write the items of task ``t`` and return the exit code and all that was said."""
     (workspace.root / "data" / "t.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
     config = {"t": {"enabled": True, **settings}}
     (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
-    code = workspace.run(monkeypatch, "validate")
+    code = workspace.run("validate")
     said = capfd.readouterr()
     assert "Traceback" not in said.err
     return code, said.out + said.err
 
 
 def test_each_item_that_is_not_right_for_its_own_target_is_named(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     more = "filter_list: [{name: none, filter: [{function: lowercase}, {function: take_first}]}]\n"
     write_task(workspace.root, prompt="question", target="answer", more=more)
     rows = [{"question": f"q{n}", "answer": "Seoul" if n % 2 else "busan"} for n in range(30)]
-    code, said = validate(workspace, monkeypatch, capfd, rows)
+    code, said = validate(workspace, capfd, rows)
     assert code == 2
     assert "15 of 30 items are not right for their own target" in said
     assert "t.jsonl, line 2: the target 'Seoul' is judged as 'seoul'" in said
@@ -58,15 +54,10 @@ def test_each_item_that_is_not_right_for_its_own_target_is_named(
     ],
 )  # fmt: skip
 def test_a_list_is_answered_by_an_element_and_an_index_by_its_choice(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    target: str,
-    more: str,
-    row: dict[str, Any],
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], target: str, more: str, row: dict[str, Any]
 ) -> None:
     write_task(workspace.root, prompt="question", target=target, more=more)
-    code, said = validate(workspace, monkeypatch, capfd, [{"question": f"q{n}", **row} for n in range(3)])
+    code, said = validate(workspace, capfd, [{"question": f"q{n}", **row} for n in range(3)])
     assert code == 0, said
     assert "own targets score 1.000" in said
 
@@ -80,53 +71,48 @@ def test_a_list_is_answered_by_an_element_and_an_index_by_its_choice(
     ],
 )  # fmt: skip
 def test_where_more_than_the_target_decides_it_is_said_and_no_error(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    more: str,
-    settings: dict[str, object],
-    reason: str,
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], more: str, settings: dict[str, object], reason: str
 ) -> None:
     write_task(workspace.root, prompt="question", target="answer", more=more)
     own = "def judge(doc, results):\n    return {'exact_match': results[0].isupper()}\n"
     (workspace.root / "tasks" / "own.py").write_text(own)
-    code, said = validate(workspace, monkeypatch, capfd, [{"question": "q", "answer": "x"}], **settings)
+    code, said = validate(workspace, capfd, [{"question": "q", "answer": "x"}], **settings)
     assert code == 0, said
     assert "cannot be tried" in said
     assert reason in said
 
 
 def test_a_function_that_breaks_on_an_answer_is_found_without_a_model(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_task(workspace.root, prompt="question", target="answer", more="process_results: !function own.judge\n")
     for code, named in (("1 / 0", "ZeroDivisionError"), ("exit(3)", "sys.exit(3)")):
         (workspace.root / "tasks" / "own.py").write_text(f"def judge(doc, results):\n    return {code}\n")
-        exit_code, said = validate(workspace, monkeypatch, capfd, [{"question": "q", "answer": "x"}])
+        exit_code, said = validate(workspace, capfd, [{"question": "q", "answer": "x"}])
         assert exit_code == 2
         assert named in said
         assert "own.py, line 2" in said or "exit" in code
 
 
 def test_a_module_that_ends_the_process_when_it_is_imported_is_named(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_task(workspace.root, prompt="question", target="answer", more="process_results: !function own.judge\n")
     (workspace.root / "tasks" / "own.py").write_text("import sys\nsys.exit('a package is missing')\n")
-    code, said = validate(workspace, monkeypatch, capfd, [{"question": "q", "answer": "x"}])
+    code, said = validate(workspace, capfd, [{"question": "q", "answer": "x"}])
     assert code == 2
     assert "sys.exit('a package is missing')" in said
 
 
 def test_a_metric_that_is_the_same_for_every_answer_is_found(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     own_filter = "{function: custom, filter_fn: !function own.same}"
     more = f"filter_list: [{{name: none, filter: [{own_filter}, {{function: take_first}}]}}]\n"
     write_task(workspace.root, prompt="question", target="answer", more=more)
     own = "def same(responses, docs):\n    return [[doc['answer']] for doc in docs]\n"
     (workspace.root / "tasks" / "own.py").write_text(own)
-    code, said = validate(workspace, monkeypatch, capfd, [{"question": "q", "answer": "x"}])
+    code, said = validate(workspace, capfd, [{"question": "q", "answer": "x"}])
     assert code == 2
     assert "own targets score 1.000 and nonsense 1.000" in said
 
@@ -148,27 +134,20 @@ TRIVIA = [
     ],
 )
 def test_tasks_of_lm_eval_pass_with_items_of_their_form(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    yaml: str,
-    rows: list[dict[str, Any]],
-    settings: dict[str, Any],
-    said_of_it: str,
-) -> None:
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], yaml: str, rows: list[dict[str, Any]],
+    settings: dict[str, Any], said_of_it: str,
+) -> None:  # fmt: skip
     (workspace.root / "tasks" / "t.yaml").write_text(
         f"include: {BUILT_IN / yaml}\ntask: t\ntag: null\ndataset_path: json\ndataset_name: null\n"
         "dataset_kwargs: {data_files: {train: ../data/t.jsonl, test: ../data/t.jsonl, validation: ../data/t.jsonl}}\n"
     )
-    code, said = validate(workspace, monkeypatch, capfd, rows, **settings)
+    code, said = validate(workspace, capfd, rows, **settings)
     assert code == 0, said
     assert f"t: {len(rows)} items" in said
     assert said_of_it in said
 
 
-def test_a_value_that_is_a_bool_or_of_numpy_is_a_sample(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_a_value_that_is_a_bool_or_of_numpy_is_a_sample(workspace: Workspace) -> None:
     write_task(workspace.root, prompt="question", target="answer", more="process_results: !function own.judge\n")
     rows = [{"question": f"Write word {n}", "answer": "x"} for n in range(10)]
     (workspace.root / "data" / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -177,8 +156,6 @@ def test_a_value_that_is_a_bool_or_of_numpy_is_a_sample(
         own = f"def judge(doc, results):\n    upper = results[0].isupper()\n    return {{'exact_match': {value}}}\n"
         (workspace.root / "tasks" / "own.py").write_text(own)
         server = OpenAIServer({row["question"]: "WORD" if int(row["question"][-1]) < 5 else "word" for row in rows})
-        with running(server) as url:
-            workspace.set_models(workspace.model(url))
-            assert workspace.run(monkeypatch) == 0
+        assert workspace.evaluate(server) == 0
         task = workspace.last().tasks["t"]
         assert (task.score, task.paired) == (0.5, True)

@@ -171,7 +171,7 @@ def test_a_page_that_cannot_be_written_is_only_a_warning(
     assert "the report could not be written" in caplog.text
 
 
-def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_the_page(tmp_path: Path) -> None:
     history(tmp_path, items=10, days=2)
     options = ["report", "--out", str(tmp_path), "--stack", STACK]
     page = tmp_path / "page.html"

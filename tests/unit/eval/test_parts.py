@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.openai_server import OpenAIServer, running
+from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import MODEL, Workspace
 from vllm_eval import publish
 from vllm_eval.answers import AnswerStore, drop_stale, scope_of
@@ -186,9 +186,7 @@ def test_an_error_that_nobody_foresaw_ends_the_run_with_a_record_and_no_score(
 
     monkeypatch.setattr(FakeEngine, "run", broken)
     workspace.add_task("task", 3)
-    with running(OpenAIServer(workspace.answers)) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 3
+    assert workspace.evaluate(OpenAIServer(workspace.answers)) == 3
     assert "Traceback" in capfd.readouterr().err
     assert workspace.last().tasks["task"].problems == ("ZeroDivisionError: a bug",)
 
@@ -224,15 +222,12 @@ def test_a_later_attempt_of_an_old_run_does_not_bring_its_old_list_back(tmp_path
     assert publisher.latest_list() == ("old", "new")
 
 
-def test_items_that_share_a_passage_widen_the_error_bar(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_that_share_a_passage_widen_the_error_bar(workspace: Workspace) -> None:
     workspace.add_task("task", 40, settings={"cluster": "passage"})
     path = workspace.root / "data" / "task.jsonl"
     items = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps({**item, "passage": f"p{i // 10}"}) + "\n" for i, item in enumerate(items)))
-    server = OpenAIServer(dict(list(workspace.answers.items())[:20]))
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(OpenAIServer(dict(list(workspace.answers.items())[:20]))) == 0
     result = workspace.last().tasks["task"]
     # Two passages all right, two all wrong: four units, not forty.
     assert result.score == 0.5

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.openai_server import Fault, OpenAIServer, Plan, running
+from tests.support.openai_server import Fault, OpenAIServer, Plan
 from tests.support.serving import serving
 from tests.support.workspace import Workspace
 
@@ -44,15 +44,12 @@ def answering(
         yield f"127.0.0.1:{server.server_port}", paths
 
 
-def publish(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, gateway: str, *arguments: str, plan: Plan | None = None
-) -> int:
+def publish(workspace: Workspace, gateway: str, *arguments: str, plan: Plan | None = None) -> int:
     """Run a task of four items with ``gateway`` as the Pushgateway's URL."""
     workspace.add_task("task", 4)
-    with running(OpenAIServer(workspace.answers, plan)) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(OpenAIServer(workspace.answers, plan)):
         given = {} if "--pushgateway" in arguments else {"VLLM_EVAL_PUSHGATEWAY": gateway}
-        return workspace.run(monkeypatch, "run", *arguments, **given)
+        return workspace.run("run", *arguments, **given)
 
 
 @pytest.mark.parametrize(
@@ -67,16 +64,11 @@ def publish(
     ],
 )
 def test_only_the_gateways_own_word_is_a_publication(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    status: int,
-    body: bytes,
-    headers: dict[str, str],
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], status: int, body: bytes, headers: dict[str, str],
     named: str,
-) -> None:
+) -> None:  # fmt: skip
     with answering(status, body, headers) as (address, paths):
-        assert publish(workspace, monkeypatch, f"http://user:{PASSWORD}@{address}/prefix") == 7
+        assert publish(workspace, f"http://user:{PASSWORD}@{address}/prefix") == 7
     said = capfd.readouterr()
     assert named in said.err
     assert f"http://{address}/prefix" in said.err
@@ -88,21 +80,19 @@ def test_only_the_gateways_own_word_is_a_publication(
 
 
 def test_a_failed_run_says_as_well_that_its_failure_is_not_published(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with answering(500) as (address, _):
-        code = publish(workspace, monkeypatch, f"http://{address}", plan=Plan(faults=(Fault("status"),)))
+        code = publish(workspace, f"http://{address}", plan=Plan(faults=(Fault("status"),)))
     assert code == 3
     said = capfd.readouterr().err
     assert "did not take the POST: HTTP 500" in said
     assert "has answered nobody" in said
 
 
-def test_a_slash_behind_the_gateways_url_is_no_part_of_it(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slash_behind_the_gateways_url_is_no_part_of_it(workspace: Workspace) -> None:
     with answering(200) as (address, paths):
-        assert publish(workspace, monkeypatch, "", "--pushgateway", f"http://{address}/") == 0
+        assert publish(workspace, "", "--pushgateway", f"http://{address}/") == 0
     assert [path.startswith("PUT /metrics/job/") for path in paths] == [True]
 
 
@@ -124,14 +114,10 @@ def test_a_slash_behind_the_gateways_url_is_no_part_of_it(
     ],
 )
 def test_an_option_is_checked_like_its_variable_before_the_first_request(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    named: str,
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
     workspace.add_task("task", 4)
-    assert workspace.run(monkeypatch, "run", *arguments) == 2
+    assert workspace.run("run", *arguments) == 2
     said = capfd.readouterr().err
     assert f"- {named}: " in said
     assert "secret-word" not in said
@@ -140,14 +126,14 @@ def test_an_option_is_checked_like_its_variable_before_the_first_request(
 
 
 def test_a_variable_with_a_password_is_refused_without_showing_it(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("task", 4)
     bad = {"VLLM_EVAL_PUSHGATEWAY": "ftp://user:secret-word@host"}
-    assert workspace.run(monkeypatch, "run", **bad) == 2
+    assert workspace.run("run", **bad) == 2
     models = [workspace.model("http://user:secret-word@host/v1", api_key="sk-secret-word/+")]
     workspace.set_models(*models)
-    assert workspace.run(monkeypatch, "run", VLLM_EVAL_PUSHGATEWAY="") == 2
+    assert workspace.run("run", VLLM_EVAL_PUSHGATEWAY="") == 2
     said = capfd.readouterr().err
     assert "VLLM_EVAL_PUSHGATEWAY" in said
     assert "api_key" in said
@@ -156,22 +142,18 @@ def test_a_variable_with_a_password_is_refused_without_showing_it(
 
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_a_metric_that_is_better_when_lower_is_refused_by_name(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], command: str
 ) -> None:
     workspace.add_task("task", 4, settings={"engine": "lm_eval"})
     path = workspace.root / "tasks" / "task.yaml"
     path.write_text(path.read_text().replace("higher_is_better: true", "higher_is_better: false"))
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, command) == 2
+    assert workspace.evaluate(server, command) == 2
     assert "'exact_match' has higher_is_better: false" in capfd.readouterr().err
     assert server.requests == []
 
 
-def test_a_metric_beside_the_tasks_own_may_be_better_when_lower(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_metric_beside_the_tasks_own_may_be_better_when_lower(workspace: Workspace) -> None:
     workspace.add_task("task", 4, settings={"engine": "lm_eval"})
     path = workspace.root / "tasks" / "task.yaml"
     other = "  - metric: other\n    aggregation: mean\n    higher_is_better: false\nfilter_list:"
@@ -179,8 +161,6 @@ def test_a_metric_beside_the_tasks_own_may_be_better_when_lower(
     (workspace.root / "tasks" / "own.py").write_text(own)
     text = path.read_text().replace("filter_list:", other) + "process_results: !function own.judge\n"
     path.write_text(text)
-    with running(OpenAIServer(workspace.answers)) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(OpenAIServer(workspace.answers)) == 0
     (score,) = workspace.last().tasks["task"].scores
     assert json.loads(score.model_dump_json()) == {"metric": "other", "filter": "strip", "value": 1.0}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.workspace import Workspace
 from vllm_eval.asking import Asking, laid_over
 from vllm_eval.requests import Answer
@@ -32,12 +32,10 @@ def saying(make: Callable[[str], Mapping[str, Any]], finish: str = "stop") -> Re
     return reply
 
 
-def evaluate(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, reply: Reply | None, **block: object) -> int:
+def evaluate(workspace: Workspace, reply: Reply | None, **block: object) -> int:
     server = OpenAIServer(workspace.answers, Plan(accuracy=0.7))
     server.reply = reply
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api="chat", **block))
-        code = workspace.run(monkeypatch)
+    code = workspace.evaluate(server, api="chat", **block)
     workspace.requests = server.requests  # type: ignore[attr-defined] # for the caller
     return code
 
@@ -58,16 +56,12 @@ FORMS: list[tuple[str, Callable[[str], Mapping[str, Any]], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("form", "make", "block"), FORMS, ids=[form for form, _, _ in FORMS])
 def test_a_model_that_thinks_scores_as_one_that_does_not(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    form: str,
-    make: Callable[[str], Mapping[str, Any]],
-    block: dict[str, Any],
+    workspace: Workspace, form: str, make: Callable[[str], Mapping[str, Any]], block: dict[str, Any]
 ) -> None:
     workspace.add_task("t", 30, settings={"engine": "lm_eval"})
-    assert evaluate(workspace, monkeypatch, None) == 0
+    assert evaluate(workspace, None) == 0
     plain = [sample.value for sample in workspace.store.samples(workspace.last(), "t") or []]
-    assert evaluate(workspace, monkeypatch, saying(make), **block) == 0
+    assert evaluate(workspace, saying(make), **block) == 0
     run = workspace.last()
     samples = workspace.store.samples(run, "t") or []
     assert [sample.value for sample in samples] == plain
@@ -98,31 +92,22 @@ def test_a_model_that_thinks_scores_as_one_that_does_not(
     ],
 )
 def test_where_thoughts_spoil_answers_there_is_no_score_and_the_cause_is_named(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    make: Callable[[str], Mapping[str, Any]],
-    finish: str,
-    block: dict[str, Any],
-    named: str,
+    workspace: Workspace, make: Callable[[str], Mapping[str, Any]], finish: str, block: dict[str, Any], named: str
 ) -> None:
     workspace.add_task("t", 20, settings={"engine": "lm_eval"})
-    assert evaluate(workspace, monkeypatch, saying(make, finish), **block) == 4
+    assert evaluate(workspace, saying(make, finish), **block) == 4
     result = workspace.last().tasks["t"]
     assert result.score is None
     assert named in " ".join(result.problems)
 
 
-def test_a_few_thoughts_without_an_end_are_bounded_and_graded_as_wrong(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_few_thoughts_without_an_end_are_bounded_and_graded_as_wrong(workspace: Workspace) -> None:
     workspace.add_task("t", 20, settings={"engine": "lm_eval", "max_empty_share": 0, "max_truncated_share": 0})
     server = OpenAIServer(workspace.answers)
     ended = saying(lambda right: {"content": right, "reasoning": THOUGHT})
     endless = saying(lambda _: {"content": None, "reasoning": THOUGHT}, "length")
     server.reply = lambda body, right: (endless if right == "1" else ended)(body, right)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api="chat", reasoning="any"))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, api="chat", reasoning="any") == 0
     result = workspace.last().tasks["t"]
     assert result.score == 0.95
     assert result.thoughts is not None
@@ -160,12 +145,10 @@ def test_an_answer_that_a_stop_ended_before_the_cut_is_not_cut() -> None:
     assert (said.text, said.stopped) == ("7", True)
 
 
-def test_a_task_wins_over_the_model_and_the_model_over_the_yaml(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_wins_over_the_model_and_the_model_over_the_yaml(workspace: Workspace) -> None:
     workspace.add_task("t", 2, settings={"engine": "lm_eval", "generation": {"top_p": 0.9}})
     block = {"temperature": 0.6, "top_p": 0.5, "max_tokens": 4000, "extra_body": {"new_knob": [1]}}
-    assert evaluate(workspace, monkeypatch, None, generation=block) == 0
+    assert evaluate(workspace, None, generation=block) == 0
     (body, *_) = workspace.requests  # type: ignore[attr-defined]
     assert {key: body[key] for key in ("temperature", "top_p", "max_tokens", "new_knob", "stop")} == {
         "temperature": 0.6, "top_p": 0.9, "max_tokens": 4000, "new_knob": [1], "stop": ["\n"],
@@ -192,10 +175,10 @@ def test_names_of_one_thing_are_one_key(
     assert laid_over(below, above) == merged
 
 
-def test_another_block_is_another_thing_that_was_asked(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_block_is_another_thing_that_was_asked(workspace: Workspace) -> None:
     workspace.add_task("t", 20, settings={"engine": "lm_eval"})
     for block, verdict in (({}, "no_baseline"), ({}, "same"), ({"generation": {"top_k": 5}}, "no_baseline")):
-        assert evaluate(workspace, monkeypatch, None, **block) == 0
+        assert evaluate(workspace, None, **block) == 0
         comparison = workspace.last().tasks["t"].comparison
         assert comparison is not None
         assert comparison.verdict in {verdict, "inconclusive"} if verdict == "same" else comparison.verdict == verdict

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, Plan, running, share
+from tests.support.openai_server import OpenAIServer, Plan, share
 from tests.support.workspace import Workspace
 from vllm_eval.generation import Generation, differences, read_generation
 from vllm_eval.requests import Request
@@ -42,14 +42,12 @@ def set_generation(workspace: Workspace, text: str, more: str = "") -> None:
     ],
 )
 def test_generation_settings_are_sent_whole(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, api: str, generation: str, sent: Mapping[str, Any]
+    workspace: Workspace, api: str, generation: str, sent: Mapping[str, Any]
 ) -> None:
     workspace.add_task("t", 2, settings=REAL)
     set_generation(workspace, generation)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api=api))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, api=api) == 0
     for body in server.requests:
         assert {key: body[key] for key in sent} == sent
         assert not {"until", "do_sample", "max_new_tokens", "max_gen_toks", "num_beams", "n"} & set(body)
@@ -88,15 +86,12 @@ def test_generation_settings_are_sent_whole(
 )
 @pytest.mark.parametrize("command", ["run", "validate"])
 def test_a_wrong_generation_key_is_refused_by_name_before_the_first_request(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-    generation: str, named: tuple[str, ...], command: str,
-) -> None:  # fmt: skip
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], generation: str, named: tuple[str, ...], command: str
+) -> None:
     workspace.add_task("t", 2, settings=REAL)
     set_generation(workspace, generation)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, command) == 2
+    assert workspace.evaluate(server, command) == 2
     assert not server.requests
     error = capfd.readouterr().err
     assert "Traceback" not in error
@@ -112,31 +107,30 @@ def test_a_wrong_generation_key_is_refused_by_name_before_the_first_request(
     ],
 )
 def test_a_key_that_stands_twice_is_refused_by_name_file_and_line(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-    file: str, text: str, key: str,
-) -> None:  # fmt: skip
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], file: str, text: str, key: str
+) -> None:
     workspace.add_task("t", 2, settings=REAL)
     path = workspace.root / "tasks" / "t.yaml"
     before = path.read_text().replace("metadata:\n  version: 1\n", "")
     path.write_text(before + (text if file == "t.yaml" else f"include: {file}\n"))
     if file != "t.yaml":
         (workspace.root / "tasks" / file).write_text(text)
-    assert workspace.run(monkeypatch, "validate") == 2
+    assert workspace.run("validate") == 2
     error = capfd.readouterr().err
     line = (path.parent / file).read_text().rstrip().count("\n") + 1
     assert f"the key {key!r} is there twice" in error
     assert re.search(rf"{file}.*line {line}\b", error, re.DOTALL)
 
 
-def test_a_key_of_an_include_may_be_laid_over_and_merged(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_an_include_may_be_laid_over_and_merged(workspace: Workspace) -> None:
     workspace.add_task("t", 2, settings=REAL)
     (workspace.root / "tasks" / "common.yaml").write_text("num_fewshot: 3\nmetadata: &m {version: 1}\n")
     path = workspace.root / "tasks" / "t.yaml"
     path.write_text(f"include: common.yaml\nnum_fewshot: 0\n{path.read_text()}  <<: {{version: 2, more: 3}}\n")
-    assert workspace.run(monkeypatch, "validate") == 0
+    assert workspace.run("validate") == 0
 
 
-def test_a_prefix_of_the_answer_is_continued_over_chat(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prefix_of_the_answer_is_continued_over_chat(workspace: Workspace) -> None:
     workspace.add_task("t", 4, settings=REAL)
     set_generation(workspace, '{until: ["\\n"], max_gen_toks: 32}', 'gen_prefix: "The sum is"\nnum_fewshot: 1\n')
     path = workspace.root / "tasks" / "t.yaml"
@@ -154,37 +148,29 @@ def test_a_prefix_of_the_answer_is_continued_over_chat(workspace: Workspace, mon
         return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
 
     server.reply = reply
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api="chat"))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, api="chat") == 0
     assert workspace.last().tasks["t"].score == 1.0
     assert [message["role"] for message in server.requests[0]["messages"]] == ["user", "assistant"] * 2
 
 
-def test_chat_requests_without_a_prefix_carry_no_flag_that_other_servers_refuse(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chat_requests_without_a_prefix_carry_no_flag_that_other_servers_refuse(workspace: Workspace) -> None:
     workspace.add_task("t", 2, settings=REAL)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api="chat"))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, api="chat") == 0
     assert set(server.requests[0]) == {"messages", "model", "max_tokens", "temperature", "stop", "seed"}
 
 
 @pytest.mark.parametrize("repeats", ["0", "-1", "'5'", "1.5", "true", "null"])
 def test_repeats_that_are_no_number_of_answers_are_refused(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], repeats: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], repeats: str
 ) -> None:
     workspace.add_task("t", 2, settings=REAL)
     set_generation(workspace, "{max_gen_toks: 9}", f"repeats: {repeats}\n")
-    assert workspace.run(monkeypatch, "validate") == 2
+    assert workspace.run("validate") == 2
     assert "t: repeats: must be a whole number" in capfd.readouterr().err
 
 
-def test_repeats_are_samples_of_their_own_and_a_second_run_asks_the_same(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeats_are_samples_of_their_own_and_a_second_run_asks_the_same(workspace: Workspace) -> None:
     workspace.add_task("t", 6, settings=REAL)
     set_generation(workspace, '{until: ["\\n"], max_gen_toks: 32, temperature: 0.8, do_sample: true}', "repeats: 5\n")
     path = workspace.root / "tasks" / "t.yaml"
@@ -196,10 +182,9 @@ def test_repeats_are_samples_of_their_own_and_a_second_run_asks_the_same(
         "choices": [{"text": text if share(json.dumps(body, sort_keys=True)) < 0.6 else "50", "finish_reason": "stop"}]
     }
     asked = []
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         for name in ("first", "second"):
-            assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID=name) == 0
+            assert workspace.run(VLLM_EVAL_RUN_ID=name) == 0
             seeds: dict[str, set[int]] = defaultdict(set)
             for body in server.requests:
                 seeds[body["prompt"]].add(body["seed"])
@@ -228,9 +213,7 @@ def test_what_is_sent_is_compared_with_the_yaml_before_the_first_request(
 
     monkeypatch.setattr(PooledModel, "_request", losing)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server) == 2
     assert not server.requests
     error = capfd.readouterr().err
     assert "t: item 0: stop is" in error

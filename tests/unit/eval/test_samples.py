@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, running, share
+from tests.support.openai_server import OpenAIServer, share
 from tests.support.workspace import Workspace
 from vllm_eval.baseline import task_score
 from vllm_eval.compare import TaskScore, compare
@@ -26,17 +26,14 @@ def by_seed(body: Mapping[str, Any], right: str | None) -> Mapping[str, Any]:
     return {"choices": [{"index": 0, "text": said, "finish_reason": "stop"}]}
 
 
-def test_each_answer_is_scored_and_the_items_count_is_compared(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_answer_is_scored_and_the_items_count_is_compared(workspace: Workspace) -> None:
     workspace.add_task("t", 12, settings=SETTINGS)
     workspace.add_task("once", 5, settings={"engine": "lm_eval"})
     server = OpenAIServer(workspace.answers)
     server.reply = by_seed
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
-        assert workspace.run(monkeypatch) == 0
+    with workspace.served(server):
+        assert workspace.run() == 0
+        assert workspace.run() == 0
     asked = [body for body in server.requests if "t: what" in body["prompt"]][: 12 * 4]
     assert {body["seed"] for body in asked} == {1234, 1235, 1236, 1237}
     right = [by_seed(body, "right")["choices"][0]["text"] == "right" for body in asked]
@@ -67,14 +64,10 @@ def test_each_answer_is_scored_and_the_items_count_is_compared(
         ({**SETTINGS, "engine": "fake"}, "the fake engine asks once"),
     ],
 )
-def test_repeats_that_would_be_equal_are_refused(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, Any], named: str
-) -> None:
+def test_repeats_that_would_be_equal_are_refused(workspace: Workspace, settings: Mapping[str, Any], named: str) -> None:
     workspace.add_task("t", 2, settings=settings)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server) == 2
     assert named in workspace.last().tasks["t"].problems[0]
     assert not server.requests
 
@@ -139,18 +132,18 @@ def test_values_that_are_no_counts_are_compared_by_their_mean() -> None:
 
 
 def test_validate_says_who_decides_and_what_could_be_shown(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("t", 12, settings={"engine": "lm_eval", "samples": 4, "generation": {"top_p": 0.9}})
     workspace.add_task("few", 5, settings={"engine": "lm_eval"})
     path = workspace.root / "models.json"
     workspace.set_models(workspace.model("http://m/v1", generation={"temperature": 0.6, "max_tokens": 900}))
-    assert workspace.run(monkeypatch, "validate", "--models-file", str(path)) == 0
+    assert workspace.run("validate", "--models-file", str(path)) == 0
     said = capsys.readouterr().out
     order = 'until ["\\n"] (YAML), temperature 0.6 (model), max_tokens 900 (model), top_p 0.9 (task)'
     assert f"t of org/fake-model is asked with {order}" in said
     assert "t: WARNING: 12 items x 4 samples, sampled: a drop from 0.5 to" in said
     assert "few: WARNING: 5 items could show no drop at the level" in said
     workspace.set_models(workspace.model("http://m/v1"))
-    assert workspace.run(monkeypatch, "validate", "--models-file", str(path)) == 2
+    assert workspace.run("validate", "--models-file", str(path)) == 2
     assert "t of org/fake-model: samples: 4 answers without a temperature" in capsys.readouterr().err

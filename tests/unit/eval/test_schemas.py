@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.support.openai_server import OpenAIServer, running
+from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import ROOT, Workspace
 from vllm_eval.schemas import SCHEMAS
 
@@ -25,12 +25,10 @@ def test_no_schema_is_left_over() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.schema.json" for name in SCHEMAS}
 
 
-def test_what_is_shipped_and_written_is_valid(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shipped_and_written_is_valid(workspace: Workspace) -> None:
     check("eval_config", json.loads((ROOT / "eval" / "evalchemy" / "configs" / "eval_config.json").read_text()))
     workspace.add_task("task", 5)
-    with running(OpenAIServer(workspace.answers)) as url:
-        workspace.set_models(workspace.model(url, baseline={"run": "x"}))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(OpenAIServer(workspace.answers), baseline={"run": "x"}) == 0
     check("models", json.loads((workspace.root / "models.json").read_text()))
     results = workspace.root / "results"
     (record,) = results.rglob("result.json")

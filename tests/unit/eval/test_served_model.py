@@ -38,37 +38,29 @@ def served_as(name: str) -> Any:  # noqa: ANN401 - a reply of the server
 )
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_names_of_one_root_are_one_model_and_an_adapter_is_not_its_base(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch,
-    entries: list[dict[str, object]], answers_as: str, code: int, taken_over: bool,
-) -> None:  # fmt: skip
+    workspace: Workspace, entries: list[dict[str, object]], answers_as: str, code: int, taken_over: bool
+) -> None:
     workspace.add_task("t", 4)
     server = OpenAIServer(workspace.answers, Plan(models=("m",)))
     server.entries = entries
     server.reply = served_as(answers_as)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, served_name="m"))
+    with workspace.served(server, served_name="m"):
         if taken_over:
             server.fail = lambda body: "is 3 plus" in body["prompt"]
-            assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == 3
+            assert workspace.run(VLLM_EVAL_RUN_ID="one") == 3
             server.fail = None
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="one") == code
+        assert workspace.run(VLLM_EVAL_RUN_ID="one") == code
 
 
-def test_answers_by_two_names_of_one_model_are_of_one_model(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_by_two_names_of_one_model_are_of_one_model(workspace: Workspace) -> None:
     workspace.add_task("t", 4)
     server = OpenAIServer(workspace.answers, Plan(models=("m",)))
     server.entries = [entry("m"), entry("team-model-v3")]
     server.reply = lambda body, text: served_as("m" if "is 3" in body["prompt"] else "team-model-v3")(body, text)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, served_name="m"))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, served_name="m") == 0
 
 
-def test_a_name_that_moves_to_other_weights_during_the_run_gives_no_score(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_moves_to_other_weights_during_the_run_gives_no_score(workspace: Workspace) -> None:
     workspace.add_task("t", 4)
     server = OpenAIServer(workspace.answers, Plan(models=("m",)))
     server.entries = [entry("m"), entry("v3")]
@@ -78,23 +70,19 @@ def test_a_name_that_moves_to_other_weights_during_the_run_gives_no_score(
         return served_as("v3")(body, text)
 
     server.reply = reply
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, served_name="m"))
-        assert workspace.run(monkeypatch) == 4
+    assert workspace.evaluate(server, served_name="m") == 4
 
 
 KEY = "sk-example-0001"
 
 
 @pytest.mark.parametrize("around", ["{}\n", "  {}\r\n", "\t{} \n\n", "\n{}"])
-def test_white_space_around_the_key_is_taken_off(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, around: str
-) -> None:
+def test_white_space_around_the_key_is_taken_off(workspace: Workspace, around: str) -> None:
     workspace.add_task("t", 2)
     server = OpenAIServer(workspace.answers, Plan(api_key=KEY))
     with running(server) as url:
         arguments = ("run", "--endpoint", url, "--model", MODEL, "--served-name", "fake-model", "--tag", "v1")
-        assert workspace.run(monkeypatch, *arguments, OPENAI_API_KEY=around.format(KEY)) == 0
+        assert workspace.run(*arguments, OPENAI_API_KEY=around.format(KEY)) == 0
 
 
 BAD = ["sk-example\n0001", "sk-example 0001", "sk-example\r\nX-Evil: 1", "Bearer sk-example-0001", "sk-exämple-0001",
@@ -104,7 +92,7 @@ BAD = ["sk-example\n0001", "sk-example 0001", "sk-example\r\nX-Evil: 1", "Bearer
 @pytest.mark.parametrize("key", BAD)
 @pytest.mark.parametrize("source", ["variable", "secret"])
 def test_a_key_that_no_header_can_hold_is_refused_by_its_place_and_never_shown(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], key: str, source: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], key: str, source: str
 ) -> None:
     workspace.add_task("t", 2)
     server = OpenAIServer(workspace.answers)
@@ -112,10 +100,10 @@ def test_a_key_that_no_header_can_hold_is_refused_by_its_place_and_never_shown(
         if source == "secret":
             (workspace.root / "secrets" / "team-key").write_text(key, encoding="utf-8")
             workspace.set_models(workspace.model(url, api_key="team-key"))
-            assert workspace.run(monkeypatch) == 2
+            assert workspace.run() == 2
         else:
             arguments = ("run", "--endpoint", url, "--model", MODEL, "--served-name", "fake-model", "--tag", "v1")
-            assert workspace.run(monkeypatch, *arguments, OPENAI_API_KEY=key) == 2
+            assert workspace.run(*arguments, OPENAI_API_KEY=key) == 2
     assert not server.headers_seen
     told = "".join(capfd.readouterr())
     stored = "".join(path.read_text() for path in (workspace.root / "results").rglob("result.json"))
@@ -125,35 +113,33 @@ def test_a_key_that_no_header_can_hold_is_refused_by_its_place_and_never_shown(
         assert part not in told + stored
 
 
-def test_a_key_of_white_space_alone_is_none(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_white_space_alone_is_none(workspace: Workspace) -> None:
     workspace.add_task("t", 2)
     server = OpenAIServer(workspace.answers)
     with running(server) as url:
         arguments = ("run", "--endpoint", url, "--model", MODEL, "--served-name", "fake-model", "--tag", "v1")
-        assert workspace.run(monkeypatch, *arguments, OPENAI_API_KEY=" \n") == 0
+        assert workspace.run(*arguments, OPENAI_API_KEY=" \n") == 0
     assert "Authorization" not in server.headers_seen[0]
 
 
 def test_an_endpoint_without_v1_is_told_where_the_models_are(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("t", 2)
     server = OpenAIServer(workspace.answers)
     with running(server) as url:
         workspace.set_models(workspace.model(url.removesuffix("/v1")))
-        assert workspace.run(monkeypatch, VLLM_EVAL_ENDPOINT_WAIT_SECONDS="30") == 2, "at once, with no retry"
+        assert workspace.run(VLLM_EVAL_ENDPOINT_WAIT_SECONDS="30") == 2, "at once, with no retry"
     assert f"set the model's endpoint to {url}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v1"])
-def test_a_404_that_v1_does_not_cure_stays_an_outage(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_a_404_that_v1_does_not_cure_stays_an_outage(workspace: Workspace, path: str) -> None:
     workspace.add_task("t", 2)
     server = OpenAIServer(workspace.answers, Plan(models_status=404))
     with running(server) as url:
         workspace.set_models(workspace.model(url.removesuffix("/v1") + path))
-        assert workspace.run(monkeypatch) == 3
+        assert workspace.run() == 3
 
 
 @pytest.mark.parametrize(
@@ -168,7 +154,7 @@ def test_a_404_that_v1_does_not_cure_stays_an_outage(
     ],
 )
 def test_a_prompt_longer_than_the_context_fails_its_task_at_once_and_for_good(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, message: str
+    workspace: Workspace, message: str
 ) -> None:
     """The longest prompt is asked first, so that the others are not paid for."""
     workspace.add_task("long", 150)
@@ -177,9 +163,7 @@ def test_a_prompt_longer_than_the_context_fails_its_task_at_once_and_for_good(
     server.reject = lambda body: message if "long: what is 149" in body["prompt"] else False
     with (workspace.root / "data" / "long.jsonl").open("a") as data:
         data.write('{"question": "long: what is 149 plus 150, said in very many words?", "answer": "299"}\n')
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=2))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server, concurrency=2) == 2
     tasks = workspace.last().tasks
     assert (tasks["good"].score, tasks["long"].score) == (1.0, None)
     (problem,) = tasks["long"].problems
@@ -189,30 +173,25 @@ def test_a_prompt_longer_than_the_context_fails_its_task_at_once_and_for_good(
     assert sum("long" in body["prompt"] for body in server.requests) < 10
 
 
-def test_a_token_limit_as_long_as_the_context_is_refused_before_the_first_request(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_limit_as_long_as_the_context_is_refused_before_the_first_request(workspace: Workspace) -> None:
     workspace.add_task("long", 6, max_gen_toks=4096)
     workspace.add_task("good", 3)
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server) == 2
     assert workspace.last().tasks["good"].score == 1.0
     assert "4096" in workspace.last().tasks["long"].problems[0]
     assert not any("long" in body["prompt"] for body in server.requests)
 
 
 def test_a_proxy_of_the_environment_is_not_used_and_that_is_said_where_nothing_answers(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("t", 2)
     server = OpenAIServer(workspace.answers)
     proxies = {"http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, **proxies) == 0
-    assert workspace.run(monkeypatch, VLLM_EVAL_FORCE="1", **proxies) == 3
+    with workspace.served(server):
+        assert workspace.run(**proxies) == 0
+    assert workspace.run(VLLM_EVAL_FORCE="1", **proxies) == 3
     assert "HTTPS_PROXY, http_proxy" in capfd.readouterr().err.replace(
         "http_proxy, HTTPS_PROXY", "HTTPS_PROXY, http_proxy"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.workspace import Workspace
 from vllm_eval.streams import Stream
 
@@ -27,15 +27,11 @@ def streaming(workspace: Workspace, *, breaks: bool = False) -> OpenAIServer:
     return server
 
 
-def test_a_streamed_answer_is_the_whole_one_with_its_times(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_streamed_answer_is_the_whole_one_with_its_times(workspace: Workspace) -> None:
     workspace.add_task("t", 20, settings={"engine": "lm_eval"})
     scores = []
     for block in ({}, {"stream": True}):
-        with running(streaming(workspace)) as url:
-            workspace.set_models(workspace.model(url, api="chat", **block))
-            assert workspace.run(monkeypatch) == 0
+        assert workspace.evaluate(streaming(workspace), api="chat", **block) == 0
         scores.append(workspace.last().tasks["t"].score)
     result = workspace.last().tasks["t"]
     assert scores[0] == scores[1]
@@ -50,21 +46,17 @@ def test_a_streamed_answer_is_the_whole_one_with_its_times(
     assert workspace.last().output_tokens_per_second
 
 
-def test_a_stream_that_breaks_off_is_no_answer(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_breaks_off_is_no_answer(workspace: Workspace) -> None:
     workspace.add_task("t", 4)
-    with running(streaming(workspace, breaks=True)) as url:
-        workspace.set_models(workspace.model(url, api="chat", stream=True))
-        assert workspace.run(monkeypatch) == 3
+    assert workspace.evaluate(streaming(workspace, breaks=True), api="chat", stream=True) == 3
     assert workspace.last().tasks["t"].score is None
 
 
-def test_the_servers_own_times_are_taken(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_servers_own_times_are_taken(workspace: Workspace) -> None:
     workspace.add_task("t", 3)
     server = OpenAIServer(workspace.answers)
     server.reply = lambda body, text: {"metrics": {"time_to_first_token_ms": 85, "mean_itl_ms": 9, "queue_time_ms": 1}}
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server) == 0
     speed = workspace.last().tasks["t"].speed
     assert speed is not None
     assert speed.first_token is not None

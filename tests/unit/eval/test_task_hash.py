@@ -67,7 +67,7 @@ def rename(path: Path) -> None:
 @pytest.mark.parametrize("relative", [False, True])
 def test_the_data_of_a_folder_is_part_of_the_hash(
     tmp_path: Path, change: Callable[[Path], None], relative: bool
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "set").mkdir()
     file = tmp_path / "set" / "test-1.jsonl"
     file.write_text('{"question": "q"}')

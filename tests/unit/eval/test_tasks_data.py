@@ -263,7 +263,7 @@ def test_a_line_that_is_no_item_is_named(tmp_path: Path, line: str, words: str) 
         utils.load_items({"test": str(tmp_path / "a.jsonl")})
 
 
-def test_the_task_of_the_readme_is_valid(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_task_of_the_readme_is_valid(workspace: Workspace) -> None:
     """A YAML, a data file and a line, just as they are printed."""
     readme = (EVAL / "README.md").read_text(encoding="utf-8")
     data, config = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
@@ -272,4 +272,4 @@ def test_the_task_of_the_readme_is_valid(workspace: Workspace, monkeypatch: pyte
     (workspace.root / "data" / "capitals.jsonl").write_text(data, encoding="utf-8")
     (workspace.root / "tasks" / "capitals.yaml").write_text(task, encoding="utf-8")
     (workspace.root / "configs" / "eval_config.json").write_text(config, encoding="utf-8")
-    assert workspace.run(monkeypatch, "validate") == 0
+    assert workspace.run("validate") == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, running
+from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import Workspace
 from vllm_eval.thoughts import TAGS, Spoken, without_thoughts
 
@@ -71,16 +71,14 @@ def replying(make: Callable[[str], str], stops: tuple[str, ...] = ()) -> Reply:
 
 @pytest.mark.parametrize("engine", ["lm_eval", "fake"])
 def test_answers_after_thoughts_are_graded(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, engine: str, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, engine: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace.add_task("t", 6, settings={"engine": engine})
     path = workspace.root / "tasks" / "t.yaml"
     path.write_text(path.read_text().replace('until: ["\\n"]', 'until: ["</s>"]'))
     server = OpenAIServer(workspace.answers)
     server.reply = replying(lambda right: f"<think>\nIs it 8?\n</think>\n\n{right}")
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api="chat"))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, api="chat") == 0
     result = workspace.last().tasks["t"]
     assert (result.score, result.empty) == (1.0, 0)
     (sample, *_) = workspace.store.samples(workspace.last(), "t") or []
@@ -92,7 +90,7 @@ def test_answers_after_thoughts_are_graded(
 @pytest.mark.parametrize("engine", ["lm_eval", "fake"])
 @pytest.mark.parametrize("where", ["cut in the thought", "cut after it", "unclosed"])
 def test_thoughts_that_a_stop_cuts_give_no_score_and_name_the_servers_flag(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, engine: str, where: str
+    workspace: Workspace, engine: str, where: str
 ) -> None:
     workspace.add_task("t", 6, settings={"engine": engine, "max_truncated_share": 1.0})
     server = OpenAIServer(workspace.answers)
@@ -102,22 +100,16 @@ def test_thoughts_that_a_stop_cuts_give_no_score_and_name_the_servers_flag(
         "unclosed": "<think>8?",
     }[where]
     server.reply = replying(lambda right: f"{said}{right}", ("\n",))
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api="chat"))
-        assert workspace.run(monkeypatch) == 4
+    assert workspace.evaluate(server, api="chat") == 4
     result = workspace.last().tasks["t"]
     assert (result.score, result.empty, result.cause) == (None, 6, "verification")
     assert "--reasoning-parser" in result.problems[0]
 
 
-def test_a_few_unclosed_thoughts_are_bounded_as_empty_answers_are(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_few_unclosed_thoughts_are_bounded_as_empty_answers_are(workspace: Workspace) -> None:
     workspace.add_task("t", 20)
     server = OpenAIServer(workspace.answers)
     server.reply = replying(lambda right: "<think>never ends" if right == "1" else f"<think>a</think>{right}")
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, api="chat"))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, api="chat") == 0
     result = workspace.last().tasks["t"]
     assert (result.score, result.empty) == (0.95, 1)

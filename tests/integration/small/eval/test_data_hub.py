@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hub import Hub, running_hub
-from tests.support.openai_server import OpenAIServer, running
+from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import MODEL, Workspace
 from tests.unit.eval.test_data_bundle import QUESTIONS, YAML, configure, rows_of
 from vllm_eval.results import TaskResult
@@ -36,8 +36,7 @@ def numbers(tmp_path: Path) -> Workspace:
 def evaluate(workspace: Workspace, hub: Hub, run_id: str, **environ: str) -> tuple[int, TaskResult]:
     """Run in a process of its own: the libraries read where the hub is when they are imported."""
     server = OpenAIServer(QUESTIONS)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(server):
         cache = hub.environ(workspace.root / "cache")
         process = workspace.start("run", VLLM_EVAL_RUN_ID=run_id, **{**cache, **environ})
         _, said = process.communicate(timeout=300)
@@ -124,8 +123,7 @@ def test_a_full_cache_is_worth_a_second_try_and_is_named(numbers: Workspace, hub
     # A file system of its own, which only this process sees and which ends with it.
     mounted = f'mount -t tmpfs -o size=256k none "{cache}" && exec "$0" -m vllm_eval run'
     server = OpenAIServer(QUESTIONS)
-    with running(server) as url:
-        numbers.set_models(numbers.model(url))
+    with numbers.served(server):
         done = subprocess.run(
             ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, sys.executable],
             env={**os.environ, **numbers.environ, **hub.environ(cache)}, cwd=numbers.root,

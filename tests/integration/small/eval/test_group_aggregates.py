@@ -28,9 +28,7 @@ GROUPS = {
 }
 
 
-def test_scores_of_groups_are_those_of_lm_evals_command_line(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_of_groups_are_those_of_lm_evals_command_line(workspace: Workspace) -> None:
     tasks = workspace.root / "tasks"
     for group, yaml in GROUPS.items():
         for number in (1, 2, 3):
@@ -43,7 +41,7 @@ def test_scores_of_groups_are_those_of_lm_evals_command_line(
     (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
     with running(OpenAIServer(workspace.answers, Plan(accuracy=0.6))) as url:
         workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
         theirs = lm_eval(workspace, url)
     run = workspace.last()
     for group, result in run.tasks.items():

@@ -67,9 +67,7 @@ class PlainLmEval:
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
-def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, api: str
-) -> None:
+def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(workspace: Workspace, api: str) -> None:
     use_shipped_tasks(workspace)
     server, other = (shipped_server(Plan(accuracy=0.77)) for _ in range(2))
     with running(server) as url, running(other) as other_url:
@@ -77,7 +75,7 @@ def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(
             workspace.set_models(workspace.model(url, api=api))
             asked = []
             for name in ("first", "second"):
-                assert workspace.run(monkeypatch, VLLM_EVAL_LIMIT="60", VLLM_EVAL_RUN_ID=name) == 0
+                assert workspace.run(VLLM_EVAL_LIMIT="60", VLLM_EVAL_RUN_ID=name) == 0
                 asked.append(sorted(json.dumps(body, sort_keys=True) for body in server.requests))
                 server.requests.clear()
             rows = plain.results()
@@ -92,25 +90,19 @@ def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(
             assert 0 < (result.score or 0) < 1
 
 
-def test_all_tasks_share_one_pool_whatever_their_generation_settings(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_tasks_share_one_pool_whatever_their_generation_settings(workspace: Workspace) -> None:
     """lm_eval itself would drain the pool between any two settings."""
     for number in range(5):
         workspace.add_task(f"task_{number}", 8, max_gen_toks=10 + number, settings=REAL)
     # All must be on their way before the first is answered, and none given up.
     server = OpenAIServer(workspace.answers, Plan(latency=3.0))
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "60"
-    with running(server) as url:
-        workspace.set_models(workspace.model(url, concurrency=40))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server, concurrency=40) == 0
     assert server.most_concurrent == 40
     assert {body["max_tokens"] for body in server.requests} == {10, 11, 12, 13, 14}
 
 
-def test_a_metric_that_raises_costs_its_own_task_only(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_metric_that_raises_costs_its_own_task_only(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     workspace.add_task("good", 6, settings=REAL)
     workspace.add_task("bad", 6, settings=REAL)
     (workspace.root / "tasks" / "broken.py").write_text(
@@ -119,9 +111,7 @@ def test_a_metric_that_raises_costs_its_own_task_only(
     path = workspace.root / "tasks" / "bad.yaml"
     path.write_text(path.read_text() + "process_results: !function broken.judge\n")
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server) == 2
     tasks = workspace.last().tasks
     assert (tasks["good"].good, tasks["good"].score) == (True, 1.0)
     assert (tasks["bad"].good, tasks["bad"].score) == (False, None)
@@ -129,16 +119,12 @@ def test_a_metric_that_raises_costs_its_own_task_only(
     assert len(server.requests) == 12, "scoring again asks nothing again"
 
 
-def test_a_request_that_is_refused_fails_its_own_task_only(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_that_is_refused_fails_its_own_task_only(workspace: Workspace) -> None:
     workspace.add_task("good", 6, settings=REAL)
     workspace.add_task("long", 6, max_gen_toks=999, settings=REAL)
     server = OpenAIServer(workspace.answers)
     server.reject = lambda body: body["max_tokens"] == 999
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 3
+    assert workspace.evaluate(server) == 3
     tasks = workspace.last().tasks
     assert tasks["good"].score == 1.0
     assert tasks["long"].cause == "endpoint"
@@ -156,39 +142,30 @@ def test_a_request_that_is_refused_fails_its_own_task_only(
     ],
 )
 def test_what_cannot_be_run_or_loaded_is_named_before_the_first_request(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-    old: str, new: str, named: str,
-) -> None:  # fmt: skip
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], old: str, new: str, named: str
+) -> None:
     workspace.add_task("task", 6, settings=REAL)
     path = workspace.root / "tasks" / "task.yaml"
     path.write_text(path.read_text().replace(old, new))
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 2
+    assert workspace.evaluate(server) == 2
     assert named in capfd.readouterr().err
     assert server.requests == []
 
 
-def test_several_answers_to_one_question_are_asked_for_and_kept_apart(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_answers_to_one_question_are_asked_for_and_kept_apart(workspace: Workspace) -> None:
     workspace.add_task("task", 5, settings=REAL)
     path = workspace.root / "tasks" / "task.yaml"
     path.write_text(path.read_text().replace("metadata:", "repeats: 3\nmetadata:"))
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch) == 0
+    assert workspace.evaluate(server) == 0
     assert len(server.requests) == 15
     assert workspace.last().tasks["task"].samples == 5
 
 
-def test_validate_scores_every_task_without_a_model(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_validate_scores_every_task_without_a_model(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     use_shipped_tasks(workspace)
-    assert workspace.run(monkeypatch, "validate") == 0
+    assert workspace.run("validate") == 0
     said = capfd.readouterr().out
     assert "custom_task_1: 500 items; own targets score 1.000, nonsense 0.000" in said
 
@@ -201,23 +178,16 @@ def test_validate_scores_every_task_without_a_model(
     ],
 )
 def test_validate_finds_what_only_scoring_shows(
-    workspace: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    old: str,
-    new: str,
-    named: str,
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], old: str, new: str, named: str
 ) -> None:
     workspace.add_task("task", 6, settings=REAL)
     path = workspace.root / "tasks" / "task.yaml"
     path.write_text(path.read_text().replace(old, new).replace("{{answer}}", "{{answer}} apples"))
-    assert workspace.run(monkeypatch, "validate") == 2
+    assert workspace.run("validate") == 2
     assert named in capfd.readouterr().err
 
 
-def test_validate_refuses_a_metric_that_is_not_a_share(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_validate_refuses_a_metric_that_is_not_a_share(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     workspace.add_task("task", 6, settings={**REAL, "metric": "points"})
     (workspace.root / "tasks" / "points.py").write_text(
         "def judge(doc, results):\n    return {'points': 7 if results[0] == doc['answer'] else 0}\n"
@@ -225,19 +195,16 @@ def test_validate_refuses_a_metric_that_is_not_a_share(
     path = workspace.root / "tasks" / "task.yaml"
     text = path.read_text().replace("metric: exact_match", "metric: points")
     path.write_text(text + "process_results: !function points.judge\n")
-    assert workspace.run(monkeypatch, "validate") == 2
+    assert workspace.run("validate") == 2
     assert "not in 0..1" in capfd.readouterr().err
 
 
-def test_only_tmp_and_results_are_written(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_only_tmp_and_results_are_written(workspace: Workspace, tmp_path: Path) -> None:
     """The pod's root file system is read-only, and its user has no home."""
     workspace.add_task("task", 6, settings=REAL)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with running(OpenAIServer(workspace.answers)) as url:
-        workspace.set_models(workspace.model(url))
+    with workspace.served(OpenAIServer(workspace.answers)):
         process = workspace.start(HOME="/nonexistent", TMPDIR=str(scratch))
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -247,19 +214,18 @@ def test_only_tmp_and_results_are_written(
 
 
 def test_generation_and_few_shots_of_the_configuration_are_laid_over_the_yaml_and_are_in_the_hash(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
 ) -> None:
     over = {"num_fewshot": 2, "generation": {"max_tokens": 77, "until": ["END"]}}
     workspace.add_task("plain", 6, settings=REAL)
     workspace.add_task("laid_over", 6, settings={**REAL, **over})
     server = OpenAIServer(workspace.answers)
-    with running(server) as url:
-        workspace.set_models(workspace.model(url))
-        workspace.run(monkeypatch)
+    with workspace.served(server):
+        workspace.run()
         first = workspace.last().tasks["laid_over"].task_hash
         changed = {**over, "generation": {**over["generation"], "max_tokens": 78}}  # type: ignore[dict-item]
         workspace.add_task("laid_over", 6, settings={**REAL, **changed})
-        workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="second")
+        workspace.run(VLLM_EVAL_RUN_ID="second")
     asked = {body["max_tokens"]: body for body in server.requests}
     assert asked.keys() == {16, 77, 78}
     assert asked[77]["stop"] == ["END"]

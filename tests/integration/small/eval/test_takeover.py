@@ -46,7 +46,7 @@ def prepare(workspace: Workspace, url: str, engine: str = "fake") -> None:
 @pytest.mark.parametrize("engine", ["fake", "lm_eval"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_after_a_kill_at_most_the_requests_in_flight_are_asked_again(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, engine: str
+    workspace: Workspace, number: signal.Signals, code: int, engine: str
 ) -> None:
     server = OpenAIServer({}, SLOW)
     with running(server) as url:
@@ -58,7 +58,7 @@ def test_after_a_kill_at_most_the_requests_in_flight_are_asked_again(
         assert recorded >= 20 - CONCURRENCY
         assert asked - recorded <= CONCURRENCY
         # A push supersedes the run: another Job, another id, the same model and tasks.
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="second") == 0
+        assert workspace.run(VLLM_EVAL_RUN_ID="second") == 0
         assert len(server.requests) - asked == ITEMS - recorded
     run = workspace.last()
     assert (run.run_id, run.taken_over, run.asked) == ("second", recorded, ITEMS - recorded)
@@ -67,28 +67,27 @@ def test_after_a_kill_at_most_the_requests_in_flight_are_asked_again(
 
 
 @pytest.fixture
-def interrupted(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> "Interrupted":
+def interrupted(workspace: Workspace) -> "Interrupted":
     """A run that the endpoint's death ended after 30 answers."""
-    return Interrupted(workspace, monkeypatch)
+    return Interrupted(workspace)
 
 
 class Interrupted:
     """Begins a run, then continues it with something changed; ``taken_over`` tells how many answers counted."""
 
-    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._monkeypatch = monkeypatch
         self.server = OpenAIServer({}, Plan().changed({"faults": [{"kind": "reset", "first": 30}]}))
 
     def begin(self, url: str) -> None:
         prepare(self.workspace, url)
         self.server.set_answers(self.workspace.answers)
-        assert self.workspace.run(self._monkeypatch, VLLM_EVAL_RUN_ID="first") == 3
+        assert self.workspace.run(VLLM_EVAL_RUN_ID="first") == 3
         assert self.workspace.recorded() == 30
         self.server.plan = Plan()
 
     def taken_over(self, **environ: str) -> int:
-        assert self.workspace.run(self._monkeypatch, **{"VLLM_EVAL_RUN_ID": "second", **environ}) == 0
+        assert self.workspace.run(**{"VLLM_EVAL_RUN_ID": "second", **environ}) == 0
         return self.workspace.last().taken_over
 
 
@@ -183,9 +182,8 @@ def test_a_lost_claim_costs_the_answers_and_nothing_else(interrupted: Interrupte
 class Pushes:
     """Runs of the stack's Job with a list of models and a commit."""
 
-    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, server: OpenAIServer) -> None:
+    def __init__(self, workspace: Workspace, server: OpenAIServer) -> None:
         self._workspace = workspace
-        self._monkeypatch = monkeypatch
         self._server = server
         self._count = 0
 
@@ -196,18 +194,16 @@ class Pushes:
         (self._workspace.root / "git-commit").write_text(commit)
         before = len(self._server.requests)
         given = {"VLLM_EVAL_RUN_ID": f"run-{self._count}", "VLLM_EVAL_JOB_NAME": INCREMENTAL_JOB, **environ}
-        assert self._workspace.run(self._monkeypatch, **given) == 0
+        assert self._workspace.run(**given) == 0
         return len(self._server.requests) - before
 
 
-def test_only_a_change_of_the_list_leaves_out_unchanged_models(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_a_change_of_the_list_leaves_out_unchanged_models(workspace: Workspace) -> None:
     server = OpenAIServer({})
     with running(server) as url:
         workspace.add_task("task", 10)
         server.set_answers(workspace.answers)
-        pushes = Pushes(workspace, monkeypatch, server)
+        pushes = Pushes(workspace, server)
         one, two = workspace.model(url), workspace.model(url, name="two", tag="t2")
         assert pushes.asked(one) == 10
         assert pushes.asked(one, two) == 0
@@ -225,14 +221,12 @@ def test_only_a_change_of_the_list_leaves_out_unchanged_models(
         assert pushes.asked({**one, "tag": "v2"}, commit="c2") == 15, "a changed task"
 
 
-def test_a_second_attempt_still_leaves_out_what_the_first_left_out(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_attempt_still_leaves_out_what_the_first_left_out(workspace: Workspace) -> None:
     server = OpenAIServer({})
     with running(server) as url:
         workspace.add_task("task", 10)
         server.set_answers(workspace.answers)
-        pushes = Pushes(workspace, monkeypatch, server)
+        pushes = Pushes(workspace, server)
         one, two = workspace.model(url), workspace.model(url, name="two", tag="t2")
         assert pushes.asked(one) == 10
         with pytest.raises(AssertionError, match="7 == 0"):
@@ -242,14 +236,12 @@ def test_a_second_attempt_still_leaves_out_what_the_first_left_out(
 
 
 @pytest.mark.parametrize("commit", ["", "unknown"])
-def test_an_unknown_commit_leaves_nothing_out(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, commit: str
-) -> None:
+def test_an_unknown_commit_leaves_nothing_out(workspace: Workspace, commit: str) -> None:
     server = OpenAIServer({})
     with running(server) as url:
         workspace.add_task("task", 10)
         server.set_answers(workspace.answers)
-        pushes = Pushes(workspace, monkeypatch, server)
+        pushes = Pushes(workspace, server)
         one = workspace.model(url)
         assert pushes.asked(one, commit=commit) == 10
         assert pushes.asked(one, workspace.model(url, name="two", tag="t2"), commit=commit) == 10
@@ -267,16 +259,16 @@ def test_two_runs_at_once_wait_for_each_other(workspace: Workspace) -> None:
     assert any("another run of this model is going on" in errors for _, errors in outputs)
 
 
-def test_a_killed_run_does_not_hold_the_lock(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_does_not_hold_the_lock(workspace: Workspace) -> None:
     server = OpenAIServer({}, SLOW)
     with running(server) as url:
         prepare(workspace, url)
         server.set_answers(workspace.answers)
         killed_half_way(workspace, server, signal.SIGKILL)
-        assert workspace.run(monkeypatch) == 0
+        assert workspace.run() == 0
 
 
-def test_the_lock_is_awaited_until_the_deadline_only(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_is_awaited_until_the_deadline_only(workspace: Workspace) -> None:
     server = OpenAIServer({}, Plan(latency=0.3))
     with running(server) as url:
         prepare(workspace, url)
@@ -284,7 +276,7 @@ def test_the_lock_is_awaited_until_the_deadline_only(workspace: Workspace, monke
         holder = workspace.start()
         try:
             _await_lock(workspace)
-            assert workspace.run(monkeypatch, VLLM_EVAL_DEADLINE_SECONDS="1") == 5
+            assert workspace.run(VLLM_EVAL_DEADLINE_SECONDS="1") == 5
         finally:
             holder.kill()
             holder.communicate()
@@ -299,9 +291,7 @@ def _await_lock(workspace: Workspace) -> None:
     raise AssertionError("the first run did not begin")
 
 
-def test_the_run_with_the_later_start_wins_whatever_ends_first(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_run_with_the_later_start_wins_whatever_ends_first(workspace: Workspace) -> None:
     from vllm_eval.publish import ended_runs
 
     server = OpenAIServer({})
@@ -310,7 +300,7 @@ def test_the_run_with_the_later_start_wins_whatever_ends_first(
         server.set_answers(workspace.answers)
         workspace.set_models(workspace.model(url))
         for name in ("early", "late"):
-            assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID=name) == 0
+            assert workspace.run(VLLM_EVAL_RUN_ID=name) == 0
     store = workspace.store
     early, late = store.runs("default", MODEL)
     # The early run ends last, as when it was slower.
@@ -318,9 +308,7 @@ def test_the_run_with_the_later_start_wins_whatever_ends_first(
     assert [run.run_id for run in ended_runs(store.runs("default", MODEL))] == ["early", "late"]
 
 
-def test_a_run_that_a_wrong_clock_put_in_the_future_blocks_nobody(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_a_wrong_clock_put_in_the_future_blocks_nobody(workspace: Workspace) -> None:
     from vllm_eval.publish import ended_runs
 
     server = OpenAIServer({})
@@ -328,10 +316,10 @@ def test_a_run_that_a_wrong_clock_put_in_the_future_blocks_nobody(
         workspace.add_task("task", 5)
         server.set_answers(workspace.answers)
         workspace.set_models(workspace.model(url))
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="future") == 0
+        assert workspace.run(VLLM_EVAL_RUN_ID="future") == 0
         store = workspace.store
         store.save(workspace.last().model_copy(update={"started": time.time() + 86400}))
-        assert workspace.run(monkeypatch, VLLM_EVAL_RUN_ID="now") == 0
+        assert workspace.run(VLLM_EVAL_RUN_ID="now") == 0
     assert [run.run_id for run in ended_runs(store.runs("default", MODEL))] == ["now"]
 
 
