@@ -102,6 +102,15 @@ def compare_task(
     )
 
 
+def compared_with(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> list[RunResult]:
+    """Return the runs of ``runs`` that the score of a task was compared with, the first of them first."""
+    if result.comparison is None or result.comparison.baseline_run is None:
+        return []
+    chosen = BaselineRule(accepted=result.comparison.baseline_run, series=1).choose(runs, result)
+    before = [item for item in chosen if item.started < run.started and item.run_id != run.run_id]
+    return before or [item for item in chosen[:1] if item.run_id == run.run_id]
+
+
 def _leaf_changes(
     run: RunResult, others: Sequence[RunResult], result: TaskResult, score: TaskScore, pinned: Sequence[TaskScore]
 ) -> tuple[LeafChange, ...]:
