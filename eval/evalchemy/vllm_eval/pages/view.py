@@ -30,6 +30,7 @@ class TaskView:
     result: TaskResult
     verdict: str
     sentence: str
+    reason: str
     interval: Interval | None
     bar: str
     history: str
@@ -83,6 +84,7 @@ def task_view(
         result=result,
         verdict="failed" if not result.good else found.verdict if found is not None else "no_baseline",
         sentence=_sentence(result, t),
+        reason=found.reason_in(t) if found is not None else "",
         interval=interval,
         bar=charts.interval_bar(result.score, interval, mean),
         history=charts.history(points, mean, t("history of {task}, {count} runs", task=result.task, count=len(points)))
