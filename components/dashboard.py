@@ -1,7 +1,5 @@
 """The dashboard as a ConfigMap that Grafana's sidecar picks up; the dashboard itself is `monitoring`'s."""
 
-from typing import Final
-
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -10,8 +8,6 @@ from components import labels
 from components.settings.monitored import Monitoring
 
 __all__ = ["Dashboard"]
-
-NAME: Final = "vllm-eval-dashboard"
 
 
 class Dashboard(pulumi.ComponentResource):
@@ -44,10 +40,10 @@ class Dashboard(pulumi.ComponentResource):
         k8s.core.v1.ConfigMap(
             "dashboard",
             metadata={
-                "name": NAME,
+                "name": labels.DASHBOARD,
                 "namespace": namespace,
-                "labels": {**settings.dashboard_labels, **labels.standard(NAME, stack)},
-                "annotations": {"grafana_folder": settings.folder},
+                "labels": {**settings.dashboard_labels, **labels.standard(labels.DASHBOARD, stack)},
+                "annotations": {labels.DASHBOARD_FOLDER: settings.folder},
             },
             data={"vllm-eval.json": monitoring.committed_dashboard(settings.report_url)},
             opts=pulumi.ResourceOptions(parent=self),

@@ -34,6 +34,9 @@ HUGGINGFACE_SECRET: Final = "vllm-eval-huggingface"  # noqa: S105 (a name)
 REGISTRY_SECRET: Final = "vllm-eval-registry"  # noqa: S105 (a name)
 RECEIVER_SECRET: Final = "vllm-eval-receivers"  # noqa: S105 (a name)
 ARGOCD_RELEASE: Final = "argocd"
+DASHBOARD: Final = "vllm-eval-dashboard"
+DASHBOARD_FOLDER: Final = "grafana_folder"
+"""Annotation of the dashboard's ConfigMap by which Grafana's sidecar puts it into a folder."""
 UNAWAITED: Final = {"pulumi.com/skipAwait": "true"}
 """Annotation of what an update creates without waiting until it is ready."""
 QUEUE: Final = "kueue.x-k8s.io/queue-name"

@@ -38,7 +38,7 @@ class Endpoint:
         self.name = name
         self._namespace = namespace
         self._answers = answers or {}
-        self._admin = f"/api/v1/namespaces/{namespace}/services/{name}:{PORT}/proxy/admin"
+        self._proxy = f"/api/v1/namespaces/{namespace}/services/{name}:{PORT}/proxy"
 
     @property
     def url(self) -> str:
@@ -57,15 +57,26 @@ class Endpoint:
 
     def plan(self, **changes: Any) -> None:  # noqa: ANN401 -- a plan's values are of any type
         """Change how it answers from now on."""
-        kubectl(self._runner, "replace", f"--raw={self._admin}", "-f", "-", stdin=json.dumps(changes))
+        kubectl(self._runner, "replace", f"--raw={self._proxy}/admin", "-f", "-", stdin=json.dumps(changes))
 
     def asked(self) -> int:
         """Return how many completions it was asked for since the last `forget`."""
-        return int(json.loads(kubectl(self._runner, "get", f"--raw={self._admin}"))["requests"])
+        return int(json.loads(kubectl(self._runner, "get", f"--raw={self._proxy}/admin"))["requests"])
+
+    def prompts(self) -> set[str]:
+        """Return the prompts that it was asked for a completion of."""
+        bodies = json.loads(kubectl(self._runner, "get", f"--raw={self._proxy}/admin/requests"))
+        return {body["prompt"] for body in bodies}
+
+    def answer(self, prompt: str) -> str:
+        """Ask it for a completion, which depends on its plan alone."""
+        body = json.dumps({"model": self.name, "prompt": prompt})
+        said = kubectl(self._runner, "create", f"--raw={self._proxy}/v1/completions", "-f", "-", stdin=body)
+        return str(json.loads(said)["choices"][0]["text"])
 
     def forget(self) -> None:
         """Count from zero again."""
-        kubectl(self._runner, "delete", f"--raw={self._admin}")
+        kubectl(self._runner, "delete", f"--raw={self._proxy}/admin")
 
 
 def _labels(name: str) -> dict[str, str]:

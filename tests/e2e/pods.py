@@ -3,12 +3,33 @@
 import json
 import secrets
 from collections.abc import Mapping
+from typing import Final
 
 from tests.e2e.endpoints import IMAGE
 from workbench.cluster.kubectl import kubectl
 from workbench.shell import Runner, wait_for
 
-ENDS = ("Succeeded", "Failed")
+ENDS: Final = ("Succeeded", "Failed")
+REACH: Final = """\
+import json, socket, time
+wanted = json.loads({wanted!r})
+
+def reached(target):
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+deadline = time.monotonic() + 60
+agreed = 0
+while agreed < 3 and time.monotonic() < deadline:
+    found = {{target: reached(target) for target in wanted}}
+    agreed = agreed + 1 if found == wanted else 0
+    time.sleep(0.2)
+print(json.dumps(found))
+"""
 
 
 def python(runner: Runner, script: str, *, namespace: str, labels: Mapping[str, str]) -> str:
@@ -30,6 +51,27 @@ def python(runner: Runner, script: str, *, namespace: str, labels: Mapping[str, 
         return said
     finally:
         kubectl(runner, *where, "delete", "pod", name, "--now")
+
+
+def reached(runner: Runner, wanted: dict[str, bool], namespace: str, chosen: dict[str, str]) -> dict[str, bool]:
+    """Return which Services a pod reaches, once they are those wanted three times in a row, or else after a minute.
+
+    Policies reach a node some time after the pods that they speak of; until then a pod may see more, or less, than it
+    will.
+    """
+    # By address: without DNS, which is closed to some, a name is not so much refused as waited for.
+    addresses = {address(runner, service): service for service in wanted}
+    script = REACH.format(wanted=json.dumps({each: wanted[service] for each, service in addresses.items()}))
+    found = json.loads(python(runner, script, namespace=namespace, labels=chosen))
+    return {addresses[each]: value for each, value in found.items()}
+
+
+def address(runner: Runner, service: str) -> str:
+    """Return the cluster's address and port of a Service."""
+    namespace, _, name = service.partition("/")
+    name, _, port = name.partition(":")
+    path = "jsonpath={.spec.clusterIP}"
+    return f"{kubectl(runner, '-n', namespace, 'get', 'service', name, '-o', path)}:{port}"
 
 
 def _pod(script: str, name: str, namespace: str, labels: Mapping[str, str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ The shipped rules in a real Prometheus, with days of two minutes (`monitoring.da
 and a real Alertmanager. `make drill` runs this alone and shows what happens when.
 """
 
+import json
 import re
 import secrets
 import time
@@ -13,15 +14,19 @@ from typing import Final
 
 import pytest
 
+from components import labels
+from components.settings.check_report import HOSTNAME
 from monitoring.recording import REFERENCE
-from tests.e2e import benchmark, gitops
+from tests.e2e import benchmark, gitops, pods
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import Notification, Receiver
 from tests.support.monitoring.queries import alert_queries, panel_queries, rule_queries
+from tests.support.report_page import Page, verdict_link
 from vllm_eval import metrics
 from workbench.cluster import evaluation, report
 from workbench.cluster.kubectl import kubectl, query
 from workbench.cluster.report import Score
+from workbench.paths import REPOSITORY
 from workbench.sandbox import stack
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import say, wait_for
@@ -37,6 +42,32 @@ STALE_SECONDS: Final = 180  # 36 hours of such days
 REGRESSIONS: Final = ("CustomTaskRegression", "EvaluationRegression")
 # A push of the gateway to a notification: a scrape, two evaluations of rules, and Alertmanager's own pace.
 NOTICE_SECONDS: Final = 45.0
+# Who may open the reports, by the address that the alerts name.
+ON_CALL: Final[dict[str, str]] = {"app": "on-call"}
+READERS: Final = [{"namespace": "serving", "labels": ON_CALL}]
+SERVICE: Final = f"{labels.NAMESPACE}/{labels.REPORT}:80"
+REPORT_URL: Final = f"http://{labels.REPORT}.{labels.NAMESPACE}.svc.cluster.local"
+OPEN: Final = """\
+import sys, time, urllib.request
+deadline = time.monotonic() + 60
+while True:
+    try:
+        sys.stdout.write(urllib.request.urlopen({address!r}, timeout=5).read().decode())
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.2)
+"""
+TRY: Final = """\
+import socket
+for attempt in (lambda: open("/results/index.html", "a"), lambda: socket.create_connection({gateway!r}, timeout=2)):
+    try:
+        attempt()
+        print("done")
+    except OSError as error:
+        print(error)
+"""
 # What these tasks on this server lack: leaves that fell, choices, thoughts, and a server that tells tokens and times.
 OPTIONAL: Final = re.compile(
     "|".join(
@@ -93,6 +124,15 @@ class Drill:
         say(f"  {alert} arrives: {time.monotonic() - began:.0f} s")
         assert self.receiver.firing(alert).keys() == expected
 
+    def opens(self, address: str) -> str:
+        """Return the page at an address of the reports, as a pod sees it that may open them."""
+        return pods.python(self.sandbox, OPEN.format(address=address), namespace="serving", labels=ON_CALL)
+
+    def in_the_report(self, *command: str) -> str:
+        """Run a command in the pod that serves the reports."""
+        pod = ("-n", labels.NAMESPACE, "exec", f"deployment/{labels.REPORT}", "--")
+        return kubectl(self.sandbox, *pod, *command)
+
     def hears_the_end(self, alert: str, *, seconds: float = NOTICE_SECONDS) -> None:
         """Wait until an alert fires no more, and say how long it took."""
         began = time.monotonic()
@@ -116,7 +156,19 @@ def drill(sandbox: Sandbox) -> Iterator[Drill]:
     before = evaluation.job(sandbox)
     say("\n• two models of accuracy 0.8, evaluated twice")
     models = [made.drifting.settings(), made.control.settings()]
-    gitops.deploy(sandbox, models=models, evaluation={"limit": LIMIT, **benchmark.SETTINGS}, monitoring={"day": DAY})
+    # The claim is one that a single node mounts: so the service is allowed on a node that is named.
+    node = kubectl(sandbox, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+    gitops.deploy(
+        sandbox,
+        models=models,
+        evaluation={
+            "limit": LIMIT,
+            "pod": {"nodeSelector": {HOSTNAME: node}},
+            "report": {"service": True, "readers": READERS},
+            **benchmark.SETTINGS,
+        },
+        monitoring={"day": DAY, "report_url": REPORT_URL},
+    )
     assert gitops.next_run(sandbox, before.uid if before else "").failed is None
     made.evaluate()
     # Once the rules are loaded and the scores are scraped it takes a day; the rest is for both.
@@ -168,6 +220,40 @@ def check_numbers(told: Notification, task: str, shares: Sequence[float]) -> Non
         assert re.search(rf"{benchmark.GROUP}_\w+ \(by \d", text), text
     assert told.labels["alertname"].lower() in told.annotations["runbook_url"]
     assert told.labels["model"] in told.annotations["dashboard_url"]
+
+
+def test_two_clicks_or_one_command_lead_from_the_alert_to_the_first_answer_that_flipped(drill: Drill) -> None:
+    began = time.monotonic()
+    told = drill.receiver.firing("CustomTaskRegression")[drill.drifting.name, "custom_task_1"]
+    task = told.labels["task"]
+    index = told.annotations["report_url"]
+    report_page = verdict_link(index, drill.opens(index), task)
+    flipped = (row for row in Page(drill.opens(report_page).encode()).rows(task) if row[7] > row[1])
+    item, _, prompt, target, answer, _, _, _, before, *_ = next(flipped)
+    say(f"  from the alert to {item}, which flipped: {time.monotonic() - began:.0f} s")
+
+    rows = (REPOSITORY / f"eval/evalchemy/data/{task}.jsonl").read_text().splitlines()
+    asked = json.loads(rows[int(item.partition("-")[0])])
+    assert asked["question"] in prompt
+    assert target == asked["answer"]
+    assert prompt in drill.drifting.prompts()
+    assert drill.drifting.answer(prompt) == answer != before
+    drill.drifting.plan(accuracy=0.8)
+    assert drill.drifting.answer(prompt) == before
+
+    words = ("vllm-eval", "report", f"--model={drill.drifting.name}", f"--task={task}", "--wrong=1")
+    first = drill.in_the_report(*words).split(" became wrong\n")[1].splitlines()[1]
+    assert first.split()[:5] == [item, target, answer, before, answer]
+
+
+def test_the_reports_are_closed_to_others_and_their_pod_only_reads(drill: Drill) -> None:
+    assert pods.reached(drill.sandbox, {SERVICE: True}, "serving", ON_CALL) == {SERVICE: True}
+    for namespace, stranger in (("serving", {"app": "stranger"}), (labels.NAMESPACE, ON_CALL)):
+        assert pods.reached(drill.sandbox, {SERVICE: False}, namespace, stranger) == {SERVICE: False}
+    host, _, port = pods.address(drill.sandbox, f"{labels.NAMESPACE}/{labels.PUSHGATEWAY}:9091").partition(":")
+    written, connected = drill.in_the_report("python", "-c", TRY.format(gateway=(host, int(port)))).splitlines()
+    assert "Read-only file system" in written
+    assert connected != "done"
 
 
 def test_the_alerts_resolve_when_the_score_is_back(drill: Drill) -> None:

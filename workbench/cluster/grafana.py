@@ -9,8 +9,6 @@ from workbench.cluster.kubectl import kubectl
 from workbench.shell import Runner
 
 ALL: Final = "ALL"
-FOLDER: Final = "grafana_folder"
-"""Annotation of the dashboard that names its folder."""
 
 
 @dataclass(frozen=True)

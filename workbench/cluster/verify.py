@@ -176,7 +176,7 @@ def _rules(stack: Stack) -> str:
 
 
 def _dashboard(stack: Stack) -> str:
-    found = stack.get("configmap", "vllm-eval-dashboard")
+    found = stack.get("configmap", labels.DASHBOARD)
     if found is None:
         raise WorkbenchError("its ConfigMap is not there: run `pulumi up`")
     sidecar, fault = grafana.report(
@@ -184,9 +184,9 @@ def _dashboard(stack: Stack) -> str:
     )
     if sidecar is None:
         raise WorkbenchError(fault)
-    folder = found["metadata"].get("annotations", {}).get(grafana.FOLDER, "")
-    if sidecar.folder_annotation != grafana.FOLDER:
-        told = f"its chart lacks folderAnnotation: {grafana.FOLDER}"
+    folder = found["metadata"].get("annotations", {}).get(labels.DASHBOARD_FOLDER, "")
+    if sidecar.folder_annotation != labels.DASHBOARD_FOLDER:
+        told = f"its chart lacks folderAnnotation: {labels.DASHBOARD_FOLDER}"
         return f"{sidecar.where} takes it, without the folder {folder!r}: {told}"
     return f"{sidecar.where} takes it into the folder {folder!r}"
 

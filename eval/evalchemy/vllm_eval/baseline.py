@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, leaf_tests, pinned_baseline
 from vllm_eval.errors import StorageError
+from vllm_eval.reasons import OF_THE_DATA, Facts
 from vllm_eval.results import (
     DataRecord,
     ItemValues,
@@ -26,10 +27,6 @@ from vllm_eval.results import (
 )
 
 log = logging.getLogger(__name__)
-
-
-_DATA_CHANGED = "the data changed"
-MOST_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,8 @@ def compare_task(
             p_value=None,
             baseline_mean=result.score,
             baseline_run=None,
-            reason=f"{changed}; a new baseline begins with this run",
+            reason=changed.sentence(),
+            facts=changed,
         )
     return StoredComparison(
         verdict=outcome.verdict,
@@ -97,9 +95,19 @@ def compare_task(
         baseline_mean=outcome.baseline_mean,
         baseline_run=others[0].run_id if outcome.baseline_runs else None,
         baseline_runs=outcome.baseline_runs,
-        reason=outcome.reason,
+        reason=outcome.facts.sentence(),
+        facts=outcome.facts,
         leaves=_leaf_changes(run, others, result, score, pinned) if result.leaves and outcome.baseline_runs else (),
     )
+
+
+def compared_with(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> list[RunResult]:
+    """Return the runs of ``runs`` that the score of a task was compared with, the first of them first."""
+    if result.comparison is None or result.comparison.baseline_run is None:
+        return []
+    chosen = BaselineRule(accepted=result.comparison.baseline_run, series=1).choose(runs, result)
+    before = [item for item in chosen if item.started < run.started and item.run_id != run.run_id]
+    return before or [item for item in chosen[:1] if item.run_id == run.run_id]
 
 
 def _leaf_changes(
@@ -129,12 +137,13 @@ def compare_run(store: ResultStore, runs: Sequence[RunResult], run: RunResult, r
         for name, task in run.tasks.items()
     }
     for name, task in tasks.items():
-        if task.comparison is not None and task.comparison.reason.startswith(_DATA_CHANGED):
-            log.warning("%s: %s", name, task.comparison.reason)
+        found = task.comparison
+        if found is not None and found.facts is not None and found.facts.code in OF_THE_DATA:
+            log.warning("%s: %s", name, found.reason)
     return run.model_copy(update={"tasks": tasks})
 
 
-def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> str | None:
+def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> Facts | None:
     """Say how a task's data differs from that of the good run before; None if it does not."""
     name = result.task
     before = [item for item in runs if item.started < run.started and name in item.tasks and item.tasks[name].good]
@@ -143,21 +152,22 @@ def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) 
     # Of a group, the data is that of its leaves, most of which may be of one repository.
     was, now = before[-1].asked_tasks, run.asked_tasks
     records = [(was[each].data, now[each].data) for each in result.leaves or (name,) if each in was]
-    told = list(dict.fromkeys(_told(old, new) for old, new in records if old and new and old.digest != new.digest))
-    more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
-    return f"{_DATA_CHANGED}: {'; '.join(told[:MOST_TOLD]) or 'other tasks have it'}{more}"
+    told = tuple(dict.fromkeys(_told(old, new) for old, new in records if old and new and old.digest != new.digest))
+    return Facts(code="data_changed", values={"data": told}) if told else Facts(code="other_leaves")
 
 
 def _told(old: DataRecord, new: DataRecord) -> str:
+    """Name what changed, in no language: commits where a hub has them, else the digests of the items."""
     if (old.repository, old.commit) == (new.repository, new.commit):
-        return f"{_place(new)}: its items were {old.digest[:12]} and are {new.digest[:12]}"
+        place = f"{new.repository} {new.commit[:12]}: " if new.repository else ""
+        return f"{place}{old.digest[:12]} -> {new.digest[:12]}"
     if old.repository == new.repository:
         return f"{new.repository} {old.commit[:12]} -> {new.commit[:12]}"
     return f"{_place(old)} -> {_place(new)}"
 
 
 def _place(data: DataRecord) -> str:
-    return f"{data.repository} {data.commit[:12]}" if data.repository else "data of no hub"
+    return f"{data.repository} {data.commit[:12]}" if data.repository else data.digest[:12]
 
 
 def _other_data(one: TaskResult, other: TaskResult) -> bool:

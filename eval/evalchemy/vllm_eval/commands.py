@@ -73,11 +73,14 @@ def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
         raise SettingsError(_nothing(settings, store))
     for name in names:
         chosen = _choose(store, settings, name, options.run)
+        runs = ended_runs(store.runs(settings.stack, name))
         _write(tables.summary(chosen))
         for task, result in chosen.tasks.items():
             if options.task in {None, task}:
+                before = baseline.compared_with(runs, chosen, result)
+                earlier = store.samples(before[0], task) if before else None
                 _write(tables.leaves(chosen, result))
-                _write(tables.wrong_answers(task, store.samples(chosen, task), options.wrong))
+                _write(tables.wrong_answers(task, store.samples(chosen, task), earlier, options.wrong))
     return 0
 
 

@@ -55,6 +55,7 @@ from statistics import fmean
 from typing import Final, Literal
 
 from vllm_eval.metrics import PRACTICAL_DROP
+from vllm_eval.reasons import Facts
 from vllm_eval.stats import Exact, exchange, significance_level, two_proportions
 from vllm_eval.strata import Stratum, exchange_means
 
@@ -64,7 +65,6 @@ Method = Literal["paired", "two_proportions"]
 # A verdict that holds until the next of these, or until a baseline is accepted.
 DECISIVE: Final[frozenset[Verdict]] = frozenset({"better", "same", "worse"})
 BASELINE_RUNS: Final = 10
-DROP_TEXT: Final = f"{100 * float(PRACTICAL_DROP):g} %"
 # A run that is lower at this level is not called "same", so that one lucky run
 # does not end a regression that is there.
 DOUBT_LEVEL: Final = 0.05
@@ -157,8 +157,8 @@ class Comparison:
         significantly above. ``same``: neither, and nothing speaks for a drop.
         ``inconclusive``: too little is known to say. ``no_baseline``: nothing
         comparable.
-    reason
-        One sentence for people, with the numbers.
+    facts
+        Why, with the numbers; ``facts.sentence()`` is for people.
     p_value
         One-sided, of "worse"; None without a baseline.
     baseline_mean, baseline_runs
@@ -173,7 +173,7 @@ class Comparison:
     """
 
     verdict: Verdict
-    reason: str
+    facts: Facts
     p_value: float | None = None
     baseline_mean: float | None = None
     baseline_runs: int = 0
@@ -240,27 +240,34 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
     """
     level = significance_level(series)
     runs = [baseline] if isinstance(baseline, TaskScore) else list(baseline or ())
-    mismatch = _mismatch(candidate, runs[0]) if runs else "there is no earlier run of this task"
+    mismatch = _mismatch(candidate, runs[0]) if runs else Facts(code="no_earlier_run")
     if mismatch is not None:
-        return Comparison(verdict="no_baseline", reason=mismatch, level=level)
+        return Comparison(verdict="no_baseline", facts=mismatch, level=level)
     runs = [run for run in runs if _mismatch(candidate, run) is None]
     reference = sum((run.right for run in runs), Fraction(0)) / sum(run.n for run in runs)
     if not _testable(candidate, runs):
         return Comparison(
             verdict="inconclusive",
-            reason=f"{candidate.mean:.4g} against {float(reference):.4g}: the score is the mean of its leaves' means, "
-            "which can be tested only on the same items, each right or wrong",
+            facts=Facts(code="leaf_means", values={"score": candidate.mean, "mean": float(reference)}),
             baseline_mean=float(reference),
             baseline_runs=len(runs),
             level=level,
         )
     test, method = _test(candidate, runs)
     score = candidate.right / candidate.n
-    verdict, why = _judge(score, reference, test, level, collapse=lambda: _collapse(candidate, runs))
+    verdict, code = _judge(score, reference, test, level, collapse=lambda: _collapse(candidate, runs))
     return Comparison(
         verdict=verdict,
-        reason=f"{float(score):.4g} against {float(reference):.4g} of {len(runs)} baseline run"
-        f"{'s' if len(runs) > 1 else ''}, {_items(candidate)}, p = {test.worse:.2g}, level {level:.2g}: {why}",
+        facts=Facts.tested(
+            code,
+            score=float(score),
+            mean=float(reference),
+            runs=len(runs),
+            items=candidate.n,
+            answers=candidate.samples,
+            p_value=test.worse,
+            level=level,
+        ),
         p_value=test.worse,
         baseline_mean=float(reference),
         baseline_runs=len(runs),
@@ -270,38 +277,29 @@ def compare(candidate: TaskScore, baseline: TaskScore | Sequence[TaskScore] | No
     )
 
 
-def _items(score: TaskScore) -> str:
-    return f"{score.n} items" + (f" x {score.samples} answers" if score.samples > 1 else "")
-
-
 def _judge(
     score: Fraction, reference: Fraction, test: Exact, level: float, *, collapse: Callable[[], float]
 ) -> tuple[Verdict, str]:
+    """Return the verdict and the code of its facts."""
     dropped = score < (1 - PRACTICAL_DROP) * reference
     if dropped and test.worse <= level:
-        return "worse", f"more than {DROP_TEXT} below the baseline, and not by chance"
+        return "worse", "dropped"
     if test.better <= level:
-        return "better", "above the baseline, and not by chance"
+        return "better", "above"
     if collapse() > level:
-        return "inconclusive", "the baseline has too few right answers for any drop to be told from chance"
+        return "inconclusive", "too_few_right"
     if dropped:
-        return "inconclusive", f"more than {DROP_TEXT} below the baseline, but it may be chance; more items would tell"
+        return "inconclusive", "perhaps_chance"
     if test.worse <= DOUBT_LEVEL:
-        return "inconclusive", f"below the baseline, but not by more than {DROP_TEXT}"
-    return "same", "no sign of a drop"
+        return "inconclusive", "small_drop"
+    return "same", "no_drop"
 
 
-def _mismatch(one: TaskScore, other: TaskScore) -> str | None:
+def _mismatch(one: TaskScore, other: TaskScore) -> Facts | None:
     if one.task_hash != other.task_hash:
-        return (
-            "the task is not the one of the baseline (its text, data, limit, the API or the model's generation "
-            "settings changed); accept a new baseline"
-        )
+        return Facts(code="other_task")
     if one.engine_version != other.engine_version:
-        return (
-            f"the engine is {one.engine_version}, the baseline's {other.engine_version}, "
-            "and prompts differ between versions; accept a new baseline"
-        )
+        return Facts(code="other_engine", values={"engine": one.engine_version, "before": other.engine_version})
     return None
 
 

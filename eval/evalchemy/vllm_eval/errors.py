@@ -46,9 +46,9 @@ def gathered(problems: Sequence[str]) -> list[str]:
     return lines
 
 
-def some(names: Sequence[str], most: int) -> str:
-    """Join names; of many the first, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def some(names: Sequence[str], most: int, more: str = "and {count} more") -> str:
+    """Join names; of many the first, and how many more there are, in the words of ``more``."""
+    return ", ".join(names[:most]) + (f" {more.format(count=len(names) - most)}" if len(names) > most else "")
 
 
 class VllmEvalError(Exception):

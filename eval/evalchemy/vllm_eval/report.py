@@ -66,22 +66,36 @@ def _fell(task: TaskResult) -> str:
     return f"fell most: {text}" if text else ""
 
 
-def wrong_answers(task: str, samples: Sequence[Sample] | None, limit: int) -> str:
-    """Return the first wrong answers of a task, in item order."""
+def wrong_answers(task: str, samples: Sequence[Sample] | None, before: Sequence[Sample] | None, limit: int) -> str:
+    """Return the first wrong answers of a task, in item order, but those first that became wrong since ``before``.
+
+    ``before`` are the answers of the baseline's first run, None where there is none.
+    """
     if samples is None:
         return f"\n{task}: no single answers are stored\n"
-    wrong = [sample for sample in samples if sample.value < 1.0]
+    earlier = {(sample.item, sample.repeat): sample for sample in before or ()}
+
+    def steady(sample: Sample) -> bool:
+        was = earlier.get((sample.item, sample.repeat))
+        return was is None or was.value <= sample.value
+
+    wrong = sorted((sample for sample in samples if sample.value < 1.0), key=steady)
+    told = f"\n{task}: {len(wrong)} of {len(samples)} answers are wrong"
+    if earlier:
+        told += f", {sum(not steady(sample) for sample in wrong)} became wrong"
     if not wrong or limit < 1:
-        return f"\n{task}: {len(wrong)} of {len(samples)} answers are wrong\n"
-    rows: list[tuple[str, ...]] = [("item", "wanted", "judged", "answer", "question")]
+        return f"{told}\n"
+    rows: list[tuple[str, ...]] = [("item", "wanted", "judged", "before", "answer", "question")]
     for sample in wrong[:limit]:
         answer = "(null)" if sample.answer is None else sample.answer
         if sample.finish_reason == "length":
             answer += " [cut]"
-        cells = (sample.item, sample.target, sample.judged, answer, sample.prompt[-2 * CELL :])
+        was = earlier.get((sample.item, sample.repeat))
+        judged = was.judged if was is not None else "-"
+        cells = (sample.item, sample.target, sample.judged, judged, answer, sample.prompt[-2 * CELL :])
         rows.append(tuple(_line(cell, CELL) for cell in cells))
     more = f"... and {len(wrong) - limit} more\n" if len(wrong) > limit else ""
-    return f"\n{task}: {len(wrong)} of {len(samples)} answers are wrong\n{_table(rows)}{more}"
+    return f"{told}\n{_table(rows)}{more}"
 
 
 def refusals(found: Iterable[Refusal | None]) -> str:

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from numbers import Real
 from typing import Annotated, Any, Literal
@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 from pydantic import Field, ValidationError
 
 from vllm_eval.errors import StorageError
+from vllm_eval.reasons import WHY, Facts
 from vllm_eval.speech import Finite, Record, Speed, Thoughts
 from vllm_eval.spool import Kept
 from vllm_eval.storage import Storage
@@ -42,7 +43,8 @@ class LeafChange(Record):
 class StoredComparison(Record):
     """How a good score compares with the baseline that begins with ``baseline_run`` (None: there was none).
 
-    ``leaves`` are those of a group, in the group's order.
+    ``reason`` is the sentence that ``facts`` make in English; older records lack the facts. ``leaves`` are
+    those of a group, in the group's order.
     """
 
     verdict: str
@@ -52,7 +54,12 @@ class StoredComparison(Record):
     baseline_run: str | None
     baseline_runs: int = 0
     reason: str
+    facts: Facts | None = None
     leaves: tuple[LeafChange, ...] = ()
+
+    def reason_in(self, translate: Callable[[str], str]) -> str:
+        """Return the reason in another language; in English where only an older or a newer version knows it."""
+        return self.facts.sentence(translate) if self.facts is not None and self.facts.code in WHY else self.reason
 
 
 class DataRecord(Record):

@@ -45,7 +45,7 @@ def test_a_clear_drop_is_worse() -> None:
     assert result.p_value == mcnemar(losses=40, gains=10).worse
     assert result.baseline_mean == 0.9
     assert result.drop == pytest.approx(1 / 3)
-    assert result.reason == (
+    assert result.facts.sentence() == (
         "0.6 against 0.9 of 1 baseline run, 100 items, p = 1.2e-05, level 1.4e-05: "
         "more than 10 % below the baseline, and not by chance"
     )
@@ -57,7 +57,7 @@ def test_worse_needs_more_than_ten_percent_however_significant() -> None:
     assert exactly.p_value is not None
     assert exactly.p_value < 1e-14
     assert (exactly.verdict, exactly.decisive) == ("inconclusive", False)
-    assert "not by more than 10 %" in exactly.reason
+    assert "not by more than 10 %" in exactly.facts.sentence()
     one_more = compare(score("1" * 449 + "0" * 551), score("1" * 500 + "0" * 500), series=100)
     assert one_more.verdict == "worse"
 
@@ -72,7 +72,7 @@ def test_worse_needs_significance_however_large_the_drop() -> None:
     result = compare(score("1" * 4 + "0" * 16), score("1" * 18 + "0" * 2), series=100)
     assert result.drop == pytest.approx(7 / 9)
     assert (result.verdict, result.decisive) == ("inconclusive", False)
-    assert "may be chance; more items would tell" in result.reason
+    assert "may be chance; more items would tell" in result.facts.sentence()
 
 
 def test_the_level_allows_for_the_number_of_series() -> None:
@@ -117,7 +117,7 @@ def test_a_baseline_from_which_no_drop_could_be_told_is_never_the_same() -> None
     """16 right answers lost are p = 1.5e-5: above the level of 100 series; 17 are below it."""
     blind = compare(score("1" * 16), score("1" * 16), series=100)
     assert (blind.verdict, blind.decisive) == ("inconclusive", False)
-    assert "too few right answers" in blind.reason
+    assert "too few right answers" in blind.facts.sentence()
     assert compare(score("1" * 17), score("1" * 17), series=100).verdict == "same"
     assert compare(score("0" * 50), score("0" * 50), series=100).verdict == "inconclusive"
     assert compare(score("0" * 50), score("0" * 50), series=100).drop is None
@@ -132,7 +132,7 @@ def test_without_a_run_there_is_no_baseline(baseline: Sequence[TaskScore] | None
     result = compare(score("11"), baseline, series=1)
     assert (result.verdict, result.decisive, result.p_value, result.method) == ("no_baseline", False, None, None)
     assert (result.baseline_mean, result.baseline_runs, result.drop) == (None, 0, None)
-    assert result.reason == "there is no earlier run of this task"
+    assert result.facts.sentence() == "there is no earlier run of this task"
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_what_cannot_be_compared_is_not(change: Changes, words: str) -> None:
     """Not even if the next run of the baseline could be."""
     result = compare(score("0" * 100), [score("1" * 100, **change), score("1" * 100)], series=1)
     assert result.verdict == "no_baseline"
-    assert words in result.reason
-    assert "accept a new baseline" in result.reason
+    assert words in result.facts.sentence()
+    assert "accept a new baseline" in result.facts.sentence()
     later = compare(score("0" * 100), [score("1" * 100), score("0" * 100, **change)], series=1)
     assert (later.verdict, later.baseline_runs, later.baseline_mean) == ("worse", 1, 1.0)
 
@@ -202,7 +202,7 @@ def test_several_baseline_runs_are_all_used() -> None:
     rows = [[int(answer) for answer in (run.correct or {}).values()] for run in (candidate, *runs)]
     assert result.p_value == exchange(rows[0], rows[1:]).worse
     assert (result.baseline_runs, result.baseline_mean) == (3, 0.95)
-    assert "of 3 baseline runs" in result.reason
+    assert "of 3 baseline runs" in result.facts.sentence()
 
 
 def test_clusters_are_one_unit() -> None:
@@ -292,12 +292,14 @@ def test_every_verdict_keeps_its_word(before: list[bool], after: st.DataObject, 
 def test_the_module_needs_nothing_but_the_standard_library() -> None:
     """An absent optional package must not change a verdict."""
     package = Path(__file__).parents[3] / "eval/evalchemy"
-    for name in ("compare", "metrics", "stats", "strata"):
+    for name in ("compare", "errors", "metrics", "reasons", "stats", "strata"):
         tree = ast.parse((package / "vllm_eval" / f"{name}.py").read_text())
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert {module for module in modules if module.split(".")[0] not in sys.stdlib_module_names} <= {
+            "vllm_eval.errors",
             "vllm_eval.metrics",
+            "vllm_eval.reasons",
             "vllm_eval.stats",
             "vllm_eval.strata",
             *({"numpy", "numpy.typing"} if name == "strata" else ()),

@@ -5,13 +5,12 @@ import gzip
 import json
 import logging
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from tests.support.report_page import Page
 from tests.support.report_runs import MODEL, STACK, history, result_of, samples, save_run
 from vllm_eval.cli import main
 from vllm_eval.pages.items import packed
@@ -24,33 +23,6 @@ HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
     "\u202e\u0000\u001b[31m &lt; {{ 7 * 7 }} {% raw %} ]]> <!-- '\"`"
 )
-
-
-class Page(HTMLParser):
-    """The scripts and the text of a page, as a browser's parser would split them."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__()
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.feed(content.decode())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-
-    def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1] == "script" and self.scripts:
-            self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
-        self.text += data
-
-    def rows(self, task: str) -> list[list[Any]]:
-        """Return a task's rows as the page's script reads them."""
-        (block,) = [data for attributes, data in self.scripts if attributes.get("data-task") == task]
-        rows: list[list[Any]] = json.loads(gzip.decompress(base64.b64decode(block)))
-        return rows
 
 
 @pytest.fixture

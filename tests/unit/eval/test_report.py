@@ -1,9 +1,16 @@
 """The interval of a report: where it holds, and nowhere else."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.support.report_page import Page
+from tests.support.report_runs import MODEL, STACK, history
+from vllm_eval.cli import main
+from vllm_eval.pages.run_page import render_run
 from vllm_eval.report import summary
-from vllm_eval.results import RunResult, TaskResult
+from vllm_eval.results import ResultStore, RunResult, TaskResult
+from vllm_eval.storage import LocalStorage
 
 
 def row(**changes: object) -> str:
@@ -46,3 +53,23 @@ def test_where_it_would_be_wrong_there_is_none(changes: dict[str, object]) -> No
 def test_a_score_without_an_error_bar_still_has_its_interval() -> None:
     """Evalchemy's: the counts are known, its items are not."""
     assert " 0.711 .. 0.867 " in row(stderr=None)
+
+
+def test_wrong_answers_begin_with_those_that_flipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = history(tmp_path, items=200)
+    store = ResultStore(LocalStorage(tmp_path))
+    rows = Page(render_run(store, store.runs(STACK, MODEL), run)).rows("custom_task_1")
+    wrong = [row for row in rows if row[1] < 1]
+    flipped = [row for row in wrong if row[7] > row[1]]
+    others = [row for row in wrong if row[7] <= row[1]]
+    assert flipped
+    assert others
+    words = ["report", "--out", str(tmp_path), "--stack", STACK, "--task", "custom_task_1", "--wrong", str(len(wrong))]
+    assert main(words) == 0
+    told = capsys.readouterr().out.split("custom_task_1: ")[1].splitlines()
+    assert told[0] == f"{len(wrong)} of 200 answers are wrong, {len(flipped)} became wrong"
+    assert [line.split()[0] for line in told[2:]] == [row[0] for row in (*flipped, *others)]
+    judged = {row[0]: [row[3], row[5], row[9]] for row in wrong}
+    complete = [line.split() for line in told[2:] if all(judged[line.split()[0]])]
+    assert complete
+    assert all(cells[1:4] == judged[cells[0]] for cells in complete)

@@ -83,4 +83,4 @@ def test_a_mean_of_means_without_single_items_is_inconclusive_and_says_so() -> N
     score = TaskScore(task_hash="h", engine_version="e", n=100, mean=0.5, by_leaf=True)
     found = compare(score, [score, score], series=1)
     assert (found.verdict, found.p_value, found.baseline_mean) == ("inconclusive", None, 0.5)
-    assert "mean of its leaves' means" in found.reason
+    assert "mean of its leaves' means" in found.facts.sentence()

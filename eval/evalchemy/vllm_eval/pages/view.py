@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vllm_eval.baseline import BaselineRule
+from vllm_eval.baseline import compared_with
 from vllm_eval.leaves import LeafRow, leaf_rows, named
 from vllm_eval.pages import charts, items
 from vllm_eval.pages.words import Words
@@ -30,6 +30,7 @@ class TaskView:
     result: TaskResult
     verdict: str
     sentence: str
+    reason: str
     interval: Interval | None
     bar: str
     history: str
@@ -69,7 +70,7 @@ def task_view(
         The language of our own words.
     """
     found = result.comparison
-    baseline = _baseline(runs, run, result)
+    baseline = compared_with(runs, run, result)
     other = against if against is not None else (baseline[0] if baseline else None)
     samples = store.samples(run, result.task)
     others = store.samples(other, result.task) if other is not None else None
@@ -83,6 +84,7 @@ def task_view(
         result=result,
         verdict="failed" if not result.good else found.verdict if found is not None else "no_baseline",
         sentence=_sentence(result, t),
+        reason=found.reason_in(t) if found is not None else "",
         interval=interval,
         bar=charts.interval_bar(result.score, interval, mean),
         history=charts.history(points, mean, t("history of {task}, {count} runs", task=result.task, count=len(points)))
@@ -104,15 +106,6 @@ def _leaf_bar(row: LeafRow) -> str:
     if row.result is None:
         return charts.interval_bar(None, None, before)
     return charts.interval_bar(row.result.score, interval_of(row.result), before)
-
-
-def _baseline(runs: Sequence[RunResult], run: RunResult, result: TaskResult) -> list[RunResult]:
-    """Return the runs that the score was compared with, the first of them first."""
-    if result.comparison is None or result.comparison.baseline_run is None:
-        return []
-    chosen = BaselineRule(accepted=result.comparison.baseline_run, series=1).choose(runs, result)
-    before = [item for item in chosen if item.started < run.started and item.run_id != run.run_id]
-    return before or [item for item in chosen[:1] if item.run_id == run.run_id]
 
 
 def _sentence(result: TaskResult, t: Words) -> str:

@@ -1,7 +1,7 @@
 """Our own words on the pages, in English and Korean.
 
 The English text is the key, as in gettext; values stand in braces. What a model,
-a task or the runner's record says is never translated: names, answers, reasons.
+a task or a failure says is never translated: names, answers, errors.
 """
 
 import re
@@ -71,6 +71,44 @@ KOREAN: Final[Mapping[str, str]] = {
     "{count} tasks of {name}, those that lost most first": "{name}의 하위 태스크 {count}개, 많이 떨어진 순",
     "change": "변화",
     "bar: interval · dot: score · dashed line: baseline": "막대: 신뢰 구간 · 점: 점수 · 점선: 기준선",
+    # why a verdict is what it is (`vllm_eval/reasons.py`)
+    "{score:.4g} against {mean:.4g} of 1 baseline run": "{score:.4g}, 기준선 실행 1번에서는 {mean:.4g}",
+    "{score:.4g} against {mean:.4g} of {runs} baseline runs": "{score:.4g}, 기준선 실행 {runs}번의 평균은 {mean:.4g}",
+    "{items} items": "항목 {items}개",
+    "{items} items x {answers} answers": "항목 {items}개에 답 {answers}개씩",
+    "p = {p_value:.2g}, level {level:.2g}": "p = {p_value:.2g}, 유의 수준 {level:.2g}",
+    "more than {drop:g} % below the baseline, and not by chance": (
+        "기준선보다 {drop:g} % 넘게 낮고, 우연으로 볼 수 없습니다"
+    ),
+    "above the baseline, and not by chance": "기준선보다 높고, 우연으로 볼 수 없습니다",
+    "the baseline has too few right answers for any drop to be told from chance": (
+        "기준선에 맞은 답이 너무 적어 어떤 하락도 우연과 구별할 수 없습니다"
+    ),
+    "more than {drop:g} % below the baseline, but it may be chance; more items would tell": (
+        "기준선보다 {drop:g} % 넘게 낮지만 우연일 수 있습니다. 항목이 더 많아야 알 수 있습니다"
+    ),
+    "below the baseline, but not by more than {drop:g} %": "기준선보다 낮지만, 하락 폭이 {drop:g} % 이내입니다",
+    "no sign of a drop": "하락의 징후가 없습니다",
+    "there is no earlier run of this task": "이 태스크의 이전 실행이 없습니다",
+    "the task is not the one of the baseline (its text, data, limit, the API or the model's generation settings "
+    "changed); accept a new baseline": (
+        "태스크가 기준선의 것과 다릅니다(내용, 데이터, limit, API 또는 모델의 생성 설정이 바뀌었습니다). "
+        "새 기준선을 받아들이십시오"
+    ),
+    "the engine is {engine}, the baseline's {before}, and prompts differ between versions; accept a new baseline": (
+        "엔진은 {engine}, 기준선의 엔진은 {before}이며, 버전마다 프롬프트가 다릅니다. 새 기준선을 받아들이십시오"
+    ),
+    "the data changed: {data}; a new baseline begins with this run": (
+        "데이터가 바뀌었습니다: {data}. 이 실행부터 새 기준선이 시작됩니다"
+    ),
+    "the data changed: other tasks have it; a new baseline begins with this run": (
+        "데이터가 바뀌었습니다: 하위 태스크 구성이 다릅니다. 이 실행부터 새 기준선이 시작됩니다"
+    ),
+    "{score:.4g} against {mean:.4g}: the score is the mean of its leaves' means, which can be tested only on the same "
+    "items, each right or wrong": (
+        "{score:.4g}, 기준선은 {mean:.4g}: 하위 태스크별 평균의 평균인 점수는, 양쪽에 같은 항목이 있고 항목마다 맞음과 "
+        "틀림이 분명할 때만 검정할 수 있습니다"
+    ),
     # answers
     "Answers": "답",
     "The answers need JavaScript, which this browser has turned off.": (
