@@ -126,7 +126,9 @@ def _said(value: float, unit: str | None) -> str:
     if unit == "percentunit":
         return f"{value * 100:.1f}%"
     if unit == "s":
-        return f"{value / 3600:.1f} h" if value >= 7200 else f"{value / 60:.1f} min"
+        if value < 120:
+            return f"{value:.3g} s"
+        return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
     return f"{value:.2f} {'req/s' if unit == 'reqps' else ''}" if value % 1 else f"{value:.0f}"
 
 
