@@ -152,7 +152,7 @@ def _ended(sandbox: Sandbox, what: str, wanted: Callable[[evaluation.Job], bool]
 
     found = wait_for(what, ended, seconds=seconds)
     finished = found.finished or 0.0
-    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=180)
+    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox, stack.NAME) > finished, seconds=180)
     return found
 
 
