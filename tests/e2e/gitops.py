@@ -211,9 +211,9 @@ def watched(sandbox: Sandbox, which: str = f"vllm-eval/{JOB}") -> Iterator[Seen]
             reader.join(timeout=10)
 
 
-def runs(sandbox: Sandbox, model: str) -> Mapping[str, dict[str, Any]]:
-    """Return the records of a model's runs on the results claim, by run id."""
-    files = (sandbox.paths.state / "volumes").glob(f"*/runs/{stack.NAME}/{model}/*/result.json")
+def runs(sandbox: Sandbox, model: str, *, of: str = stack.NAME) -> Mapping[str, dict[str, Any]]:
+    """Return the records of a model's runs on the results claim of a stack, by run id."""
+    files = (sandbox.paths.state / "volumes").glob(f"*/runs/{of}/{model}/*/result.json")
     return {file.parent.name: json.loads(file.read_text()) for file in files}
 
 
