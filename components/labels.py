@@ -34,6 +34,8 @@ HUGGINGFACE_SECRET: Final = "vllm-eval-huggingface"  # noqa: S105 (a name)
 REGISTRY_SECRET: Final = "vllm-eval-registry"  # noqa: S105 (a name)
 RECEIVER_SECRET: Final = "vllm-eval-receivers"  # noqa: S105 (a name)
 ARGOCD_RELEASE: Final = "argocd"
+PROVIDER: Final = "cluster"
+"""Name of the provider of the stack's own cluster; a hub's is another."""
 UNAWAITED: Final = {"pulumi.com/skipAwait": "true"}
 """Annotation of what an update creates without waiting until it is ready."""
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
