@@ -210,10 +210,15 @@ class Fork:
 
 
 def contents(runner: Runner) -> Contents:
-    """Return every object of a cluster by kind, namespace and name, without its status and what counts its writes."""
+    """Return every object of a cluster by kind, namespace and name, without its status and what counts its writes.
+
+    What a controller has made of another object has no identity either: it may make it anew.
+    """
     found: Contents = {}
     for each in json.loads(kubectl(runner, "get", ",".join(KINDS), "-A", "-o", "json"))["items"]:
-        for key in ("resourceVersion", "managedFields"):
+        made = ("uid", "creationTimestamp") if "ownerReferences" in each["metadata"] else ()
+        # Argo CD's kinds count what is written into their status, too.
+        for key in ("resourceVersion", "managedFields", "generation", *made):
             each["metadata"].pop(key, None)
         each.pop("status", None)
         found[title(each)] = each
