@@ -3,6 +3,7 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import labels
 from components.settings.model import Cluster, Settings
 
 
@@ -13,13 +14,13 @@ def hub(settings: Settings) -> Cluster:
     return own if elsewhere is None else own.model_copy(update={"context": elsewhere, "server": None})
 
 
-def provider(cluster: Cluster, stack: str, name: str = "cluster") -> k8s.Provider:
+def provider(cluster: Cluster, stack: str, name: str = labels.PROVIDER) -> k8s.Provider:
     """Return the provider of a cluster; all but Argo CD's objects use the one of the stack's own."""
     return k8s.Provider(
         name,
         context=cluster.context,
         # Without it, a new token or CA in the kubeconfig would make Pulumi plan to replace every object.
-        cluster_identifier=stack if name == "cluster" else f"{stack}-{name}",
+        cluster_identifier=stack if name == labels.PROVIDER else f"{stack}-{name}",
         # Otherwise a changed dashboard is deleted and created again, and Grafana loses it for a moment.
         enable_config_map_mutable=True,
         enable_secret_mutable=True,

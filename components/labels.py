@@ -37,6 +37,8 @@ ARGOCD_RELEASE: Final = "argocd"
 DASHBOARD: Final = "vllm-eval-dashboard"
 DASHBOARD_FOLDER: Final = "grafana_folder"
 """Annotation of the dashboard's ConfigMap by which Grafana's sidecar puts it into a folder."""
+PROVIDER: Final = "cluster"
+"""Name of the provider of the stack's own cluster; a hub's is another."""
 UNAWAITED: Final = {"pulumi.com/skipAwait": "true"}
 """Annotation of what an update creates without waiting until it is ready."""
 QUEUE: Final = "kueue.x-k8s.io/queue-name"

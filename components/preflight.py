@@ -29,6 +29,7 @@ from components.settings.stack_file import read
 
 JOBS: Final = "/apis/batch/v1/namespaces/{namespace}/jobs/{name}"
 APPLICATIONS: Final = "/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications/{name}"
+PROJECTS: Final = "/apis/argoproj.io/v1alpha1/namespaces/{namespace}/appprojects/{name}"
 NAMESPACES: Final = "/api/v1/namespaces/{namespace}"
 CLAIMS: Final = "/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
 ARGOCD_CRD: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/applications.argoproj.io"
@@ -115,15 +116,17 @@ def check(settings: Settings) -> None:
     wanted += [RECEIVERS] * bool(settings.monitoring.receivers)
     argocd = ARGOCD_CRD if settings.argocd.install else NAMESPACES.format(namespace=settings.argocd.namespace)
     application = APPLICATIONS.format(namespace=settings.argocd.namespace, name=settings.argocd.application)
+    project = PROJECTS.format(namespace=settings.argocd.namespace, name=settings.argocd.project)
+    argocds = [argocd, application, *[project] * settings.argocd.own_project]
     own = NAMESPACES.format(namespace=namespace)
     data = settings.evaluation.data
     claims = {name: CLAIMS.format(namespace=namespace, name=name) for name in data.claims} if data else {}
     here = [job, *(kinds.path for kinds in wanted if kinds is not ARGOCD)]
     there = [kinds.path for kinds in wanted if kinds is ARGOCD]
     if hub is cluster:
-        answers = _get(cluster, [*here, *there], [own, argocd, application, *claims.values()])
+        answers = _get(cluster, [*here, *there], [own, *argocds, *claims.values()])
     else:
-        answers = {**_get(cluster, here, [own, *claims.values()]), **_get(hub, there, [argocd, application])}
+        answers = {**_get(cluster, here, [own, *claims.values()]), **_get(hub, there, argocds)}
     faults = [*stack_faults(answers[own], settings.stack, "evaluation.namespace", f"evaluations-{settings.stack}")]
     for claim, path in claims.items():
         # An account that only previews may not read claims, and pods wait for one that comes later.
@@ -131,6 +134,7 @@ def check(settings: Settings) -> None:
             pulumi.log.warn(f"The claim {namespace}/{claim} of evaluation.data was not found: pods wait for it")
     name = f"{labels.APPLICATION}-{settings.stack}"
     faults += stack_faults(answers[application], settings.stack, "argocd.application", name)
+    faults += stack_faults(answers.get(project), settings.stack, "argocd.project", f"{labels.PROJECT}-{settings.stack}")
     faults += [*owner_faults(answers[job], settings.evaluation.owner, namespace)]
     if settings.argocd.install:
         faults += installation_faults(answers[argocd], settings.argocd.namespace)

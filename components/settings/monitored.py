@@ -118,7 +118,9 @@ class Monitoring(Group):
         STALE, description="Age of the last run at which one is missed: 1.5 times the distance between runs."
     )
     dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
-    dashboard: bool = Field(True, description="False where another stack of the cluster has the dashboard already.")
+    dashboard: bool = Field(
+        True, description="False where another stack of the cluster has the dashboard, or no Grafana's sidecar looks."
+    )
     folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
     dashboard_url: Url | None = Field(
         None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]

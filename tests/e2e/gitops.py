@@ -152,7 +152,7 @@ def _ended(sandbox: Sandbox, what: str, wanted: Callable[[evaluation.Job], bool]
 
     found = wait_for(what, ended, seconds=seconds)
     finished = found.finished or 0.0
-    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox) > finished, seconds=180)
+    wait_for("its series in Prometheus", lambda: evaluation.scraped(sandbox, stack.NAME) > finished, seconds=180)
     return found
 
 
@@ -211,9 +211,9 @@ def watched(sandbox: Sandbox, which: str = f"vllm-eval/{JOB}") -> Iterator[Seen]
             reader.join(timeout=10)
 
 
-def runs(sandbox: Sandbox, model: str) -> Mapping[str, dict[str, Any]]:
-    """Return the records of a model's runs on the results claim, by run id."""
-    files = (sandbox.paths.state / "volumes").glob(f"*/runs/{stack.NAME}/{model}/*/result.json")
+def runs(sandbox: Sandbox, model: str, *, of: str = stack.NAME) -> Mapping[str, dict[str, Any]]:
+    """Return the records of a model's runs on the results claim of a stack, by run id."""
+    files = (sandbox.paths.state / "volumes").glob(f"*/runs/{of}/{model}/*/result.json")
     return {file.parent.name: json.loads(file.read_text()) for file in files}
 
 

@@ -30,8 +30,9 @@ receivers:
 
 @dataclass(frozen=True)
 class Notification:
-    """One alert of one notification."""
+    """One alert of one notification, and the receiver that Alertmanager has sent it to."""
 
+    receiver: str
     status: str
     labels: dict[str, str]
     annotations: dict[str, str]
@@ -64,10 +65,16 @@ class Receiver:
         """Return every alert that came, in order."""
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         return [
-            Notification(each["status"], each["labels"], each["annotations"])
-            for line in lines
-            for each in json.loads(line)["alerts"]
+            Notification(sent["receiver"], each["status"], each["labels"], each["annotations"])
+            for sent in map(json.loads, lines)
+            for each in sent["alerts"]
         ]
+
+    def told(self, alert: str) -> set[str]:
+        """Return the receivers that were told that an alert fires."""
+        return {
+            each.receiver for each in self.received() if (each.labels["alertname"], each.status) == (alert, "firing")
+        }
 
     def state(self, alert: str) -> dict[tuple[str, str], Notification]:
         """Return the last word on an alert, by model and task."""

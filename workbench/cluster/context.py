@@ -116,6 +116,7 @@ def up(context: Context, request: Request) -> None:
             evaluation.follow(
                 context,
                 lambda job: pending(context, found, job),
+                stack=context.stack,
                 namespace=found.namespace,
                 prometheus=found.prometheus,
                 seconds=found.seconds,

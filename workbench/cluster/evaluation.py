@@ -52,6 +52,7 @@ def follow(
     runner: Runner,
     pending: Callable[[Job | None], str],
     *,
+    stack: str,
     namespace: str = NAMESPACE,
     prometheus: str | None = PROMETHEUS,
     seconds: float,
@@ -65,6 +66,8 @@ def follow(
         Runs kubectl on the cluster.
     pending
         Says what must still happen before the Job in the cluster is the one that is waited for; empty when it is.
+    stack
+        Whose scores they are: a Prometheus may have those of several stacks.
     namespace
         Of the Job.
     prometheus
@@ -84,7 +87,7 @@ def follow(
         raise WorkbenchError(f"the evaluation failed: {found.failed}\n{logs(runner, namespace)}")
     if prometheus is not None:
         finished = found.finished or 0.0
-        wait_for("the scores in Prometheus", lambda: scraped(runner, prometheus) > finished, seconds=180)
+        wait_for("the scores in Prometheus", lambda: scraped(runner, stack, prometheus) > finished, seconds=180)
     return found
 
 
@@ -145,7 +148,7 @@ def logs(runner: Runner, namespace: str = NAMESPACE) -> str:
         return str(error)
 
 
-def scraped(runner: Runner, prometheus: str = PROMETHEUS) -> float:
-    """Return when Prometheus last scraped a pushed score (Unix seconds), 0 for never."""
-    series = query(runner, 'max(timestamp(push_time_seconds{job="vllm-eval"}))', prometheus)
+def scraped(runner: Runner, stack: str, prometheus: str = PROMETHEUS) -> float:
+    """Return when Prometheus last scraped what a stack has pushed (Unix seconds), 0 for never."""
+    series = query(runner, f'max(timestamp(push_time_seconds{{job="vllm-eval",stack="{stack}"}}))', prometheus)
     return series[0][1] if series else 0.0

@@ -9,6 +9,11 @@ from workbench.cluster.kubectl import kubectl
 from workbench.shell import Runner
 
 ALL: Final = "ALL"
+NONE: Final = (
+    "no Grafana with a sidecar for dashboards is in the cluster: turn that of Grafana's chart on"
+    " (`sidecar.dashboards.enabled`), or import monitoring/dashboard.json by hand and leave this one out:"
+    " pulumi config set --path 'vllm-eval:monitoring.dashboard' false"
+)
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,7 @@ def report(known: list[Sidecar], namespace: str, labels: Mapping[str, str]) -> t
     for each, fault in zip(known, faults, strict=True):
         if not fault:
             return each, ""
-    return None, "; ".join(faults) or (
-        "no Grafana with a sidecar for dashboards is in the cluster: import monitoring/dashboard.json there by hand, or"
-        " turn the sidecar of Grafana's chart on (`sidecar.dashboards.enabled`)"
-    )
+    return None, "; ".join(faults) or NONE
 
 
 def _of(workload: Mapping[str, Any]) -> Iterator[Sidecar]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from components.labels import MODELS_ANNOTATION
+from components import labels
 from workbench.shell import WorkbenchError
 
 Resources = Sequence[Mapping[str, Any]]
@@ -25,8 +25,9 @@ def check_context(resources: Resources, stack: str, context: str) -> None:
     WorkbenchError
     """
     for each in resources:
+        own = each["type"] == PROVIDER and each["urn"].endswith(f"::{labels.PROVIDER}")  # not a hub's
         old = each.get("inputs", {}).get("context")
-        if each["type"] == PROVIDER and old != context:
+        if own and old != context:
             before = f"of context {old!r}" if old else "of the pod that it ran in"
             raise WorkbenchError(
                 f"the stack {stack} is deployed to the cluster {before}, not to that of CONTEXT {context!r}, where"
@@ -56,7 +57,7 @@ def models(resources: Resources) -> Iterator[str]:
         source = each.get("inputs", {}).get("spec", {}).get("source", {}) if _is_application(each) else {}
         for patch in source.get("kustomize", {}).get("patches", []):
             template = json.loads(patch["patch"]).get("spec", {}).get("template", {})
-            listed = template.get("metadata", {}).get("annotations", {}).get(MODELS_ANNOTATION, "[]")
+            listed = template.get("metadata", {}).get("annotations", {}).get(labels.MODELS_ANNOTATION, "[]")
             yield from (model["name"] for model in json.loads(listed))
 
 

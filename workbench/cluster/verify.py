@@ -50,6 +50,13 @@ class Stack:
         return json.loads(text) if text else None
 
 
+@dataclass(frozen=True)
+class Note:
+    """Why a step cannot be judged, which is no fault of the stack."""
+
+    text: str
+
+
 def verify(context: Context, asked: Mapping[str, Any], *, alert: bool) -> None:
     """Look at every step, print a line for each, and raise one error if any of them is not as it should be."""
     faults: list[str] = []
@@ -67,7 +74,9 @@ def verify(context: Context, asked: Mapping[str, Any], *, alert: bool) -> None:
     failed = []
     for name, step in steps.items():
         try:
-            say(f"ok    {name:10} {step(stack)}")
+            found = step(stack)
+            mark, text = ("note", found.text) if isinstance(found, Note) else ("ok", found)
+            say(f"{mark:4}  {name:10} {text}")
         except WorkbenchError as error:
             failed.append(name)
             say(f"FAIL  {name:10} {error}")
@@ -175,13 +184,13 @@ def _rules(stack: Stack) -> str:
     return f"{sum(len(each['rules']) for each in groups)} rules in {stack.reader()}"
 
 
-def _dashboard(stack: Stack) -> str:
+def _dashboard(stack: Stack) -> str | Note:
     found = stack.get("configmap", labels.DASHBOARD)
     if found is None:
         raise WorkbenchError("its ConfigMap is not there: run `pulumi up`")
-    sidecar, fault = grafana.report(
-        grafana.sidecars(stack.context), stack.namespace, found["metadata"].get("labels", {})
-    )
+    if not (known := grafana.sidecars(stack.context)):
+        return Note(grafana.NONE)
+    sidecar, fault = grafana.report(known, stack.namespace, found["metadata"].get("labels", {}))
     if sidecar is None:
         raise WorkbenchError(fault)
     folder = found["metadata"].get("annotations", {}).get(labels.DASHBOARD_FOLDER, "")
@@ -207,7 +216,7 @@ def _ago(when: float) -> str:
     return f"{seconds // 3600} h ago" if seconds >= 7200 else f"{seconds // 60} min ago"
 
 
-STEPS: Final[Mapping[str, Callable[[Stack], str]]] = {
+STEPS: Final[Mapping[str, Callable[[Stack], str | Note]]] = {
     "Argo CD": _application,
     "image": _image,
     "Job": _job,

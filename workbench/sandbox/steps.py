@@ -85,7 +85,7 @@ def evaluate(sandbox: Sandbox) -> None:
             return ""
         return evaluation.sync_state(evaluation.application(sandbox))
 
-    evaluation.follow(sandbox, pending, seconds=PATIENCE)
+    evaluation.follow(sandbox, pending, stack=stack.NAME, seconds=PATIENCE)
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (

@@ -52,7 +52,7 @@ def kubeconfig(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def follow(tmp_path: Path, seconds: float, outage: float) -> evaluation.Job:
     runner = Context(CONTEXT, "dev", Paths(tmp_path, "test"))
-    return evaluation.follow(runner, lambda job: "", prometheus=None, seconds=seconds, outage=outage)
+    return evaluation.follow(runner, lambda job: "", stack="dev", prometheus=None, seconds=seconds, outage=outage)
 
 
 def test_a_cluster_that_is_away_for_a_while_does_not_end_the_wait(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from components.labels import MODELS_ANNOTATION
+from components.labels import PROVIDER as PROVIDER_NAME
 from workbench.cluster import recorded
 from workbench.cluster.recorded import PROVIDER
 from workbench.shell import WorkbenchError
@@ -19,8 +20,15 @@ def state(context: str | None, *models: str) -> recorded.Resources:
         "type": "kubernetes:argoproj.io/v1alpha1:Application",
         "inputs": {"spec": {"source": {"kustomize": {"patches": patches}}}},
     }
+    urn = f"urn:pulumi:dev::vllm-eval::{PROVIDER}::"
     provider: dict[str, Any] = {"type": PROVIDER, "inputs": {"context": context} if context else {}}
-    resources = [{"type": "pulumi:pulumi:Stack"}, provider, application]
+    hub: dict[str, Any] = {"type": PROVIDER, "inputs": {"context": "hub"}, "urn": f"{urn}hub"}
+    resources = [
+        {"type": "pulumi:pulumi:Stack", "urn": ""},
+        {**provider, "urn": f"{urn}{PROVIDER_NAME}"},
+        hub,
+        application,
+    ]
     return recorded.of(json.dumps({"version": 3, "deployment": {"resources": resources}}))
 
 

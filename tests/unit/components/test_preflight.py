@@ -26,8 +26,9 @@ CONFIG: dict[str, Any] = {
 
 # What may belong to another stack of the same cluster.
 APPLICATION = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/vllm-evalchemy-job"
+PROJECT = "/apis/argoproj.io/v1alpha1/namespaces/argocd/appprojects/vllm-eval"
 OTHERS = dict.fromkeys(
-    ("/api/v1/namespaces/vllm-eval", APPLICATION), (1, "", "Error from server (NotFound): not found")
+    ("/api/v1/namespaces/vllm-eval", APPLICATION, PROJECT), (1, "", "Error from server (NotFound): not found")
 )
 
 
@@ -241,15 +242,18 @@ def test_names_of_another_stack_are_refused_each_with_a_name_of_ones_own(kubectl
     other = {"labels": {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/instance": "other"}}
     taken = {
         path: (0, json.dumps({"kind": kind, "metadata": {"name": path.rpartition("/")[2], **other}}), "")
-        for path, kind in zip(OTHERS, ("Namespace", "Application"), strict=True)
+        for path, kind in zip(OTHERS, ("Namespace", "Application", "AppProject"), strict=True)
     }
     fake_kubectl(kubectl, {**taken, preflight.ARGOCD_CRD: MISSING, JOB: MISSING})
     with pytest.raises(preflight.PreflightError) as caught:
         check(monitoring={"enabled": False})
     lines = str(caught.value).splitlines()
-    assert ["'other'" in line for line in lines] == [True, True]
+    assert ["'other'" in line for line in lines] == [True, True, True]
     assert "'vllm-eval:evaluation.namespace' evaluations-" in lines[0]
     assert "'vllm-eval:argocd.application' vllm-evalchemy-job-" in lines[1]
+    assert "'vllm-eval:argocd.project' vllm-eval-" in lines[2]
+    fake_kubectl(kubectl, {**OTHERS, PROJECT: taken[PROJECT], preflight.ARGOCD_CRD: MISSING, JOB: MISSING})
+    check(monitoring={"enabled": False}, argocd={"own_project": False})
 
 
 def test_only_what_the_stack_needs_is_asked_for(kubectl: Path) -> None:
