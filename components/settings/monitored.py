@@ -119,7 +119,7 @@ class Monitoring(Group):
     )
     dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
     dashboard: bool = Field(
-        True, description="False where another stack of the cluster has the dashboard, or no Grafana's sidecar looks."
+        True, description="False where another stack of the cluster has the dashboard, or no Grafana sidecar reads it."
     )
     folder: Text = Field("vLLM", description="Grafana folder of the dashboard.")
     dashboard_url: Url | None = Field(
