@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from components import patches
 from components.settings import keys
-from components.settings.meant import needed, network_meant
+from components.settings.meant import needed, network_cure
 from components.settings.model import Evaluation, Model
 from components.settings.monitored import Monitoring, Network
 from components.settings.partial import is_whole
@@ -44,7 +44,7 @@ def network_address(path: Key, cidr: str) -> Found:
     try:
         ipaddress.ip_network(cidr)
     except ValueError as error:
-        yield problem(path, cidr, f"no network address: {error}", set_command(path, network_meant(cidr)))
+        yield problem(path, cidr, f"no network address: {error}", network_cure(path, cidr))
 
 
 def check_models_given(models: Sequence[Model]) -> Found:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from components.settings import cron
-from components.settings.forms import CIDR, DURATION
+from components.settings.forms import DURATION
 from components.settings.problems import HIDDEN, Path, Problem, full_key, rm_command, set_command, shown, written
 from components.settings.quantities import seconds
 from components.settings.secret_key import SecretKey
@@ -23,6 +23,8 @@ _YES: Final = {"true", "yes", "on", "y", "1", "enabled"}
 _NO: Final = {"false", "no", "off", "n", "0", "disabled"}
 # Less alike are words of another meaning: KST and MST, access_key and access_mode.
 ALIKE: Final = 0.8
+
+ANYWHERE: Final = "0.0.0.0/0"
 
 # What other projects call it, by the words of the key without case, dashes and underscores.
 SYNONYMS: Final = {
@@ -266,8 +268,7 @@ def value_of(kind: str, context: Mapping[str, Any], path: Path, value: object, a
     if kind in {"enum", "literal_error"}:
         return _choice(str(value), re.findall(r"'([^']+)'", str(context.get("expected", ""))))
     if kind == "string_pattern_mismatch" and isinstance(value, str):
-        mended = [network_meant(value)] if context["pattern"] == CIDR else _mended(value)
-        return next((each for each in mended if re.search(context["pattern"], each)), UNSET)
+        return next((each for each in _mended(value) if re.search(context["pattern"], each)), UNSET)
     return UNSET
 
 
@@ -299,12 +300,19 @@ def _choice(value: str, choices: Sequence[str]) -> object:
     return (found or close or [UNSET])[0]
 
 
+def network_cure(path: Sequence[str | int], text: str) -> str:
+    """Return the command that sets the network that a text was meant for."""
+    network = network_meant(text)
+    narrower = ", or, where the name always has one address, that one with /32" if network == ANYWHERE else ""
+    return set_command(path, network) + narrower
+
+
 def network_meant(text: str) -> str:
     """Return the network that a text was meant for: an address alone, the network around one; behind a name any."""
     try:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError:
-        return "0.0.0.0/0"
+        return ANYWHERE
 
 
 def _mended(value: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import re
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -98,6 +98,12 @@ def _cure(kind: str, context: dict[str, Any], model: type[BaseModel], path: Path
     return field_cure(model, path, value) if found is UNSET else set_command(path, found)
 
 
+CURES: Final[Mapping[object, Callable[[Path, str], str]]] = {
+    "schedule": meant.schedule_cure,
+    "cidr": meant.network_cure,
+}
+
+
 def _of_this_field(kind: str, path: Path, value: object) -> str | None:
     """Return the cure of a field that needs more than another value of its own."""
     if "receivers" in path and path[-1] == "url":
@@ -107,8 +113,8 @@ def _of_this_field(kind: str, path: Path, value: object) -> str | None:
         return None
     if path[-1] in {"api_key", "ca"}:
         return credential_cure(path, ENDPOINT_PREFIX)
-    if path[-1] == "schedule":
-        return meant.schedule_cure(path, str(value))
+    if path[-1] in CURES:
+        return CURES[path[-1]](path, str(value))
     if path == ("image", "repository") and (tag := re.search(r":([\w.-]+)$", str(value))):
         return f"{set_command(path, str(value)[: tag.start()])}, then {set_command(['image', 'tag'], tag[1])}"
     return None
