@@ -1,4 +1,4 @@
-"""Provide what the kubeconfig logs in with: the programs that its users name under `exec`.
+"""Install the programs by which a kubeconfig logs in: those that its users name under `exec`.
 
 `aws` (EKS) is installed from Debian. With any other one a job cannot log in, and says what to do instead.
 """

@@ -263,8 +263,8 @@ def _make_cgroups(name: str) -> list[Path]:
 def _pass_controllers_on(name: str) -> None:
     """Let pods have cgroups of their own below the namespace's root, the group `name`.
 
-    The root of a cgroup namespace is where its first process was when it began; only
-    from outside can that process, and `unshare` itself, still be moved to a leaf.
+    The root of a cgroup namespace is the cgroup in which its first process started. Only
+    a process outside of the namespace can move that process, and `unshare` itself, to a leaf.
     """
     group = CGROUPS / name
     if _cgroup_controllers():

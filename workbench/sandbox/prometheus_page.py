@@ -37,7 +37,7 @@ def answer(runner: Runner, folder: Path, path: str, query: str) -> Answer:
         if not file.is_relative_to(folder.resolve()) or not file.is_file():
             return HTTPStatus.NOT_FOUND, "text/plain", b"no such file"
         return HTTPStatus.OK, mimetypes.guess_type(file.name)[0] or "application/octet-stream", file.read_bytes()
-    # Every other path is the page's own to make something of.
+    # The page itself routes every other path.
     text = (folder / "index.html").read_text(encoding="utf-8")
     for word, value in FILLED.items():
         text = text.replace(word, value)

@@ -253,7 +253,7 @@ def _go_env() -> dict[str, str]:
         # A module may ask for a newer Go than the machine's; the proxy serves it as a module.
         "GOTOOLCHAIN": "auto",
         "GOFLAGS": "",
-        # The compiler spends a quarter of its time on collecting what it frees anyway when it ends.
+        # Garbage collection takes a quarter of the compiler's time, and its memory is freed anyway when it ends.
         "GOGC": "400",
         "GOMEMLIMIT": "3GiB",
     }
