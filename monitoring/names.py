@@ -1,5 +1,6 @@
 """Addresses and names that people bookmark: they do not change."""
 
+from collections.abc import Mapping
 from typing import Final
 
 DASHBOARD_UID: Final = "vllm-eval"
@@ -7,7 +8,10 @@ DASHBOARD_TITLE: Final = "vLLM evaluation"
 DASHBOARD_PATH: Final = f"/d/{DASHBOARD_UID}"
 """Path of the dashboard below Grafana's own address."""
 
-RUNBOOK_URL: Final = "https://github.com/vllm-eval/vllm-eval/blob/main/docs/runbook.md"
+_DOCS: Final = "https://github.com/vllm-eval/vllm-eval/blob/main/docs"
+RUNBOOK_URL: Final = f"{_DOCS}/runbook.md"
+RUNBOOK_URLS: Final[Mapping[str, str]] = {"en": RUNBOOK_URL, "ko": f"{_DOCS}/ko/runbook.md"}
+"""The runbook by the alerts' language."""
 
 
 def report_page(address: str, stack: str = "", model: str = "") -> str:

@@ -8,7 +8,7 @@ import yaml
 
 from monitoring.alerts import ALERTS, Alert
 from monitoring.korean import KOREAN
-from monitoring.names import DASHBOARD_PATH, RUNBOOK_URL
+from monitoring.names import DASHBOARD_PATH, RUNBOOK_URL, RUNBOOK_URLS
 from monitoring.promql import ANY_STACK, own_stack
 from monitoring.recording import run_rules, score_rules
 from monitoring.texts import ENGLISH, dashboard_link, fill, report_link
@@ -44,7 +44,7 @@ def rule_groups(
     day: str = DAY,
     stale: str = STALE,
     scrape: int = 5,
-    runbook_url: str = RUNBOOK_URL,
+    runbook_url: str | None = None,
     dashboard_url: str = DASHBOARD_PATH,
     report_url: str | None = None,
     language: str = ENGLISH,
@@ -68,7 +68,7 @@ def rule_groups(
     scrape
         Seconds between two scrapes of the gateway.
     runbook_url
-        Address of the runbook, without a fragment.
+        Address of the runbook, without a fragment; default: the project's, in `language`.
     dashboard_url
         Address of the dashboard, without a query; the default is a path below Grafana's address.
     report_url
@@ -94,7 +94,8 @@ def rule_groups(
     expected = [
         {"record": EXPECTED.name, "expr": "vector(1)", "labels": {"stack": stack, "model": model}} for model in models
     ]
-    groups = make_groups(own_stack(stack), windows, Annotations(runbook_url, dashboard_url, report_url, language))
+    told = Annotations(runbook_url or RUNBOOK_URLS[language], dashboard_url, report_url, language)
+    groups = make_groups(own_stack(stack), windows, told)
     return [*([{"name": "vllm-eval-expected", "interval": interval, "rules": expected}] if expected else []), *groups]
 
 

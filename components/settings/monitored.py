@@ -125,7 +125,9 @@ class Monitoring(Group):
     dashboard_url: Url | None = Field(
         None, description="Address of the dashboard in alerts.", examples=["https://grafana.example.com/d/vllm-eval"]
     )
-    runbook_url: Url | None = Field(None, description="Address of the runbook in alerts; default: the project's.")
+    runbook_url: Url | None = Field(
+        None, description="Address of the runbook in alerts; default: the project's, in `evaluation.language`."
+    )
     report_url: Url | None = Field(
         None,
         description="Address of the reports' index (without `/index.html`), for links in alerts and on the dashboard.",

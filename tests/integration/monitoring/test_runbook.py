@@ -41,6 +41,8 @@ KUBECTLS = [command for command in COMMANDS if command.startswith("kubectl ")]
 WITHOUT_NODES = {
     "kubectl get --raw /api/v1/namespaces/serving/services/": 'no endpoints available for service "vllm"',
     "kubectl top pods ": "Metrics API not available",
+    # Only a stack with `evaluation.report.service` has it.
+    "kubectl -n vllm-eval exec deploy/": f'deployments.apps "{labels.REPORT}" not found',
 }
 # Of a pod without a node the log is empty; for a label that no pod has there would be a word on the other stream.
 LOGS = "kubectl -n vllm-eval logs "
