@@ -28,7 +28,7 @@ def _suites() -> str:
 
 MADE: Final[dict[str, Callable[[], str]]] = {
     str(schema.FILE.relative_to(REPOSITORY)): schema.text,
-    str(reference.FILE.relative_to(REPOSITORY)): reference.text,
+    **{str(file.relative_to(REPOSITORY)): make for file, make in reference.FILES.items()},
     **{f"monitoring/{name}": make for name, make in ARTEFACTS.items()},
     SUITES: _suites,
     **{f"eval/evalchemy/schemas/{name}.schema.json": _text_of_schema(name) for name in SCHEMAS},

@@ -8,7 +8,8 @@ import yaml
 
 from components import announce
 from components.reruns import Rerun
-from components.settings import schema
+from components.settings import reference, schema
+from components.settings.korean import KOREAN
 from tests.support import program
 from tests.support.program import ROOT
 
@@ -33,6 +34,13 @@ def test_the_stack_file_of_a_fork_is_accepted() -> None:
     stack = program.run(groups_of(block), secrets, stack="prod")
     assert {each.kind for each in stack.kubernetes()} >= {"Application", "AlertmanagerConfig", "Secret"}
     assert not stack.has("Release")
+
+
+def test_the_settings_in_korean_are_those_in_english_and_no_sentence_is_left_over() -> None:
+    pages = [reference.english(), reference.korean()]
+    assert [text for text in KOREAN.values() if text not in pages[1]] == []
+    rows = [[sorted(re.findall("`[^`]+`", line)) for line in page.splitlines() if line[:1] == "|"] for page in pages]
+    assert rows[0] == rows[1]
 
 
 @pytest.fixture
