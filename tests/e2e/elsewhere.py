@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from tests.e2e import gitops
 from tests.e2e.endpoints import Endpoint
 from workbench.cluster import evaluation, report, requests
 from workbench.cluster.kubectl import kubectl, query
@@ -30,7 +31,6 @@ HUB: Final = "hub"
 ACCOUNT: Final = "argocd-manager"
 # The sandbox's one API server under another name: Argo CD takes it for a cluster that is not its own.
 OTHER_NAME: Final = "https://kubernetes.default"
-EDIT: Final = "eval/evalchemy/vllm_eval/__init__.py"
 # All that a stack, Argo CD, the operator or a test makes, but pods and what follows them.
 KINDS: Final = (
     *("namespaces", "configmaps", "secrets", "serviceaccounts", "services", "persistentvolumeclaims"),
@@ -192,7 +192,7 @@ class Fork:
     def release(self, version: str, folder: Path) -> str:
         """Merge a runner that differs, as CI would: with its image, and both in the manifest; return its commit."""
         run(["git", "clone", "--quiet", self._bare, folder])
-        with (folder / EDIT).open("a") as file:
+        with (folder / gitops.EDIT).open("a") as file:
             file.write(f"# {version}\n")
         environment = {**self._sandbox.env(), **git.IDENTITY}
         run(["git", "-C", folder, "commit", "--quiet", "--all", "--message", version], env=environment)
