@@ -85,8 +85,9 @@ def test_white_space_around_the_key_is_taken_off(workspace: Workspace, around: s
         assert workspace.run(*arguments, OPENAI_API_KEY=around.format(KEY)) == 0
 
 
-BAD = ["sk-example\n0001", "sk-example 0001", "sk-example\r\nX-Evil: 1", "Bearer sk-example-0001", "sk-exämple-0001",
-       "열쇠-0001", "\ufeffsk-example-0001", "sk-example\x7f0001", "sk-\u2028example-0001"]  # fmt: skip
+BAD = ["sk-example\nhidden", "sk-example hidden", "sk-example\r\nX-Evil: 1", "Bearer sk-example-hidden",
+       "sk-exämple-hidden", "열쇠-hidden", "\ufeffsk-example-hidden", "sk-example\x7fhidden",
+       "sk-\u2028example-hidden"]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", BAD)
@@ -109,7 +110,7 @@ def test_a_key_that_no_header_can_hold_is_refused_by_its_place_and_never_shown(
     stored = "".join(path.read_text() for path in (workspace.root / "results").rglob("result.json"))
     assert "Traceback" not in told
     assert ("team-key" if source == "secret" else "OPENAI_API_KEY") in told
-    for part in ("0001", "example", "열쇠"):
+    for part in ("hidden", "example", "열쇠"):
         assert part not in told + stored
 
 
