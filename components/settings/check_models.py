@@ -32,10 +32,10 @@ from vllm_eval.asking import Asking, check_block
 Found = Iterator[Problem]
 Key = list[str | int]
 
-# The API server's limit is for all annotations of an object together.
 # A Service may lead to a gateway's pods in another namespace: KServe's and Knative's do.
 GATEWAY: Final = re.compile(r"gateway|ingress|proxy|router|kourier|activator|envoy|istio|kong|nginx|traefik")
 NO_EFFECT: Final = "has no effect without url"
+# The API server's limit is for all annotations of an object together.
 LONGEST_LIST: Final = 240 * 1024
 
 

@@ -88,7 +88,7 @@ def parse(stack: str, text: str | bytes) -> tuple[dict[str, Any], list[Problem]]
         fault = "must be an object with the key config, which holds the settings by name"
         raise SettingsError(stack, [Problem(name, "", fault, "begin as Pulumi.dev.yaml does")])
     # What stands beside config is judged as what it was meant for.
-    beside = {f"{PROJECT}:{_group(key)}": each for key, each in file.items() if _group(key)}
+    beside = {f"{PROJECT}:{group}": each for key, each in file.items() if (group := _group(key))}
     config = {
         str(key) if ":" in str(key) else f"{PROJECT}:{key}": each for key, each in (file.get("config") or {}).items()
     }
@@ -107,9 +107,11 @@ def _top(file: dict[str, Any]) -> Iterator[Problem]:
         # As in Compose files: others keep anchors there, which Pulumi lays out.
         if key in TOP or str(key).startswith("x-"):
             continue
-        known = difflib.get_close_matches(str(key), TOP, n=1, cutoff=ALIKE)
-        cure = f"rename it to {known[0]}" if known else "take it out"
-        cure = f"indent it below config:, as {PROJECT}:{_group(key)}" if _group(key) else cure
+        if group := _group(key):
+            cure = f"indent it below config:, as {PROJECT}:{group}"
+        else:
+            known = difflib.get_close_matches(str(key), TOP, n=1, cutoff=ALIKE)
+            cure = f"rename it to {known[0]}" if known else "take it out"
         fault = "unknown at the top of a stack file, so it has no effect"
         yield Problem(str(key), shown([str(key)], value), fault, cure)
 

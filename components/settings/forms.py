@@ -60,8 +60,13 @@ Url = Annotated[
     form(r"^https?://[^\s/?#]+[^\s?#]*$", "must be an http:// or https:// address without a query or fragment"),
     ADDRESS,
 ]
-CIDR: Final = r"^[0-9a-fA-F:.]+/[0-9]{1,3}$"
-Cidr = Annotated[str, form(CIDR, "must be a network address such as 10.0.0.7/32; a NetworkPolicy knows no names")]
+Cidr = Annotated[
+    str,
+    form(
+        r"^[0-9a-fA-F:.]+/[0-9]{1,3}$",
+        "must be a network address such as 10.0.0.7/32; a NetworkPolicy knows no names",
+    ),
+]
 Digest = Annotated[str, form(r"^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits")]
 DURATION: Final = r"^[0-9]+[smhd]$"
 Duration = Annotated[str, form(DURATION, "must be a number and one of s, m, h, d, such as 36h")]

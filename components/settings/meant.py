@@ -24,8 +24,6 @@ _NO: Final = {"false", "no", "off", "n", "0", "disabled"}
 # Less alike are words of another meaning: KST and MST, access_key and access_mode.
 ALIKE: Final = 0.8
 
-ANYWHERE: Final = "0.0.0.0/0"
-
 # What other projects call it, by the words of the key without case, dashes and underscores.
 SYNONYMS: Final = {
     "url": "endpoint", "baseurl": "endpoint", "address": "endpoint", "apibase": "endpoint", "modelurl": "endpoint",
@@ -301,18 +299,12 @@ def _choice(value: str, choices: Sequence[str]) -> object:
 
 
 def network_cure(path: Sequence[str | int], text: str) -> str:
-    """Return the command that sets the network that a text was meant for."""
-    network = network_meant(text)
-    narrower = ", or, where the name always has one address, that one with /32" if network == ANYWHERE else ""
-    return set_command(path, network) + narrower
-
-
-def network_meant(text: str) -> str:
-    """Return the network that a text was meant for: an address alone, the network around one; behind a name any."""
+    """Return the command that sets the network that a text was meant for: the one around an address, any for a name."""
     try:
-        return str(ipaddress.ip_network(text.strip(), strict=False))
+        return set_command(path, str(ipaddress.ip_network(text.strip(), strict=False)))
     except ValueError:
-        return ANYWHERE
+        anywhere = set_command(path, "0.0.0.0/0")
+        return f"{anywhere}, or, where the name always has one address, that one with /32"
 
 
 def _mended(value: str) -> Iterator[str]:
