@@ -70,8 +70,7 @@ def test_a_full_disk_ends_the_run_and_the_next_attempt_goes_on(workspace: Worksp
         assert "cannot write answers to" in full.errors
         assert "disk is full" in full.errors or "No space left on device" in full.errors
         asked, recorded = len(server.requests), full.recorded()
-        assert 0 < recorded <= asked < ITEMS, "a run that cannot keep answers does not go on asking"
-        assert asked - recorded <= 8
+        assert 0 < recorded <= asked < ITEMS / 2, f"a run that cannot keep answers goes on asking: {full.errors}"
         assert pushgateway.values("disk", "vllm_eval_exact_match") == {}
         assert pushgateway.values("disk", "vllm_eval_run_success") == {"task": 0}
         for file in (full.left / "runs").rglob("*.json"):
