@@ -11,7 +11,8 @@ from selenium.webdriver.common.by import By
 from tests.support.browser import Browser
 from tests.support.report_runs import STACK, history, samples, save_group, save_run
 from vllm_eval.pages.run_page import render_run
-from vllm_eval.results import ResultStore, RunResult, Sample
+from vllm_eval.records import RunResult, Sample
+from vllm_eval.results import ResultStore
 from vllm_eval.storage import LocalStorage
 
 pytestmark = pytest.mark.browser

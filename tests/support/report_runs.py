@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vllm_eval.baseline import BaselineRule, compare_run
-from vllm_eval.results import ResultStore, RunResult, Sample, TaskResult, item_values, leaf_item
+from vllm_eval.records import RunResult, Sample, TaskResult, item_values, leaf_item
+from vllm_eval.results import ResultStore
 from vllm_eval.stats import standard_error
 from vllm_eval.storage import LocalStorage
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.openai_server import OpenAIServer, running, share
 from vllm_eval.cli import main
-from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.records import RunResult
+from vllm_eval.results import ResultStore
 from vllm_eval.storage import open_storage
 
 ROOT = Path(__file__).resolve().parents[2]

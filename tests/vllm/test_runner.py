@@ -12,7 +12,7 @@ import pytest
 from tests.support.vllm_server import VllmServer
 from tests.support.workspace import Workspace
 from tests.vllm.conftest import LORA, NAMES
-from vllm_eval.results import Sample
+from vllm_eval.records import Sample
 
 pytestmark = pytest.mark.vllm
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.vllm_server import LINE_BREAK, VllmServer
 from tests.support.workspace import Workspace
 from tests.vllm.conftest import NAMES
-from vllm_eval.results import Sample
+from vllm_eval.records import Sample
 
 pytestmark = pytest.mark.vllm
 

@@ -19,9 +19,9 @@ from vllm_eval.judge import judge
 from vllm_eval.models import Model
 from vllm_eval.pool import LEAST_TIMEOUT_SECONDS, PoolSettings, PoolStats, RequestPool, address
 from vllm_eval.progress import Progress
+from vllm_eval.records import RunResult, Sample, TaskResult
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
-from vllm_eval.results import RunResult, Sample, TaskResult
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings
 from vllm_eval.spool import Kept

@@ -16,15 +16,8 @@ from urllib.parse import quote
 from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, leaf_tests, pinned_baseline
 from vllm_eval.errors import StorageError
 from vllm_eval.reasons import OF_THE_DATA, Facts
-from vllm_eval.results import (
-    DataRecord,
-    ItemValues,
-    LeafChange,
-    ResultStore,
-    RunResult,
-    StoredComparison,
-    TaskResult,
-)
+from vllm_eval.records import DataRecord, ItemValues, LeafChange, RunResult, StoredComparison, TaskResult
+from vllm_eval.results import ResultStore
 
 log = logging.getLogger(__name__)
 

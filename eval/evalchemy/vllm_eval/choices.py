@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from vllm_eval.generation import unsendable
 from vllm_eval.likelihood import TOP, Echo, FirstToken
 from vllm_eval.probe import AGREE, Probe
+from vllm_eval.records import ChoicesRecord
 from vllm_eval.requests import Answer, Failure, Request
-from vllm_eval.results import ChoicesRecord
 from vllm_eval.splits import Pair, Single, Splitter
 from vllm_eval.tokens import Ids, Tokens, TokensUnknownError
 

@@ -25,7 +25,8 @@ from vllm_eval.offline import set_environment
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.pages.words import Words
 from vllm_eval.publish import Publisher, ended_runs
-from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.records import RunResult
+from vllm_eval.results import ResultStore
 from vllm_eval.runner import Runner
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings, load_settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from vllm_eval import metrics
 from vllm_eval.leaves import SHOWN_LEAVES, fallen
 from vllm_eval.metrics import Metric
-from vllm_eval.results import RunResult, TaskResult
+from vllm_eval.records import RunResult, TaskResult
 from vllm_eval.speech import QUANTILES, Speed
 
 

@@ -11,7 +11,7 @@ from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.errors import gathered
 from vllm_eval.groups import Group
 from vllm_eval.judge import CAUSES
-from vllm_eval.results import DataRecord, ItemValues, Score, TaskResult, leaf_item
+from vllm_eval.records import DataRecord, ItemValues, Score, TaskResult, leaf_item
 from vllm_eval.speech import Thoughts
 from vllm_eval.stats import standard_error
 

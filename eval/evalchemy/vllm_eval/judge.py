@@ -13,7 +13,7 @@ from vllm_eval.errors import (
     VerificationError,
     VllmEvalError,
 )
-from vllm_eval.results import Cause, DataRecord, Score, TaskResult, item_values
+from vllm_eval.records import Cause, DataRecord, Score, TaskResult, item_values
 from vllm_eval.stats import standard_error
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify

@@ -6,7 +6,7 @@ from typing import Final
 
 from vllm_eval.compare import DOUBT_LEVEL
 from vllm_eval.errors import some
-from vllm_eval.results import LeafChange, RunResult, TaskResult
+from vllm_eval.records import LeafChange, RunResult, TaskResult
 
 # Alerts and tables name no more of a group's tasks.
 SHOWN_LEAVES: Final = 5

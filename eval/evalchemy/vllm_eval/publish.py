@@ -13,7 +13,8 @@ from urllib.parse import quote
 from vllm_eval.errors import StorageError
 from vllm_eval.exposition import build_group
 from vllm_eval.gateway import Gateway
-from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.records import RunResult
+from vllm_eval.results import ResultStore
 
 log = logging.getLogger(__name__)
 

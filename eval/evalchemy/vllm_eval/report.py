@@ -7,7 +7,7 @@ from math import isclose, sqrt
 from vllm_eval.catalog import DEFAULT_METRIC, Refusal
 from vllm_eval.data.bundle import Manifest
 from vllm_eval.leaves import leaf_rows, named
-from vllm_eval.results import RunResult, Sample, TaskResult, rfc3339
+from vllm_eval.records import RunResult, Sample, TaskResult, rfc3339
 from vllm_eval.stats import Interval, share_interval, wilson_interval
 
 CELL = 40

@@ -8,7 +8,8 @@ from vllm_eval.answers import drop_stale
 from vllm_eval.baseline import BaselineRule
 from vllm_eval.errors import StorageError
 from vllm_eval.publish import ended_runs
-from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.records import RunResult
+from vllm_eval.results import ResultStore
 from vllm_eval.settings import RunSettings
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,8 @@ from vllm_eval.models import UNKNOWN_COMMITS, Selection, choose_tasks
 from vllm_eval.pages.words import Words
 from vllm_eval.pages.write import write_pages
 from vllm_eval.publish import Publisher, ended_runs
-from vllm_eval.results import ResultStore, RunResult, TaskResult
+from vllm_eval.records import RunResult, TaskResult
+from vllm_eval.results import ResultStore
 from vllm_eval.retention import apply_retention
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from vllm_eval.config import TaskSettings
 from vllm_eval.models import Model
-from vllm_eval.results import RunResult, Sample
+from vllm_eval.records import RunResult, Sample
 
 SCHEMAS: dict[str, TypeAdapter[Any]] = {
     "eval_config": TypeAdapter(dict[str, TaskSettings]),

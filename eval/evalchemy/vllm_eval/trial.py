@@ -13,9 +13,9 @@ from vllm_eval.errors import TaskError
 from vllm_eval.generation import read_generation
 from vllm_eval.models import Model
 from vllm_eval.power import Size
+from vllm_eval.records import Sample
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
-from vllm_eval.results import Sample
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
 

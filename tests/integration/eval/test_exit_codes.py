@@ -12,7 +12,7 @@ from tests.support.workspace import ROOT, Workspace
 from vllm_eval import errors
 from vllm_eval.cli import main
 from vllm_eval.judge import CAUSES, error_of
-from vllm_eval.results import Cause, TaskResult
+from vllm_eval.records import Cause, TaskResult
 
 ORDER = [3, 5, 2, 4]
 

@@ -15,8 +15,9 @@ from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.workspace import MODEL, Workspace
 from vllm_eval.answers import AnswerStore
 from vllm_eval.completions import Rejected, Retry, parse_answer
+from vllm_eval.records import RunResult, Sample, to_text
 from vllm_eval.requests import FINISHED, Answer, Request
-from vllm_eval.results import ResultStore, RunResult, Sample, to_text
+from vllm_eval.results import ResultStore
 from vllm_eval.secrets import Redactor
 from vllm_eval.storage import LocalStorage
 from vllm_eval.thoughts import TAGS, without_thoughts

@@ -8,7 +8,8 @@ from tests.support.openai_server import OpenAIServer, Plan, running
 from tests.support.workspace import MODEL, Workspace
 from vllm_eval.baseline import BaselineRule
 from vllm_eval.compare import BASELINE_RUNS
-from vllm_eval.results import ResultStore, RunResult, Sample, TaskResult
+from vllm_eval.records import RunResult, Sample, TaskResult
+from vllm_eval.results import ResultStore
 from vllm_eval.retention import apply_retention, needed_runs
 from vllm_eval.settings import INCREMENTAL_JOB, RunSettings
 from vllm_eval.stats import wilson_interval

@@ -17,8 +17,8 @@ from vllm_eval.engines.lm_eval_choices import ask_choices
 from vllm_eval.errors import TaskError
 from vllm_eval.models import Model
 from vllm_eval.probe import TEXTS, shuffled
+from vllm_eval.records import ChoicesRecord
 from vllm_eval.requests import Answer, Failure, Request
-from vllm_eval.results import ChoicesRecord
 from vllm_eval.splits import Pair
 from vllm_eval.tokens import TokensUnknownError, find_tokens
 

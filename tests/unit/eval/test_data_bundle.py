@@ -13,7 +13,7 @@ from vllm_eval.data.bundle import MANIFEST, BundledTask, File, Manifest
 from vllm_eval.data.task_data import from_lines, sha256, to_lines
 from vllm_eval.data.write import store
 from vllm_eval.errors import DataError, StorageError, TaskError
-from vllm_eval.results import TaskResult
+from vllm_eval.records import TaskResult
 from vllm_eval.storage import LocalStorage
 
 QUESTIONS = {f"number: what is {number}?": str(number) for number in range(12)}

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from vllm_eval import metrics
 from vllm_eval.exposition import PushGroup, build_group
 from vllm_eval.gateway import group_path
-from vllm_eval.results import LeafChange, RunResult, Score, StoredComparison, TaskResult
+from vllm_eval.records import LeafChange, RunResult, Score, StoredComparison, TaskResult
 from vllm_eval.speech import Quantiles, Speed, Thoughts
 
 MODEL = {"name": "org/m", "tag": "v1", "endpoint": "http://m/v1", "served_name": "m", "api": "completions"}

@@ -18,7 +18,8 @@ from vllm_eval.exposition import build_group
 from vllm_eval.group_results import group_result
 from vllm_eval.groups import Group, expand
 from vllm_eval.leaves import named
-from vllm_eval.results import ResultStore, RunResult, TaskResult
+from vllm_eval.records import RunResult, TaskResult
+from vllm_eval.results import ResultStore
 from vllm_eval.storage import open_storage
 
 ON = TaskSettings(enabled=True)

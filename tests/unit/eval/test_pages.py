@@ -16,7 +16,8 @@ from vllm_eval.cli import main
 from vllm_eval.pages.items import packed
 from vllm_eval.pages.run_page import render_run
 from vllm_eval.pages.write import KEPT_PAGES, write_pages
-from vllm_eval.results import ResultStore, RunResult, Sample
+from vllm_eval.records import RunResult, Sample
+from vllm_eval.results import ResultStore
 from vllm_eval.storage import LocalStorage
 
 HOSTILE = (

@@ -19,8 +19,9 @@ from vllm_eval.completions import Retry, parse_answer, retry_after
 from vllm_eval.engines.fake import FakeEngine
 from vllm_eval.pool import PoolStats
 from vllm_eval.progress import Progress
+from vllm_eval.records import RunResult
 from vllm_eval.requests import Answer, Request
-from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.results import ResultStore
 from vllm_eval.secrets import REDACTED, Redactor
 from vllm_eval.storage import LocalStorage, RemoteStorage, Storage
 

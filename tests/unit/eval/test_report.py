@@ -8,8 +8,9 @@ from tests.support.report_page import Page
 from tests.support.report_runs import MODEL, STACK, history
 from vllm_eval.cli import main
 from vllm_eval.pages.run_page import render_run
+from vllm_eval.records import RunResult, TaskResult
 from vllm_eval.report import summary
-from vllm_eval.results import ResultStore, RunResult, TaskResult
+from vllm_eval.results import ResultStore
 from vllm_eval.storage import LocalStorage
 
 

@@ -14,7 +14,7 @@ from vllm_eval.compare import TaskScore, compare
 from vllm_eval.engines.repeats import further_scores
 from vllm_eval.pages.view import task_view
 from vllm_eval.pages.words import ENGLISH
-from vllm_eval.results import ItemValues, Sample, TaskResult, item_values
+from vllm_eval.records import ItemValues, Sample, TaskResult, item_values
 from vllm_eval.stats import standard_error
 
 SETTINGS = {"engine": "lm_eval", "samples": 4, "generation": {"temperature": 0.7}}

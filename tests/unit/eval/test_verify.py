@@ -10,7 +10,7 @@ from vllm_eval.config import TaskSettings
 from vllm_eval.engines import TaskOutcome
 from vllm_eval.engines.fake import FakeEngine
 from vllm_eval.judge import judge
-from vllm_eval.results import Sample
+from vllm_eval.records import Sample
 from vllm_eval.tasks import Task
 from vllm_eval.verify import verify
 

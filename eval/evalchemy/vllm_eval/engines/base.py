@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from vllm_eval.models import Model
+from vllm_eval.records import Cause, ChoicesRecord, Sample
 from vllm_eval.relay import Relay
 from vllm_eval.requests import NOT_ASKED, Answer, Failure, Request
-from vllm_eval.results import Cause, ChoicesRecord, Sample
 from vllm_eval.speech import Speed, Thoughts, mean, quantiles
 from vllm_eval.spool import Kept
 from vllm_eval.tasks import Task

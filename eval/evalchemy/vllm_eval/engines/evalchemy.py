@@ -27,9 +27,9 @@ from vllm_eval.engines.repeats import further_scores
 from vllm_eval.errors import DeadlineError
 from vllm_eval.models import Model
 from vllm_eval.power import Size
+from vllm_eval.records import finite
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer
-from vllm_eval.results import finite
 from vllm_eval.tasks import Task, lay_over
 from vllm_eval.thoughts import Rule, spoken_of
 

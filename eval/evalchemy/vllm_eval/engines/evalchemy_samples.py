@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
-from vllm_eval.results import Sample, to_text
+from vllm_eval.records import Sample, to_text
 from vllm_eval.spool import Kept
 from vllm_eval.thoughts import Spoken
 

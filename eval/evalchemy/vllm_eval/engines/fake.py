@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from vllm_eval.engines.base import EngineJob, TaskOutcome, counted, unanswered
 from vllm_eval.models import Model
+from vllm_eval.records import Sample, to_text
 from vllm_eval.requests import Answer, Failure, Request
-from vllm_eval.results import Sample, to_text
 from vllm_eval.tasks import Task
 from vllm_eval.thoughts import Rule, spoken_of
 

@@ -22,8 +22,8 @@ from vllm_eval.errors import VllmEvalError
 from vllm_eval.generation import check_repeats, read_generation
 from vllm_eval.models import Model
 from vllm_eval.offline import set_environment
+from vllm_eval.records import Sample, finite, to_text
 from vllm_eval.requests import Answer
-from vllm_eval.results import Sample, finite, to_text
 from vllm_eval.tasks import Task, lay_over
 
 if TYPE_CHECKING:

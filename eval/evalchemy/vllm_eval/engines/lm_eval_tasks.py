@@ -14,7 +14,7 @@ from vllm_eval.engines.repeats import EQUAL_SAMPLES
 from vllm_eval.errors import TaskError, Terminated, gathered
 from vllm_eval.generation import read_generation
 from vllm_eval.items import Items
-from vllm_eval.results import to_text
+from vllm_eval.records import to_text
 from vllm_eval.sources import ITEM_LOADER
 from vllm_eval.tasks import Task, lay_over
 

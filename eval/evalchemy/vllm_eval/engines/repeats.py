@@ -7,7 +7,7 @@ from math import comb, fsum
 from typing import Final
 
 from vllm_eval.engines.base import TaskOutcome
-from vllm_eval.results import Sample
+from vllm_eval.records import Sample
 
 # A refusal, which needs the number of samples.
 EQUAL_SAMPLES: Final = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vllm_eval.pages.words import ENGLISH, Words
-from vllm_eval.results import ItemValues, Sample
+from vllm_eval.records import ItemValues, Sample
 
 # A longer text is cut in the page, which says so; the whole one is in the samples file.
 MAX_TEXT = 200_000

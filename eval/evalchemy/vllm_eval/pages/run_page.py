@@ -14,7 +14,8 @@ from markupsafe import Markup
 from vllm_eval.pages.charts import mark
 from vllm_eval.pages.view import SIGNS, TaskView, task_view
 from vllm_eval.pages.words import ENGLISH, Words
-from vllm_eval.results import ResultStore, RunResult, rfc3339
+from vllm_eval.records import RunResult, rfc3339
+from vllm_eval.results import ResultStore
 
 _FOLDER = Path(__file__).parent
 # The verdict that the head of the page tells: the first of these that any task has.

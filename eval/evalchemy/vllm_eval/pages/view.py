@@ -7,8 +7,9 @@ from vllm_eval.baseline import compared_with
 from vllm_eval.leaves import LeafRow, leaf_rows, named
 from vllm_eval.pages import charts, items
 from vllm_eval.pages.words import Words
+from vllm_eval.records import RunResult, TaskResult, rfc3339
 from vllm_eval.report import interval_of
-from vllm_eval.results import ResultStore, RunResult, TaskResult, rfc3339
+from vllm_eval.results import ResultStore
 from vllm_eval.stats import Interval
 
 # A sign and a word for each verdict: colour alone tells nothing to one man in twelve.

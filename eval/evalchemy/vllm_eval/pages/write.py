@@ -12,7 +12,8 @@ from vllm_eval.pages.run_page import page, render_run
 from vllm_eval.pages.view import SIGNS
 from vllm_eval.pages.words import ENGLISH, Words
 from vllm_eval.publish import ended_runs
-from vllm_eval.results import ResultStore, RunResult
+from vllm_eval.records import RunResult
+from vllm_eval.results import ResultStore
 from vllm_eval.storage import Storage
 
 log = logging.getLogger(__name__)

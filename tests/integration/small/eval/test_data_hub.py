@@ -13,7 +13,7 @@ from tests.support.hub import Hub, running_hub
 from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import MODEL, Workspace
 from tests.unit.eval.test_data_bundle import QUESTIONS, YAML, configure, rows_of
-from vllm_eval.results import TaskResult
+from vllm_eval.records import TaskResult
 
 
 @pytest.fixture
