@@ -73,8 +73,8 @@ def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
     if not names:
         raise SettingsError(_nothing(settings, store))
     for name in names:
-        chosen = _choose(store, settings, name, options.run)
         runs = ended_runs(store.runs(settings.stack, name))
+        chosen = _choose(store, settings, name, options.run, runs)
         _write(tables.summary(chosen))
         for task, result in chosen.tasks.items():
             if options.task in {None, task}:
@@ -87,7 +87,8 @@ def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
 
 def _write_page(options: argparse.Namespace, settings: RunSettings, store: ResultStore) -> int:
     name = _only_model(store, settings, options.model)
-    chosen = _choose(store, settings, name, options.run)
+    runs = ended_runs(store.runs(settings.stack, name))
+    chosen = _choose(store, settings, name, options.run, runs)
     against = _choose(store, settings, name, options.against) if options.against is not None else None
     if options.task is not None:
         if options.task not in chosen.tasks:
@@ -95,7 +96,7 @@ def _write_page(options: argparse.Namespace, settings: RunSettings, store: Resul
             raise SettingsError(f"run {chosen.run_id} has no task {options.task!r}; its tasks are: {known}")
         only = {options.task: chosen.tasks[options.task]}
         chosen = chosen.model_copy(update={"tasks": only, "leaves": chosen.asked_tasks})
-    content = render_run(store, ended_runs(store.runs(settings.stack, name)), chosen, against, Words(settings.language))
+    content = render_run(store, runs, chosen, against, Words(settings.language))
     if options.html == "-":
         sys.stdout.buffer.write(content)
         return 0
@@ -118,12 +119,12 @@ def compare(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: AR
     settings = load_settings(os.environ, {**vars(options), "gate": None})
     store = ResultStore(open_storage(settings.results))
     name = _only_model(store, settings, options.model)
-    chosen = _choose(store, settings, name, options.run)
+    runs = ended_runs(store.runs(settings.stack, name))
+    chosen = _choose(store, settings, name, options.run, runs)
     accepted = options.baseline or baseline.accepted_run(store, settings.stack, name)
     if options.baseline:
         _choose(store, settings, name, options.baseline)
     rule = baseline.BaselineRule(accepted=accepted, series=max(len(chosen.tasks), 1))
-    runs = ended_runs(store.runs(settings.stack, name))
     compared = baseline.compare_run(store, runs, chosen, rule)
     _write(tables.comparison(compared))
     worse = [
@@ -279,14 +280,17 @@ def _revision(text: str) -> tuple[str, str]:
     return name, revision
 
 
-def _choose(store: ResultStore, settings: RunSettings, model: str, run_id: str | None) -> RunResult:
+def _choose(
+    store: ResultStore, settings: RunSettings, model: str, run_id: str | None, ended: Sequence[RunResult] | None = None
+) -> RunResult:
+    """Return the named run, else the last that ended; a caller that has read the ended runs gives them."""
     if run_id is not None:
         found = store.load(settings.stack, model, run_id)
         if found is None:
             known = ", ".join(item.run_id for item in store.runs(settings.stack, model)[-5:]) or "none"
             raise SettingsError(f"there is no run {run_id!r} of {model!r} in {settings.results}; the last are: {known}")
         return found
-    runs = ended_runs(store.runs(settings.stack, model))
+    runs = ended_runs(store.runs(settings.stack, model)) if ended is None else ended
     if not runs:
         raise SettingsError(f"there is no ended run of {model!r} in {settings.results} (stack {settings.stack!r})")
     return runs[-1]

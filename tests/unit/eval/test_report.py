@@ -74,3 +74,11 @@ def test_wrong_answers_begin_with_those_that_flipped(tmp_path: Path, capsys: pyt
     complete = [line.split() for line in told[2:] if all(judged[line.split()[0]])]
     assert complete
     assert all(cells[1:4] == judged[cells[0]] for cells in complete)
+
+
+@pytest.mark.parametrize("words", [["report"], ["report", "--html", "-"], ["compare"]], ids=" ".join)
+def test_the_runs_are_read_once(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = history(tmp_path, items=20)
+    ResultStore(LocalStorage(tmp_path)).save(run.model_copy(update={"run_id": "ahead", "started": run.started + 1e10}))
+    assert main([*words, "--out", str(tmp_path), "--stack", STACK]) == 0
+    assert capsys.readouterr().err.count("run ahead started in the future") == 1
