@@ -19,8 +19,8 @@ from workbench.cluster.kubectl import kubectl, query
 from workbench.cluster.requests import Request
 from workbench.cluster.stack import laid_over
 from workbench.cluster.stack import plugins as plugins_of
-from workbench.paths import REPOSITORY, Paths
-from workbench.sandbox import ci, git, images
+from workbench.paths import Paths
+from workbench.sandbox import ci, git
 from workbench.sandbox.cluster import apply
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import Runner, WorkbenchError, run, wait_for
@@ -198,13 +198,7 @@ class Fork:
         run(["git", "-C", folder, "commit", "--quiet", "--all", "--message", version], env=environment)
         run(["git", "-C", folder, "push", "--quiet", "origin", "main"])
         commit = run(["git", "-C", folder, "rev-parse", "HEAD"]).strip()
-        dockerfile = folder / "docker/evalchemy.Dockerfile"
-        built = images.build(
-            self._sandbox, f"{ci.IMAGE}:{version}", context=folder, dockerfile=dockerfile, target="runner"
-        )
-        script = (sys.executable, "-m", "workbench.ci.write_back", "--repository", folder, "--remote", self._bare)
-        image = f"{ci.REGISTRY_OF_IMAGE}/{ci.IMAGE}"
-        run([*script, "--image", image, "--digest", built, "--commit", commit], env=environment, cwd=REPOSITORY)
+        ci.release_image(self._sandbox, commit, folder, tag=version, repository=self._bare)
         git.git(self._sandbox, f"--git-dir={self._bare}", "tag", version, "main")
         return commit
 

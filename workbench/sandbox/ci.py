@@ -25,13 +25,33 @@ def build_image(sandbox: Sandbox, sources: Path = REPOSITORY) -> None:
     """
     if git.image_is_current(sandbox) and images.holds(sandbox, git.recorded(sandbox, git.IMAGE_PATH)):
         return
-    commit = git.tip(sandbox)
+    release_image(sandbox, git.tip(sandbox), sources)
+
+
+def release_image(
+    sandbox: Sandbox, commit: str, sources: Path, *, tag: str = "latest", repository: Path | None = None
+) -> None:
+    """Build and push the image of a commit on `main`, and write it back.
+
+    Parameters
+    ----------
+    sandbox
+        A sandbox with registry, builder and git server.
+    commit, sources
+        The commit, and a working tree of it.
+    tag
+        The image's tag in the registry.
+    repository
+        The bare repository of the commit, None: the sandbox's own.
+    """
     dockerfile = sources / "docker/evalchemy.Dockerfile"
-    digest = images.build(sandbox, f"{IMAGE}:latest", context=sources, dockerfile=dockerfile, target="runner")
-    write_back(sandbox, commit, digest)
+    digest = images.build(sandbox, f"{IMAGE}:{tag}", context=sources, dockerfile=dockerfile, target="runner")
+    write_back(sandbox, commit, digest, repository=repository)
 
 
-def write_back(sandbox: Sandbox, commit: str, digest: str, *, validate: bool = False) -> None:
+def write_back(
+    sandbox: Sandbox, commit: str, digest: str, *, repository: Path | None = None, validate: bool = False
+) -> None:
     """Record commit and digest in the Job's manifest by the very script that the workflow runs.
 
     Parameters
@@ -40,12 +60,14 @@ def write_back(sandbox: Sandbox, commit: str, digest: str, *, validate: bool = F
         A sandbox with git server.
     commit, digest
         What the image was built from, and what the push of it returned.
+    repository
+        The bare repository to write to, None: the sandbox's own.
     validate
         Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
     """
     checkout = sandbox.paths.state / "checkout"
-    bare = git.repository(sandbox)
-    git.clone(sandbox, checkout)
+    bare = repository or git.repository(sandbox)
+    git.clone(sandbox, checkout, bare)
     script: list[str | Path] = [sys.executable, "-m", "workbench.ci.write_back", "--repository", checkout]
     script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
     if validate:

@@ -42,10 +42,10 @@ def repository(sandbox: Sandbox) -> Path:
     return sandbox.paths.state / "git" / NAME
 
 
-def clone(sandbox: Sandbox, folder: Path) -> None:
-    """Make a new clone. An old one may be incomplete, or locked by a git that was killed."""
+def clone(sandbox: Sandbox, folder: Path, bare: Path | None = None) -> None:
+    """Make a new clone, by default of the served repository. The old one may be incomplete, or locked by a dead git."""
     shutil.rmtree(folder, ignore_errors=True)
-    git(sandbox, "clone", "--quiet", repository(sandbox), folder)
+    git(sandbox, "clone", "--quiet", bare or repository(sandbox), folder)
 
 
 def git(sandbox: Sandbox, *words: str | Path, stdin: str | None = None, **variables: str) -> str:
