@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.hub import running_hub
-from workbench.cluster.kubectl import kubectl
-from workbench.sandbox.cluster import apply
+from workbench.sandbox.cluster import apply, folder_of_claim
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import wait_for
 
@@ -85,6 +84,4 @@ def _volume(sandbox: Sandbox) -> Path:
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     metadata = {"name": CLAIM, "namespace": NAMESPACE}
     apply(sandbox, [{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}])
-    words = ("-n", NAMESPACE, "get", "pvc", CLAIM, "-o", 'jsonpath={.spec.volumeName}{" "}{.status.phase}')
-    wait_for("the benchmarks' claim", lambda: kubectl(sandbox, *words).endswith(" Bound"), seconds=60)
-    return sandbox.paths.state / "volumes" / kubectl(sandbox, *words).split()[0]
+    return wait_for("the benchmarks' claim", lambda: folder_of_claim(sandbox, NAMESPACE, CLAIM), seconds=60)

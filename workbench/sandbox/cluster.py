@@ -123,6 +123,20 @@ def provide_volumes(sandbox: Sandbox) -> None:
     apply(sandbox, [_volume(name, sandbox.paths.state / "volumes" / name) for name in names])
 
 
+def folder_of_claim(sandbox: Sandbox, namespace: str, claim: str) -> Path:
+    """Return the folder on this machine that holds what is written to a claim.
+
+    Raises
+    ------
+    WorkbenchError
+        The claim has no volume yet.
+    """
+    name = kubectl(sandbox, "-n", namespace, "get", "pvc", claim, "-o", "jsonpath={.spec.volumeName}")
+    if not name:
+        raise WorkbenchError(f"the claim {claim} has no volume yet")
+    return sandbox.paths.state / "volumes" / name
+
+
 def apply(runner: Runner, objects: list[dict[str, object]]) -> None:
     """Apply objects by server-side apply, as the owner `sandbox`."""
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})

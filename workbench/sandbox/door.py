@@ -23,10 +23,12 @@ from urllib.parse import unquote, urlsplit
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from components import labels
 from workbench.cluster import report
 from workbench.cluster.kubectl import kubectl, service_proxy
 from workbench.paths import REPOSITORY
 from workbench.sandbox import prometheus_page, stack
+from workbench.sandbox.cluster import folder_of_claim
 from workbench.sandbox.monitoring import ALERTMANAGER
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import WorkbenchError
@@ -35,7 +37,6 @@ from workbench.toolchain import prometheus_page as built
 # One look for all pages: the reports' own.
 STYLE: Final = REPOSITORY / "eval/evalchemy/vllm_eval/pages/page.css"
 HTML: Final = "text/html; charset=utf-8"
-CLAIM: Final = "vllm-eval-results"
 SIGNS: Final = {"Synced": "✓", "Healthy": "✓", "Succeeded": "✓", "Progressing": "…", "Running": "…"}
 
 
@@ -81,23 +82,9 @@ def application(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def results(sandbox: Sandbox) -> Path:
-    """Return the folder on this machine that holds the results claim.
-
-    Raises
-    ------
-    WorkbenchError
-        The claim has no volume yet.
-    """
-    name = kubectl(sandbox, "-n", "vllm-eval", "get", "pvc", CLAIM, "-o", "jsonpath={.spec.volumeName}")
-    if not name:
-        raise WorkbenchError(f"the claim {CLAIM} has no volume yet")
-    return sandbox.paths.state / "volumes" / name
-
-
 def reports(sandbox: Sandbox) -> dict[str, object]:
     """Return whether there is an index of reports, and the newest report of each model."""
-    folder = results(sandbox)
+    folder = _results(sandbox)
     newest: list[dict[str, object]] = []
     for file in sorted(folder.glob("pages/*/*.json")):
         lines = [line for line in json.loads(file.read_text()) if line["page"]]
@@ -125,6 +112,10 @@ def render(sandbox: Sandbox, addresses: Sequence[object]) -> bytes:
         prometheus=prometheus_page.START if built.folder(sandbox.paths).is_dir() else "",
     )
     return text.encode("utf-8", "replace")
+
+
+def _results(sandbox: Sandbox) -> Path:
+    return folder_of_claim(sandbox, labels.NAMESPACE, labels.RESULTS_CLAIM)
 
 
 def _part(look: Callable[[], object]) -> Part:
@@ -171,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _report(self, name: str) -> None:
         try:
-            folder = results(self._sandbox).resolve()
+            folder = _results(self._sandbox).resolve()
             file = (folder / name).resolve()
             inside = file.is_relative_to(folder) and file.suffix == ".html" and file.is_file()
             content = file.read_bytes() if inside else None
