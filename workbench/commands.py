@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from components import labels
 from workbench.cluster import context, report, reports, verify
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import Request
@@ -59,7 +60,7 @@ def status(paths: Paths, _options: Options) -> None:
 def logs(paths: Paths, _options: Options) -> None:
     """Print the evaluation's last lines, and where every process of the sandbox writes."""
     pods = ["--selector=batch.kubernetes.io/job-name", "--prefix", "--tail=100", "--ignore-errors"]
-    say(kubectl(Sandbox(paths), "-n", "vllm-eval", "logs", *pods) or "no evaluation has run yet")
+    say(kubectl(Sandbox(paths), "-n", labels.NAMESPACE, "logs", *pods) or "no evaluation has run yet")
     say(f"processes and builds, a file each: {paths.logs}")
 
 

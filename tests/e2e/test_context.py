@@ -40,7 +40,7 @@ from tests.e2e.elsewhere import (
 )
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import PORT, Receiver
-from workbench.cluster import alarm, evaluation, verify
+from workbench.cluster import alarm, verify
 from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl, query
 from workbench.paths import REPOSITORY, Paths
@@ -102,7 +102,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
             env["KUBECONFIG"] = str(at_the_end.enter_context(hub(sandbox, folder)))
             groups = beside_another()
         name = context or "sandbox"
-        namespace = groups["evaluation"].get("namespace", evaluation.NAMESPACE)
+        namespace = groups["evaluation"].get("namespace", labels.NAMESPACE)
         # A name of its own: in a sandbox that is kept from an earlier test, an old one has runs.
         endpoint = Endpoint(runner, f"{STACK}-{secrets.token_hex(2)}", SERVING)
         made = Elsewhere(runner, name, clone, env, namespace, endpoint, beside=not context)

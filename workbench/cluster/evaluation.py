@@ -11,7 +11,6 @@ from components import labels
 from workbench.cluster.kubectl import PROMETHEUS, kubectl, query
 from workbench.shell import CommandError, Runner, WorkbenchError, say, wait_for
 
-NAMESPACE: Final = "vllm-eval"
 JOB: Final = ("get", "job", labels.EVALUATION, "--ignore-not-found", "-o", "json")
 PODS: Final = f"batch.kubernetes.io/job-name={labels.EVALUATION}"
 INTERVAL: Final = 2.0
@@ -30,7 +29,7 @@ class Job:
     failed: str | None
 
 
-def job(runner: Runner, namespace: str = NAMESPACE) -> Job | None:
+def job(runner: Runner, namespace: str = labels.NAMESPACE) -> Job | None:
     """Return the Job on the cluster, or None while there is none."""
     text = kubectl(runner, "-n", namespace, *JOB)
     if not text:
@@ -53,7 +52,7 @@ def follow(
     pending: Callable[[Job | None], str],
     *,
     stack: str,
-    namespace: str = NAMESPACE,
+    namespace: str = labels.NAMESPACE,
     prometheus: str | None = PROMETHEUS,
     seconds: float,
     outage: float = OUTAGE,
@@ -131,16 +130,16 @@ def sync_state(seen: Mapping[str, Any] | None) -> str:
     return f"Argo CD: {status.get('sync', {}).get('status', 'Unknown')} {operation} {conditions}".strip()[:300]
 
 
-def progress(runner: Runner, namespace: str = NAMESPACE) -> str:
+def progress(runner: Runner, namespace: str = labels.NAMESPACE) -> str:
     """Return the last line that the evaluation's pods wrote, or the state of the pods."""
     try:
-        lines = kubectl(runner, "-n", namespace, "logs", "job/evalchemy", "--tail=1").strip()
+        lines = kubectl(runner, "-n", namespace, "logs", f"job/{labels.EVALUATION}", "--tail=1").strip()
     except WorkbenchError:
         lines = ""
     return lines or "the evaluation's pod starts"
 
 
-def logs(runner: Runner, namespace: str = NAMESPACE) -> str:
+def logs(runner: Runner, namespace: str = labels.NAMESPACE) -> str:
     """Return the last lines of every pod of the Job."""
     try:
         return kubectl(runner, "-n", namespace, "logs", f"--selector={PODS}", "--prefix", "--tail=20")

@@ -72,7 +72,7 @@ def alerts(sandbox: Sandbox) -> list[dict[str, str]]:
 
 def application(sandbox: Sandbox) -> dict[str, str]:
     """Return what Argo CD says of the Application."""
-    name = ("-n", "argocd", "get", "applications.argoproj.io", "vllm-evalchemy-job", "-o", "json")
+    name = ("-n", "argocd", "get", "applications.argoproj.io", labels.APPLICATION, "-o", "json")
     status = json.loads(kubectl(sandbox, *name)).get("status", {})
     return {
         "sync": status.get("sync", {}).get("status", "Unknown"),

@@ -17,7 +17,7 @@ from workbench.shell import CommandError, run
 NAME: Final = "vllm-eval.git"
 JOB: Final = "k8s/evalchemy-job.yaml"
 COMMIT_PATH: Final = f'.spec.template.metadata.annotations."{labels.COMMIT_ANNOTATION}"'
-IMAGE_PATH: Final = '(.spec.template.spec.containers[] | select(.name == "evalchemy") | .image)'
+IMAGE_PATH: Final = f'(.spec.template.spec.containers[] | select(.name == "{labels.EVALUATION}") | .image)'
 UNKNOWN: Final = "unknown"  # what the manifest says before the first write-back
 IDENTITY: Final = {
     f"GIT_{role}_{part}": value
