@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from workbench.ci.job_manifest import FILE as MANIFEST
+
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 UNRELEASED: Final = "## Unreleased\n"
 CHANGELOG: Final = "CHANGELOG.md"
 PACKAGE: Final = "eval/evalchemy/pyproject.toml"
-MANIFEST: Final = "k8s/evalchemy-job.yaml"
 RECORDED: Final = re.compile(r"^ *git-commit: \"?([0-9a-f]{40,64})\"?$", re.MULTILINE)
 DIGEST: Final = re.compile(r"^ *image: \S+@sha256:[0-9a-f]{64}$", re.MULTILINE)
 

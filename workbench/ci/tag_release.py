@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from workbench.ci import job_manifest
+from workbench.ci.job_manifest import FILE
 
-FILE: Final = "k8s/evalchemy-job.yaml"
 TAG: Final = re.compile(r"v\d+\.\d+\.\d+")
 REFERENCE: Final = re.compile(r"(?P<name>[^@]+?)(:[\w.-]+)?@(?P<digest>sha256:[0-9a-f]{64})")
 

@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repository", default=".", help="a clone of the remote (default: %(default)s)")
     add("--remote", default="origin", help="name or URL (default: %(default)s)")
     add("--branch", default="main", help="branch that Argo CD follows (default: %(default)s)")
-    add("--file", default="k8s/evalchemy-job.yaml", help="the Job (default: %(default)s)")
+    add("--file", default=job_manifest.FILE, help="the Job (default: %(default)s)")
     add("--image", required=True, help="image name without tag; lower-cased")
     add("--tag", default="latest", help="written beside the digest (default: %(default)s)")
     add("--digest", required=True, help="digest that the push returned")
