@@ -55,21 +55,19 @@ class Publisher:
         A later attempt of the same run records nothing: its list is as old as the first attempt.
         """
         content = {"run_id": run_id, "started": started, "models": list(models)}
-        folder = f"lists/{quote(self._stack, safe='')}"
         ending = f"-{quote(run_id, safe='')}.json"
-        if any(name.endswith(ending) for name in self._store.storage.list(folder)):
+        if any(name.endswith(ending) for name in self._store.storage.list(self._lists)):
             return
-        path = f"{folder}/{started:015.3f}{ending}"
+        path = f"{self._lists}/{started:015.3f}{ending}"
         self._store.storage.write(path, json.dumps(content, ensure_ascii=False).encode())
-        for name in self._store.storage.list(folder)[:-KEPT_LISTS]:
-            self._store.storage.delete(f"{folder}/{name}")
+        for name in self._store.storage.list(self._lists)[:-KEPT_LISTS]:
+            self._store.storage.delete(f"{self._lists}/{name}")
 
     def latest_list(self) -> tuple[str, ...] | None:
         """Return the models of the list with the latest start; None when no run had one."""
-        folder = f"lists/{quote(self._stack, safe='')}"
-        for name in reversed(self._store.storage.list(folder)):
+        for name in reversed(self._store.storage.list(self._lists)):
             try:
-                content = json.loads(self._store.storage.read(f"{folder}/{name}") or b"")
+                content = json.loads(self._store.storage.read(f"{self._lists}/{name}") or b"")
                 started, models = float(content["started"]), tuple(str(model) for model in content["models"])
             except (ValueError, KeyError, TypeError):
                 continue
@@ -170,6 +168,10 @@ class Publisher:
             log.info("%s is no longer in the list of models: its series are removed from the Pushgateway", model)
             gone.append(model)
         return gone
+
+    @property
+    def _lists(self) -> str:
+        return f"lists/{quote(self._stack, safe='')}"
 
     def _retired(self, model: str) -> str:
         return f"retired/{quote(self._stack, safe='')}/{quote(model, safe='')}.json"
