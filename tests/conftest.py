@@ -99,6 +99,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("vllm-eval")
     group.addoption("--context", help="tests/e2e/test_context.py: a cluster of your kubeconfig, free of the stack")
     group.addoption("--kind", help="tests/e2e: a cluster of kind's, made with .github/kind.yaml, by its name")
+    group.addoption("--of-suite", help="tests/e2e: use the sandbox of a suite that runs, by the sandbox's name")
     group.addoption(
         "--keep-sandbox",
         action="store_true",
