@@ -4,7 +4,6 @@ With ``--kind NAME`` its cluster is that one of kind's, whose network it joins (
 """
 
 import dataclasses
-import os
 import re
 import shutil
 import signal
@@ -107,10 +106,9 @@ def second_stack(
     command = [sys.executable, "-m", "pytest", "-q", "-m", "e2e", "-p", "no:cacheprovider", "--durations=8"]
     command += [f"--of-suite={sandbox.paths.name}", *([f"--kind={of_kind}"] if of_kind else []), str(SECOND_STACK)]
     printed = tmp_path_factory.mktemp("second") / "printed"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     with (
         printed.open("w") as output,
-        subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output) as process,
+        subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as process,
     ):
         try:
             yield process, printed
