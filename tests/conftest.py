@@ -68,6 +68,8 @@ def _own_home() -> dict[str, str]:
 # At import: session fixtures of other folders start tools before any fixture of this file would run.
 DEVELOPERS: Final = dict(os.environ)
 os.environ |= _own_home()
+# It is for this run, not for those that tests start.
+os.environ.pop("PYTEST_ADDOPTS", None)
 os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -99,6 +101,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("vllm-eval")
     group.addoption("--context", help="tests/e2e/test_context.py: a cluster of your kubeconfig, free of the stack")
     group.addoption("--kind", help="tests/e2e: a cluster of kind's, made with .github/kind.yaml, by its name")
+    group.addoption("--of-suite", help="tests/e2e: use the sandbox of a suite that runs, by the sandbox's name")
     group.addoption(
         "--keep-sandbox",
         action="store_true",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.cluster.kubectl import kubectl
+from workbench.sandbox import stack
 from workbench.sandbox.addresses import NODE_ADDRESS
 from workbench.sandbox.namespaces import Sandbox
 
@@ -46,8 +47,7 @@ class Receiver:
         self._file = sandbox.paths.state / "notifications.jsonl"
 
     def start(self) -> None:
-        """Listen, and let Alertmanager know; what came before is forgotten."""
-        self._file.unlink(missing_ok=True)
+        """Listen, unless it does already, and let Alertmanager know."""
         self._sandbox.daemon(
             "receiver",
             [sys.executable, "-m", "tests.e2e.receiver", self._file],
@@ -77,11 +77,11 @@ class Receiver:
         }
 
     def state(self, alert: str) -> dict[tuple[str, str], Notification]:
-        """Return the last word on an alert, by model and task."""
+        """Return the last word on an alert of the stack `local`, by model and task."""
         return {
             (each.labels.get("model", ""), each.labels.get("task", "")): each
             for each in self.received()
-            if each.labels["alertname"] == alert
+            if (each.labels["alertname"], each.labels.get("stack")) == (alert, stack.NAME)
         }
 
     def firing(self, alert: str) -> dict[tuple[str, str], Notification]:

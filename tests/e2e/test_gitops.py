@@ -150,24 +150,17 @@ def sync_options(sandbox: Sandbox) -> list[str]:
     return list(found["spec"]["syncPolicy"]["syncOptions"])
 
 
-@pytest.mark.parametrize(
-    "by_hand",
-    [
-        ("delete", "job", "evalchemy"),
-        ("patch", "job", "evalchemy", "--type=merge", "-p", '{"spec": {"parallelism": 3}}'),
-    ],
-    ids=["deleted", "edited"],
-)
-def test_what_somebody_does_to_the_job_is_put_right_by_one_run(
-    sandbox: Sandbox, alone: Endpoint, by_hand: tuple[str, ...]
-) -> None:
-    before = gitops.job(sandbox)
+def test_what_somebody_does_to_the_job_is_put_right_by_one_run(sandbox: Sandbox, alone: Endpoint) -> None:
+    runs = [gitops.job(sandbox).uid]
+    edit = ("patch", "job", "evalchemy", "--type=merge", "-p", '{"spec": {"parallelism": 3}}')
     with gitops.watched(sandbox) as seen:
-        kubectl(sandbox, "-n", "vllm-eval", *by_hand)
-        after = gitops.next_run(sandbox, before.uid)
+        for by_hand in (("delete", "job", "evalchemy"), edit):
+            kubectl(sandbox, "-n", "vllm-eval", *by_hand)
+            after = gitops.next_run(sandbox, runs[-1])
+            assert after.failed is None
+            runs.append(after.uid)
         time.sleep(QUIET_SECONDS)
-    assert after.failed is None
-    assert (seen.created, seen.most) == ([after.uid], 1)
+    assert (seen.created, seen.most) == (runs[1:], 1)
     assert kubectl(sandbox, "-n", "vllm-eval", "get", "job", "evalchemy", "-o", "jsonpath={.spec.parallelism}") == "1"
 
 
