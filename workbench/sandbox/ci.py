@@ -65,8 +65,9 @@ def write_back(
     validate
         Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
     """
-    checkout = sandbox.paths.state / "checkout"
     bare = repository or git.repository(sandbox)
+    # One for each, since both may be written to at the same time.
+    checkout = sandbox.paths.state / ("checkout" if repository is None else f"checkout-of-{bare.stem}")
     git.clone(sandbox, checkout, bare)
     script: list[str | Path] = [sys.executable, "-m", "workbench.ci.write_back", "--repository", checkout]
     script += ["--remote", bare, "--image", f"{REGISTRY_OF_IMAGE}/{IMAGE}", "--digest", digest, "--commit", commit]
