@@ -43,8 +43,8 @@ def test_a_machine_too_small_for_vllm_is_refused_with_every_cure(paths: Paths, m
     monkeypatch.setattr(provide, "BYTES", 10**18)
     monkeypatch.setattr(provide, "PYTHON", (3, 9))
     # They start Python twice for what is not asked here.
-    monkeypatch.setattr(doctor.requests, "check", lambda _: None)
-    monkeypatch.setattr(doctor.stack, "check", lambda *_: None)
+    monkeypatch.setattr("workbench.cluster.requests.check", lambda _: None)
+    monkeypatch.setattr("workbench.cluster.stack.check", lambda *_: None)
     with pytest.raises(WorkbenchError) as error:
         doctor.check(paths, VLLM)
     for said in (
