@@ -166,6 +166,7 @@ def evaluated(sandbox: Sandbox, receiver: Receiver, request: pytest.FixtureReque
         models=models,
         evaluation={
             "limit": LIMIT,
+            "endpoint_wait_seconds": 20,
             "pod": {"nodeSelector": {HOSTNAME: node}},
             "report": {"service": True, "readers": READERS},
             **benchmark.SETTINGS,
