@@ -65,14 +65,14 @@ reports: venv  ## copy the last runs' reports out of the cluster CONTEXT=name (S
 	@$(WORKBENCH) reports $(OPTIONS)
 
 quick: venv  ## in two minutes, without root and without tools: format, lint, types and the unit tests
-	@$(MAKE) --no-print-directory -j 2 lint test-unit
+	@HYPOTHESIS_PROFILE=quick $(MAKE) --no-print-directory -j 2 lint test-unit
 
 check: quick small-tools  ## `make quick`, and what needs only Git and small tools: workflows, manifests, the runner's processes
 	@$(CACHE)/bin/actionlint
 	@$(PYTEST) -n 2 --dist loadfile tests/integration/small
 
 test:  ## within an hour from cold: lint and types, then the end-to-end suite on a sandbox of its own, beside it the unit tests
-	@python3 tests/run.py venv:60 tools:1380 lint:60 test-e2e:1740,test-rest:1200
+	@python3 tests/run.py --again venv:60 tools:1380 lint:60 test-e2e:1740,test-rest:1200
 
 # Everything but the end-to-end suite, which `make test` runs beside it.
 test-rest: venv tools

@@ -4,8 +4,8 @@ An argument is TARGET or TARGET:SECONDS, its budget: beyond it the line says so,
 failure, since machines differ. Of TARGET,TARGET the second runs beside the first, and gives way to it where the kernel
 weighs processes and not whole sessions; what it prints comes when it has ended, or when both are interrupted.
 
-Tests that fail run once more, when nothing runs beside them. If they pass then, the target passes, and its line names
-it flaky: each of them is a fault of its own, in a test or in what it tests.
+With --again, tests that fail run once more, when nothing runs beside them. If they pass then, the target passes, and
+its line names it flaky: each of them is a fault of its own, in a test or in what it tests.
 """
 
 import contextlib
@@ -95,11 +95,13 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)
     os.chdir(Path(__file__).resolve().parents[1])
     began, lines, result = time.monotonic(), [], 0
-    for argument in sys.argv[1:]:
+    arguments = sys.argv[1:]
+    once_more = arguments[0] == "--again"
+    for argument in arguments[once_more:]:
         targets = run(argument)
         lines += [each.line for each in targets]
         failed = [each for each in targets if each.process.returncode]
-        if failed and all(each.name.startswith("test-") for each in failed):
+        if once_more and all(each.name.startswith("test-") for each in failed):
             again = [run(each.argument, again=True)[0] for each in failed]
             lines += [each.line for each in again]
             failed = [each for each in again if each.process.returncode]

@@ -3,6 +3,7 @@
 One file without a name in the temporary folder, which is gone with the process.
 """
 
+import atexit
 import tempfile
 import threading
 import zlib
@@ -46,6 +47,7 @@ class Kept:
 class _Spool:
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="vllm-eval-")  # noqa: SIM115 - open as long as the process
+        atexit.register(self._file.close)
         self._lock = threading.Lock()
         self._end = 0
 
