@@ -40,7 +40,7 @@ def sorted_objects(objects: list[dict[str, Any]]) -> list[str]:
 
 
 @given(drawn=strategies.stacks(), owner=st.sampled_from(["argocd", "pulumi", "none"]))
-@settings(strategies.RUNS_THE_PROGRAM, max_examples=10)
+@settings(strategies.RUNS_THE_PROGRAM, max_examples=20)
 def test_every_object_of_an_update_is_a_file_and_no_secret_is(
     tmp_path: Path, drawn: tuple[strategies.Groups, dict[str, str]], owner: str
 ) -> None:

@@ -31,7 +31,7 @@ def test_every_task_of_a_suite_runs_as_it_is_configured(path: Path) -> None:
     assert path.stem != "quick" or requests / 10 / 60 <= 15
 
 
-@pytest.mark.parametrize(("items", "sampled"), [(541, True), (541, False)])
+@pytest.mark.parametrize(("items", "sampled"), [(541, True), (541, False), (2000, True)])
 def test_the_smallest_drop_is_called_worse_in_four_of_five_runs(items: int, sampled: bool) -> None:
     chance = random.Random(items)  # noqa: S311
     drop = smallest_drop(items, 5, sampled=sampled)
