@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -120,6 +120,11 @@ def second_stack(
                 process.kill()
 
 
+def asks_for_second_stack(items: Iterable[pytest.Item]) -> bool:
+    """Tell whether one of these tests has the second stack's run beside it."""
+    return any("second_stack" in getattr(item, "fixturenames", ()) for item in items)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the main job first, as `make up` has just left it, and the end of the sandbox last.
 
@@ -127,7 +132,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     order = ["test_main_job", "test_network", "test_gitops", "test_drill", "test_context", "test_zz_down"]
     items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
-    if any("second_stack" in getattr(item, "fixturenames", ()) for item in items):
+    if asks_for_second_stack(items):
         config.hook.pytest_deselected(items=[item for item in items if item.path == SECOND_STACK])
         items[:] = [item for item in items if item.path != SECOND_STACK]
 

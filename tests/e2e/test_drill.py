@@ -20,6 +20,7 @@ from components import labels
 from components.settings.check_report import HOSTNAME
 from monitoring.recording import REFERENCE
 from tests.e2e import benchmark, gitops, pods
+from tests.e2e.conftest import asks_for_second_stack
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import Notification, Receiver
 from tests.support.monitoring.queries import alert_queries, panel_queries, rule_queries
@@ -175,7 +176,7 @@ def evaluated(sandbox: Sandbox, receiver: Receiver, request: pytest.FixtureReque
     )
     assert gitops.next_run(sandbox, before.uid if before else "").failed is None
     # From here on the stack stays as it is, and much of the time is waiting.
-    if any("second_stack" in getattr(item, "fixturenames", ()) for item in request.session.items):
+    if asks_for_second_stack(request.session.items):
         request.getfixturevalue("second_stack")
     made.evaluate()
     return made
