@@ -11,7 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import labels, versions
-from components.settings.model import ArgoCD as ArgoCDSettings
+from components.settings.model import ArgoCDSettings
 
 __all__ = ["ArgoCD"]
 

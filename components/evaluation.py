@@ -14,8 +14,7 @@ import pulumi_kubernetes as k8s
 
 from components import labels, network
 from components.settings.keys import Secrets
-from components.settings.model import Evaluation as EvaluationSettings
-from components.settings.model import Model
+from components.settings.model import EvaluationSettings, Model
 from components.settings.monitored import Monitoring
 
 __all__ = ["Evaluation"]

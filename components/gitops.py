@@ -14,7 +14,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import labels, patches
-from components.settings.model import ArgoCD, Git
+from components.settings.model import ArgoCDSettings, Git
 
 __all__ = ["GitOps"]
 
@@ -53,7 +53,7 @@ class GitOps(pulumi.ComponentResource):
         name: str,
         *,
         git: Git,
-        argocd: ArgoCD,
+        argocd: ArgoCDSettings,
         stack: str,
         namespace: str,
         stack_patches: Sequence[patches.Manifest],
@@ -96,7 +96,7 @@ class GitOps(pulumi.ComponentResource):
         self.register_outputs({"application": argocd.application})
 
     def _project(
-        self, git: Git, argocd: ArgoCD, stack: str, namespace: str, *, opts: pulumi.ResourceOptions
+        self, git: Git, argocd: ArgoCDSettings, stack: str, namespace: str, *, opts: pulumi.ResourceOptions
     ) -> pulumi.Resource:
         return k8s.apiextensions.CustomResource(
             "project",
@@ -114,7 +114,7 @@ class GitOps(pulumi.ComponentResource):
     def _credential(
         self,
         git: Git,
-        argocd: ArgoCD,
+        argocd: ArgoCDSettings,
         stack: str,
         *,
         password: pulumi.Output[str] | None,
@@ -142,12 +142,12 @@ class GitOps(pulumi.ComponentResource):
         )
 
 
-def destination(argocd: ArgoCD) -> dict[str, str]:
+def destination(argocd: ArgoCDSettings) -> dict[str, str]:
     """Return how Argo CD knows the stack's cluster: an address, or a name."""
     return {"server" if "://" in argocd.destination else "name": argocd.destination}
 
 
-def project_spec(repository: str, argocd: ArgoCD, namespace: str) -> dict[str, Any]:
+def project_spec(repository: str, argocd: ArgoCDSettings, namespace: str) -> dict[str, Any]:
     """Return the spec of an AppProject that permits this repository, one namespace and two kinds."""
     return {
         "description": "Evaluation of served models.",
@@ -160,7 +160,7 @@ def project_spec(repository: str, argocd: ArgoCD, namespace: str) -> dict[str, A
 
 
 def application_spec(
-    git: Git, argocd: ArgoCD, namespace: str, stack_patches: Sequence[patches.Manifest]
+    git: Git, argocd: ArgoCDSettings, namespace: str, stack_patches: Sequence[patches.Manifest]
 ) -> dict[str, Any]:
     """Return the spec of the Application."""
     return {

@@ -17,7 +17,7 @@ import yaml
 
 from components import labels
 from components.settings.data import Data
-from components.settings.model import Evaluation, Language, Model, Settings
+from components.settings.model import EvaluationSettings, Language, Model, Settings
 from components.settings.monitored import Monitoring
 from components.settings.pod import template_patch
 from components.settings.secret_key import SecretKey
@@ -105,7 +105,7 @@ def of(settings: Settings) -> tuple[Manifest, ...]:
 
 
 def stack_patches(
-    *, stack: str, evaluation: Evaluation, models: Sequence[Model], pushgateway: str, huggingface: SecretKey | None
+    *, stack: str, evaluation: EvaluationSettings, models: Sequence[Model], pushgateway: str, huggingface: SecretKey | None
 ) -> tuple[Manifest, ...]:
     """Return what a stack sets on the Job and on the nightly.
 
@@ -195,7 +195,7 @@ def _identity(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _pod(
-    stack: str, evaluation: Evaluation, models: Sequence[Model], pushgateway: str, huggingface: SecretKey | None
+    stack: str, evaluation: EvaluationSettings, models: Sequence[Model], pushgateway: str, huggingface: SecretKey | None
 ) -> Manifest:
     results = evaluation.results
     container: Manifest = {
@@ -272,7 +272,7 @@ def _others_secrets(models: Sequence[Model], data: Data | None) -> list[Manifest
     return [{"secret": {"name": labels.ENDPOINT_SECRET, "optional": True}}, *named] if named else []
 
 
-def _environment(stack: str, evaluation: Evaluation, pushgateway: str, huggingface: SecretKey | None) -> list[Manifest]:
+def _environment(stack: str, evaluation: EvaluationSettings, pushgateway: str, huggingface: SecretKey | None) -> list[Manifest]:
     values = {
         "VLLM_EVAL_STACK": stack,
         "VLLM_EVAL_PUSHGATEWAY": pushgateway,

@@ -13,7 +13,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import labels, network, patches
-from components.settings.model import Evaluation
+from components.settings.model import EvaluationSettings
 from components.settings.pod import template_patch
 
 __all__ = ["Reports"]
@@ -45,7 +45,7 @@ class Reports(pulumi.ComponentResource):
         self,
         name: str,
         *,
-        settings: Evaluation,
+        settings: EvaluationSettings,
         image: pulumi.Input[str] | None,
         stack: str,
         namespace: pulumi.Input[str],
@@ -89,7 +89,7 @@ def manifest_image() -> str:
     return image
 
 
-def pod_template(settings: Evaluation, every: dict[str, str], stack: str) -> Any:  # noqa: ANN401 (a manifest)
+def pod_template(settings: EvaluationSettings, every: dict[str, str], stack: str) -> Any:  # noqa: ANN401 (a manifest)
     """Return the pod's template without its image: as hardened as the evaluation's, with the results and no more."""
     base = patches.manifest()["spec"]["template"]["spec"]
     url = settings.results.url

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from components.settings import keys
 from components.settings.check_models import check_network
 from components.settings.group import Group
-from components.settings.model import Evaluation
+from components.settings.model import EvaluationSettings
 from components.settings.problems import Problem, full_key, problem, rm_command, set_command
 
 Found = Iterator[Problem]
@@ -16,7 +16,7 @@ PATH: Final = ("evaluation", "data")
 WAYS: Final = ("claim", "image", "url")
 
 
-def check_sources(evaluation: Evaluation) -> Found:
+def check_sources(evaluation: EvaluationSettings) -> Found:
     """Refuse two sources, none, and a cache of nothing."""
     data = evaluation.data
     if data is None:
@@ -32,7 +32,7 @@ def check_sources(evaluation: Evaluation) -> Found:
         yield problem([*path, "cache"], data.cache, fault, rm_command([*path, "cache"]))
 
 
-def check_hub_way(evaluation: Evaluation) -> Found:
+def check_hub_way(evaluation: EvaluationSettings) -> Found:
     """Refuse a hub that the pods cannot reach, and a CA without effect."""
     hub = evaluation.data.hub if evaluation.data is not None else None
     if hub is None:
@@ -52,7 +52,7 @@ def check_hub_way(evaluation: Evaluation) -> Found:
         yield problem([*path, "ca"], hub.ca.secret, "a CA has no effect on plain HTTP", rm_command([*path, "ca"]))
 
 
-def check_bundle_way(evaluation: Evaluation) -> Found:
+def check_bundle_way(evaluation: EvaluationSettings) -> Found:
     """Refuse a bundle without a place or with several places, and one that the pods cannot reach."""
     bundle = evaluation.data.bundle if evaluation.data is not None else None
     if bundle is None:
@@ -80,7 +80,7 @@ def check_bundle_way(evaluation: Evaluation) -> Found:
         yield problem(where, bundle.url, "the pods may not reach it: nothing is open to it", cure)
 
 
-def check_huggingface(evaluation: Evaluation, secrets: Mapping[str, str]) -> Found:
+def check_huggingface(evaluation: EvaluationSettings, secrets: Mapping[str, str]) -> Found:
     """Refuse two tokens, and one that no hub is ever shown."""
     path: Key = ["evaluation", "huggingface_token"]
     token = evaluation.huggingface_token

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from components import patches
 from components.settings import keys
 from components.settings.meant import needed, network_cure
-from components.settings.model import Evaluation, Model
+from components.settings.model import EvaluationSettings, Model
 from components.settings.monitored import Monitoring, Network
 from components.settings.partial import is_whole
 from components.settings.problems import (
@@ -114,7 +114,7 @@ def check_network(path: Key, network: Network) -> Found:
         yield problem([*path, "labels"], network.labels, fault, rm_command([*path, "labels"]))
 
 
-def check_models_way(index: int, model: Model, evaluation: Evaluation) -> Found:
+def check_models_way(index: int, model: Model, evaluation: EvaluationSettings) -> Found:
     """Refuse a network that does not lead to the endpoint: its requests would be dropped until the run gives up."""
     path: Key = ["models", index, "network"]
     network, url = model.network, urlsplit(model.endpoint)

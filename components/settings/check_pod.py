@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from components import labels, patches
 from components.settings.group import each_alone
-from components.settings.model import Evaluation
+from components.settings.model import EvaluationSettings
 from components.settings.monitored import Monitoring
 from components.settings.pod import Pod, Toleration, Variable
 from components.settings.problems import HIDDEN, Problem, full_key, is_credential, problem, rm_command, set_command
@@ -26,7 +26,7 @@ VOLUMES: Final = frozenset(
 )
 
 
-def check_evaluation_pod(evaluation: Evaluation) -> Found:
+def check_evaluation_pod(evaluation: EvaluationSettings) -> Found:
     """Refuse what the stack or the manifest sets on the evaluation's pods."""
     template, container = patches.manifest()["spec"]["template"]["spec"], patches.container()
     names = {*(each["name"] for each in container["env"]), *patches.VARIABLES}

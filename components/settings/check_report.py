@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-from components.settings.model import AccessMode, Evaluation
+from components.settings.model import AccessMode, EvaluationSettings
 from components.settings.problems import Problem, problem, set_command
 
 HOSTNAME: Final = "kubernetes.io/hostname"
 
 
-def check_report(evaluation: Evaluation) -> Iterator[Problem]:
+def check_report(evaluation: EvaluationSettings) -> Iterator[Problem]:
     """Refuse a service of the reports that would keep the results claim from the evaluation."""
     results, report = evaluation.results, evaluation.report
     path: list[str | int] = ["evaluation", "report", "service"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from components.settings.model import Evaluation, Model
+from components.settings.model import EvaluationSettings, Model
 from components.settings.problems import Problem, problem, rm_command, set_command
 from vllm_eval.config import TaskSettings, load_config
 from vllm_eval.errors import ConfigError
@@ -22,7 +22,7 @@ def config_file(name: str | None) -> Path:
     return CONFIGS / f"{name or 'eval_config'}.json"
 
 
-def check_config(evaluation: Evaluation) -> Found:
+def check_config(evaluation: EvaluationSettings) -> Found:
     """Refuse a configuration that the image would lack."""
     if evaluation.config is None or config_file(evaluation.config).is_file():
         return
@@ -33,7 +33,7 @@ def check_config(evaluation: Evaluation) -> Found:
     yield problem(path, evaluation.config, fault, set_command(path, close[0]))
 
 
-def check_models_tasks(models: Sequence[Model], evaluation: Evaluation) -> Found:
+def check_models_tasks(models: Sequence[Model], evaluation: EvaluationSettings) -> Found:
     """Refuse tasks that the configuration does not enable, and tasks that are listed twice."""
     file = config_file(evaluation.config)
     enabled = _enabled(file)

@@ -22,7 +22,7 @@ from components.settings.check_tasks import TASK_CHECKS
 from components.settings.cron import longest_gap, time_zones, zone_meant
 from components.settings.group import Group, Resources, UnknownValueError, each_alone
 from components.settings.meant import schedule_cure
-from components.settings.model import AccessMode, ArgoCD, Cluster, Evaluation, Git, Image, Owner
+from components.settings.model import AccessMode, ArgoCDSettings, Cluster, EvaluationSettings, Git, Image, Owner
 from components.settings.monitored import Monitoring
 from components.settings.problems import HIDDEN, Problem, full_key, is_credential, problem, rm_command, set_command
 from components.settings.quantities import amount, seconds
@@ -76,7 +76,7 @@ def check_git(git: Git, secrets: Mapping[str, str]) -> Found:
             yield problem(path, git.repository, fault, f"pulumi config rm {full_key([key])}, or change the address")
 
 
-def check_argocd(argocd: ArgoCD, evaluation: Evaluation, secrets: Mapping[str, str]) -> Found:
+def check_argocd(argocd: ArgoCDSettings, evaluation: EvaluationSettings, secrets: Mapping[str, str]) -> Found:
     """Refuse an evaluation in Argo CD's namespace, settings without effect, and a chart that is not there."""
     if argocd.namespace == evaluation.namespace:
         fault = "is Argo CD's namespace: whoever may write there is administrator of Argo CD"
@@ -96,7 +96,7 @@ def check_argocd(argocd: ArgoCD, evaluation: Evaluation, secrets: Mapping[str, s
         yield problem(path, argocd.chart, fault, set_command(path, "argo-cd"))
 
 
-def check_values(argocd: ArgoCD) -> Found:
+def check_values(argocd: ArgoCDSettings) -> Found:
     """Refuse credentials in the chart's values, which are shown."""
     for place in _credentials(argocd.values, ["argocd", "values"]):
         fault = "a credential in plain text, in the stack file and in the release; replace it, since Git may hold it"
@@ -117,13 +117,13 @@ def _credentials(values: object, path: Key) -> Iterator[Key]:
         yield from _credentials(each, [*path, key])
 
 
-def check_hub(argocd: ArgoCD, cluster: Cluster) -> Found:
+def check_hub(argocd: ArgoCDSettings, cluster: Cluster) -> Found:
     """Refuse a hub that would be installed, that would sync into itself, or that a pod cannot reach."""
     hub: list[str | int] = ["argocd", "context"]
     if argocd.context is not None and argocd.install:
         fault = "another cluster's Argo CD is not this stack's to install"
         yield problem(hub, argocd.context, fault, set_command(["argocd", "install"], value=False))
-    local = argocd.destination == ArgoCD().destination
+    local = argocd.destination == ArgoCDSettings().destination
     if argocd.context is not None and local:
         fault = "a hub would sync into its own cluster: argocd.destination does not say which one is meant"
         yield problem(
@@ -134,7 +134,7 @@ def check_hub(argocd: ArgoCD, cluster: Cluster) -> Found:
         yield problem(hub, argocd.context, fault, rm_command(["cluster", "in_cluster"]))
 
 
-def check_claim(evaluation: Evaluation) -> Found:
+def check_claim(evaluation: EvaluationSettings) -> Found:
     """Refuse a claim that the pods cannot share."""
     results = evaluation.results
     if evaluation.parallelism > 1 and results.url is None and results.access_mode is AccessMode.ONE_NODE:
@@ -147,7 +147,7 @@ def check_claim(evaluation: Evaluation) -> Found:
         yield problem(path, evaluation.parallelism, fault, cure)
 
 
-def check_results_url(evaluation: Evaluation) -> Found:
+def check_results_url(evaluation: EvaluationSettings) -> Found:
     """Refuse a results' address with a credential, beside a claim's settings, or that the pods cannot reach."""
     path: list[str | int] = ["evaluation", "results", "url"]
     results = evaluation.results
@@ -171,7 +171,7 @@ def check_results_url(evaluation: Evaluation) -> Found:
             yield problem(path, results.url, fault, cure)
 
 
-def _store_port(address: str, evaluation: Evaluation) -> int | None:
+def _store_port(address: str, evaluation: EvaluationSettings) -> int | None:
     """Return the port that a bucket is asked at; None where a proxy asks, or where nothing here says it."""
     variables = {each["name"]: each.get("value") for each in patches.container()["env"]}
     variables |= {each.name: each.value for each in evaluation.pod.env}
@@ -190,7 +190,7 @@ def _bucket(address: str) -> str:
     return f"{'gs' if 'googleapis' in url.netloc else 's3'}://{inner or 'evaluations/prod'}"
 
 
-def check_time_zone(evaluation: Evaluation) -> Found:
+def check_time_zone(evaluation: EvaluationSettings) -> Found:
     """Refuse an unknown time zone."""
     zones = time_zones()
     if zones and evaluation.time_zone not in zones:
@@ -200,14 +200,14 @@ def check_time_zone(evaluation: Evaluation) -> Found:
         yield problem(path, evaluation.time_zone, "no such time zone", cure)
 
 
-def check_egress(evaluation: Evaluation) -> Found:
+def check_egress(evaluation: EvaluationSettings) -> Found:
     """Refuse egress to nothing, or to what is no network."""
     yield from each_alone(
         check_network(["evaluation", "egress", index], place) for index, place in enumerate(evaluation.egress)
     )
 
 
-def check_schedule(evaluation: Evaluation) -> Found:
+def check_schedule(evaluation: EvaluationSettings) -> Found:
     """Refuse a schedule that the API server would refuse, halfway through a sync."""
     path: list[str | int] = ["evaluation", "schedule"]
     if evaluation.schedule is not None:
@@ -218,7 +218,7 @@ def check_schedule(evaluation: Evaluation) -> Found:
             yield problem(path, evaluation.schedule, f"is no schedule: {error}", cure)
 
 
-def check_stale(evaluation: Evaluation, monitoring: Monitoring) -> Found:
+def check_stale(evaluation: EvaluationSettings, monitoring: Monitoring) -> Found:
     """Refuse a `stale` that is shorter than a pause between two runs: each such pause would raise the alert."""
     path: list[str | int] = ["monitoring", "stale"]
     stale = seconds(monitoring.stale)
@@ -240,7 +240,7 @@ def check_stale(evaluation: Evaluation, monitoring: Monitoring) -> Found:
         yield problem(path, monitoring.stale, fault, set_command(path, f"{math.ceil(1.5 * gap / 3600)}h"))
 
 
-def check_resources(evaluation: Evaluation, monitoring: Monitoring) -> Found:
+def check_resources(evaluation: EvaluationSettings, monitoring: Monitoring) -> Found:
     """Refuse what the API server would refuse halfway through an update, and amounts that are a slip of the unit."""
     groups = {"evaluation": evaluation, "monitoring": monitoring}
     own, ours = Resources(**patches.container()["resources"]), Resources()
@@ -303,7 +303,7 @@ def _bytes(path: Key, quantity: str) -> Found:
         yield problem(path, quantity, "less than a megabyte; without a unit it is bytes", set_command(path, meant))
 
 
-def check_image(image: Image, evaluation: Evaluation) -> Found:
+def check_image(image: Image, evaluation: EvaluationSettings) -> Found:
     """Refuse an image that Git decides on, and two ways at once to choose one."""
     if image == Image():
         return

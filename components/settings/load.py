@@ -29,7 +29,7 @@ from components.settings.keys import (
     is_secret,
 )
 from components.settings.meant import ALIKE
-from components.settings.model import ArgoCD, Cluster, Evaluation, Git, Image, Model, Settings
+from components.settings.model import ArgoCDSettings, Cluster, EvaluationSettings, Git, Image, Model, Settings
 from components.settings.monitored import Monitoring
 from components.settings.problems import Path, Problem, SettingsError, full_key, problem, set_command, shown
 from components.settings.translate import field_cure, from_pydantic, place
@@ -37,8 +37,8 @@ from components.settings.translate import field_cure, from_pydantic, place
 GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "cluster": Cluster,
     "git": Git,
-    "argocd": ArgoCD,
-    "evaluation": Evaluation,
+    "argocd": ArgoCDSettings,
+    "evaluation": EvaluationSettings,
     "image": Image,
     "monitoring": Monitoring,
 }

@@ -69,7 +69,7 @@ class Git(Group):
     )
 
 
-class ArgoCD(Group):
+class ArgoCDSettings(Group):
     """How Argo CD is installed."""
 
     install: bool = Field(True, description="False on a cluster that has an Argo CD (3.3 or later).")
@@ -153,7 +153,7 @@ class Language(StrEnum):
     KOREAN = "ko"
 
 
-class Evaluation(Group):
+class EvaluationSettings(Group):
     """How the models are evaluated."""
 
     owner: Owner = Field(Owner.ARGOCD, description="Who declares the Job: argocd, pulumi or none.")
@@ -284,8 +284,8 @@ class Settings:
     stack: str
     cluster: Cluster
     git: Git
-    argocd: ArgoCD
-    evaluation: Evaluation
+    argocd: ArgoCDSettings
+    evaluation: EvaluationSettings
     image: Image
     monitoring: Monitoring
     models: tuple[Model, ...]

@@ -36,7 +36,7 @@ class Network(Group):
     port: int = Field(ge=1, le=65535, description="TCP port of its pods.", examples=[8000])
 
 
-class Pushgateway(Group):
+class PushgatewaySettings(Group):
     """The gateway that keeps the last scores."""
 
     url: Url | None = Field(
@@ -136,5 +136,5 @@ class Monitoring(Group):
     receivers: tuple[Receiver, ...] = Field(
         (), description="Who is told, by an AlertmanagerConfig that leaves the cluster's other routes as they are."
     )
-    pushgateway: Pushgateway = Field(Pushgateway(), description="The gateway.")
+    pushgateway: PushgatewaySettings = Field(PushgatewaySettings(), description="The gateway.")
     prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")
