@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 from components import labels
 from components.settings.model import Model
 from components.settings.monitored import Network, Scraper
-from components.settings.reports import Reader
+from components.settings.reports import ReportReader
 
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Rule = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
 
 
-def report_policy(readers: Sequence[Reader], egress: Sequence[Network] | None) -> Policy:
+def report_policy(readers: Sequence[ReportReader], egress: Sequence[Network] | None) -> Policy:
     """Return the spec of the NetworkPolicy of the pod that serves the reports.
 
     Parameters

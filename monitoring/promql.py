@@ -17,7 +17,7 @@ def own_stack(stack: str) -> str:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedSeries:
     """A series that a recording rule keeps: without ``model_tag``, pod or instance.
 
     A comparison over time between raw series ends with the first label that

@@ -6,7 +6,7 @@ Prometheus changes no alert.
 
 from typing import Any, Final
 
-from monitoring.promql import Recorded, aggregate, last, number, select
+from monitoring.promql import RecordedSeries, aggregate, last, number, select
 from monitoring.thresholds import Thresholds, Windows, duration
 from vllm_eval import metrics
 
@@ -15,27 +15,27 @@ MODEL: Final = ("stack", "model")
 ON_TASK: Final = f"on ({', '.join(TASK)})"
 ON_MODEL: Final = f"on ({', '.join(MODEL)})"
 
-SCORE: Final = Recorded(metrics.EXACT_MATCH, TASK)
-REFERENCE: Final = Recorded(metrics.EXACT_MATCH, TASK, "reference")
-ERROR: Final = Recorded(metrics.EXACT_MATCH, TASK, "reference_error")
-FLOOR: Final = Recorded(metrics.EXACT_MATCH, TASK, "floor")
-BASELINE: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK)
-BASELINE_ERROR: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK, "error")
-BASELINE_FLOOR: Final = Recorded(metrics.BASELINE_EXACT_MATCH, TASK, "floor")
-SAMPLES: Final = Recorded(metrics.SAMPLES, TASK)
-SAMPLES_LEAST: Final = Recorded(metrics.SAMPLES, TASK, "least")
-SAMPLES_SHARE: Final = Recorded(metrics.SAMPLES, TASK, "share")
-VERDICT: Final = Recorded(metrics.VERDICT, (*TASK, "verdict"))
-SUCCESS: Final = Recorded(metrics.RUN_SUCCESS, TASK)
-LAST_RUN: Final = Recorded(metrics.LAST_RUN_TIMESTAMP_SECONDS, MODEL)
-REQUEST_TIME: Final = Recorded(metrics.REQUEST_SECONDS, TASK, "median")
+SCORE: Final = RecordedSeries(metrics.EXACT_MATCH, TASK)
+REFERENCE: Final = RecordedSeries(metrics.EXACT_MATCH, TASK, "reference")
+ERROR: Final = RecordedSeries(metrics.EXACT_MATCH, TASK, "reference_error")
+FLOOR: Final = RecordedSeries(metrics.EXACT_MATCH, TASK, "floor")
+BASELINE: Final = RecordedSeries(metrics.BASELINE_EXACT_MATCH, TASK)
+BASELINE_ERROR: Final = RecordedSeries(metrics.BASELINE_EXACT_MATCH, TASK, "error")
+BASELINE_FLOOR: Final = RecordedSeries(metrics.BASELINE_EXACT_MATCH, TASK, "floor")
+SAMPLES: Final = RecordedSeries(metrics.SAMPLES, TASK)
+SAMPLES_LEAST: Final = RecordedSeries(metrics.SAMPLES, TASK, "least")
+SAMPLES_SHARE: Final = RecordedSeries(metrics.SAMPLES, TASK, "share")
+VERDICT: Final = RecordedSeries(metrics.VERDICT, (*TASK, "verdict"))
+SUCCESS: Final = RecordedSeries(metrics.RUN_SUCCESS, TASK)
+LAST_RUN: Final = RecordedSeries(metrics.LAST_RUN_TIMESTAMP_SECONDS, MODEL)
+REQUEST_TIME: Final = RecordedSeries(metrics.REQUEST_SECONDS, TASK, "median")
 
 
-def _rule(series: Recorded, expr: str) -> dict[str, Any]:
+def _rule(series: RecordedSeries, expr: str) -> dict[str, Any]:
     return {"record": series.name, "expr": expr}
 
 
-def _newest(series: Recorded, stack: str, how: str = "max") -> dict[str, Any]:
+def _newest(series: RecordedSeries, stack: str, how: str = "max") -> dict[str, Any]:
     # A model has one live tag, since one PUT replaces its whole group; duplicates are
     # copies (an old and a new gateway pod for some seconds, two scrapes of one gateway).
     return _rule(series, aggregate(how, series.by, select(series.metric.name, stack)))
@@ -68,7 +68,7 @@ def _reference(stack: str, windows: Windows) -> str:
     return f"({baseline}\n  and {before}\n  unless\n  {unmoved})\nor\n({held}\n  and {score} < {floor})\nor\n{before}"
 
 
-def _error(stack: str, level: Recorded) -> str:
+def _error(stack: str, level: RecordedSeries) -> str:
     """Return the standard error of the difference between two runs of ``n`` items at that level.
 
     The share is smoothed as (p n + 2) / (n + 4) (Agresti and Coull 1998), since
@@ -80,7 +80,7 @@ def _error(stack: str, level: Recorded) -> str:
     return f"(2\n  * {right}\n  * {wrong}\n  / ({n} + 4) ^ 2\n  / {n}\n) ^ 0.5"
 
 
-def _floor(stack: str, level: Recorded, error: Recorded, *, drop: float, errors: float) -> str:
+def _floor(stack: str, level: RecordedSeries, error: RecordedSeries, *, drop: float, errors: float) -> str:
     """Return the lowest score that is no drop below `level`: the lower one of the relative drop and of `errors`.
 
     0.9 * 0.8 is a little more than 0.72 in binary; a score that is exactly 10 % below is not more than 10 % below.

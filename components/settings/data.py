@@ -27,7 +27,7 @@ class Hub(Group):
     )
 
 
-class Bundle(Group):
+class BundleSource(Group):
     """What `vllm-eval bundle` made, at exactly one of three places."""
 
     claim: DnsName | None = Field(None, description="Claim in the namespace that holds it.", examples=["benchmarks"])
@@ -48,7 +48,7 @@ class Data(Group):
     """Where items come from that no file of the image holds: a hub or a bundle."""
 
     hub: Hub | None = Field(None, description="Fetch them from a hub, at the commit that is newest or set.")
-    bundle: Bundle | None = Field(None, description="Read them from a bundle, without a hub.")
+    bundle: BundleSource | None = Field(None, description="Read them from a bundle, without a hub.")
     cache: DnsName | None = Field(
         None, description="Claim in the namespace that keeps what the hub gave.", examples=["hub-cache"]
     )

@@ -2,6 +2,9 @@
 
 The models are strict and frozen. A description ends up in the JSON schema that
 editors use; the first example is the value that an error message proposes.
+
+`Model` and `Baseline` have the names of the runner's own classes (`vllm_eval.models`), since they are the same things:
+here as a stack file says them, there as the pod gets them (`patches.model_entry`).
 """
 
 from dataclasses import dataclass

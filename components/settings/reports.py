@@ -10,7 +10,7 @@ from components.settings.group import Group, Resources
 REPORT_RESOURCES: Final = Resources(requests={"cpu": "10m", "memory": "128Mi"}, limits={"memory": "512Mi"})
 
 
-class Reader(Group):
+class ReportReader(Group):
     """Pods that may open the reports."""
 
     namespace: DnsLabel = Field(description="Their namespace.", examples=["ingress-nginx"])
@@ -28,7 +28,7 @@ class Report(Group):
         description="The runner's image; default: the one in `k8s/evalchemy-job.yaml` or `image`.",
         examples=["ghcr.io/your-org/vllm-eval-evalchemy"],
     )
-    readers: tuple[Reader, ...] = Field(
+    readers: tuple[ReportReader, ...] = Field(
         (), description="Pods that may open them, such as an ingress; `kubectl port-forward` always can."
     )
     resources: Resources = Field(

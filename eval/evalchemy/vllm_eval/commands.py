@@ -16,7 +16,7 @@ from vllm_eval.config import load_config
 from vllm_eval.data.resolve import with_data
 from vllm_eval.data.write import make_bundle, store
 from vllm_eval.engines.repeats import EQUAL_SAMPLES
-from vllm_eval.errors import RegressionError, SettingsError, TaskError
+from vllm_eval.errors import RegressionError, RunSettingsError, TaskError
 from vllm_eval.gateway import Gateway
 from vllm_eval.generation import read_generation
 from vllm_eval.groups import expand
@@ -27,7 +27,7 @@ from vllm_eval.pages.words import Words
 from vllm_eval.publish import Publisher, ended_runs
 from vllm_eval.records import RunResult
 from vllm_eval.results import ResultStore
-from vllm_eval.runner import Runner
+from vllm_eval.runner import EvaluationRunner
 from vllm_eval.secrets import Redactor
 from vllm_eval.settings import RunSettings, load_settings
 from vllm_eval.storage import open_storage
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, redactor: Redactor) -> int:
     selection = select_model(settings.models_file, os.environ, single)
     # A listed model names its key; this one must not go to an endpoint that did not ask for it.
     fallback_key = os.environ.get("OPENAI_API_KEY") if selection.listed is None else None
-    outcome = Runner(settings, selection, redactor, fallback_key=fallback_key).run()
+    outcome = EvaluationRunner(settings, selection, redactor, fallback_key=fallback_key).run()
     _write(tables.summary(outcome.run))
     if outcome.error is not None:
         raise outcome.error
@@ -66,12 +66,12 @@ def report(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
     if options.html is not None:
         return _write_page(options, settings, store)
     if options.against is not None:
-        raise SettingsError(
+        raise RunSettingsError(
             "--against belongs to the page: add --html FILE; tables are compared by `vllm-eval compare`"
         )
     names = [options.model] if options.model else store.models(settings.stack)
     if not names:
-        raise SettingsError(_nothing(settings, store))
+        raise RunSettingsError(_nothing(settings, store))
     for name in names:
         runs = ended_runs(store.runs(settings.stack, name))
         chosen = _choose(store, settings, name, options.run, runs)
@@ -93,7 +93,7 @@ def _write_page(options: argparse.Namespace, settings: RunSettings, store: Resul
     if options.task is not None:
         if options.task not in chosen.tasks:
             known = ", ".join(chosen.tasks) or "none"
-            raise SettingsError(f"run {chosen.run_id} has no task {options.task!r}; its tasks are: {known}")
+            raise RunSettingsError(f"run {chosen.run_id} has no task {options.task!r}; its tasks are: {known}")
         only = {options.task: chosen.tasks[options.task]}
         chosen = chosen.model_copy(update={"tasks": only, "leaves": chosen.asked_tasks})
     content = render_run(store, runs, chosen, against, Words(settings.language))
@@ -103,7 +103,7 @@ def _write_page(options: argparse.Namespace, settings: RunSettings, store: Resul
     try:
         Path(options.html).write_bytes(content)
     except OSError as error:
-        raise SettingsError(f"--html {options.html!r} cannot be written: {error.strerror}") from None
+        raise RunSettingsError(f"--html {options.html!r} cannot be written: {error.strerror}") from None
     log.info("%s: run %s of %s, %.1f MB", options.html, chosen.run_id, name, len(content) / 1e6)
     return 0
 
@@ -142,7 +142,7 @@ def accept(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
     name = _only_model(store, settings, options.model)
     chosen = _choose(store, settings, name, options.run)
     if not chosen.complete:
-        raise SettingsError(f"run {chosen.run_id} is not complete; a baseline needs a score of every task")
+        raise RunSettingsError(f"run {chosen.run_id} is not complete; a baseline needs a score of every task")
     baseline.accept(store, chosen)
     _write(
         f"run {chosen.run_id} is now the baseline of {name} in this folder.\n"
@@ -155,12 +155,12 @@ def publish(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: AR
     """Publish every model of the stack that the results folder holds."""
     settings = load_settings(os.environ, vars(options))
     if not settings.pushgateway:
-        raise SettingsError("no Pushgateway to publish to; set --pushgateway or VLLM_EVAL_PUSHGATEWAY")
+        raise RunSettingsError("no Pushgateway to publish to; set --pushgateway or VLLM_EVAL_PUSHGATEWAY")
     store = ResultStore(open_storage(settings.results))
     publisher = Publisher(store, Gateway(settings.pushgateway, wait=settings.publish_wait), settings.stack)
     names = store.models(settings.stack)
     if not names:
-        raise SettingsError(_nothing(settings, store))
+        raise RunSettingsError(_nothing(settings, store))
     for name in names:
         if publisher.publish(name, listed=True):
             _write(f"published {name}\n")
@@ -236,13 +236,13 @@ def tasks(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG0
 
     Raises
     ------
-    SettingsError
+    RunSettingsError
         If no name matches.
     """
     found = catalog.select(options.pattern)
     if not found:
         near = catalog.near(options.pattern)
-        raise SettingsError(f"no task, group or tag of lm_eval's matches {options.pattern!r}{near}")
+        raise RunSettingsError(f"no task, group or tag of lm_eval's matches {options.pattern!r}{near}")
     for name, refusal in found.items():
         if refusal is None:
             _write(f"{name}\n")
@@ -276,7 +276,7 @@ def bundle(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG
 def _revision(text: str) -> tuple[str, str]:
     name, equals, revision = text.partition("=")
     if not equals or not name or not revision:
-        raise SettingsError(f"--revision is {text!r}; write it as TASK=REVISION")
+        raise RunSettingsError(f"--revision is {text!r}; write it as TASK=REVISION")
     return name, revision
 
 
@@ -288,11 +288,13 @@ def _choose(
         found = store.load(settings.stack, model, run_id)
         if found is None:
             known = ", ".join(item.run_id for item in store.runs(settings.stack, model)[-5:]) or "none"
-            raise SettingsError(f"there is no run {run_id!r} of {model!r} in {settings.results}; the last are: {known}")
+            raise RunSettingsError(
+                f"there is no run {run_id!r} of {model!r} in {settings.results}; the last are: {known}"
+            )
         return found
     runs = ended_runs(store.runs(settings.stack, model)) if ended is None else ended
     if not runs:
-        raise SettingsError(f"there is no ended run of {model!r} in {settings.results} (stack {settings.stack!r})")
+        raise RunSettingsError(f"there is no ended run of {model!r} in {settings.results} (stack {settings.stack!r})")
     return runs[-1]
 
 
@@ -301,7 +303,7 @@ def _only_model(store: ResultStore, settings: RunSettings, given: str | None) ->
         return given
     names = store.models(settings.stack)
     if len(names) != 1:
-        raise SettingsError(_nothing(settings, store) if not names else f"give --model, one of: {', '.join(names)}")
+        raise RunSettingsError(_nothing(settings, store) if not names else f"give --model, one of: {', '.join(names)}")
     return names[0]
 
 

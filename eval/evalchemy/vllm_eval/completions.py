@@ -10,7 +10,7 @@ from typing import Any, Literal
 import aiohttp
 
 from vllm_eval.endpoint import describe, excerpt
-from vllm_eval.requests import Answer, Wanted
+from vllm_eval.requests import Answer, ResponseKind
 from vllm_eval.secrets import Redactor
 from vllm_eval.spool import Kept
 from vllm_eval.streams import Stream
@@ -67,7 +67,7 @@ async def ask_once(
     *,
     timeout: float,
     stream: bool = False,
-    wanted: Wanted | None = None,
+    wanted: ResponseKind | None = None,
 ) -> Outcome:
     """POST one request and judge the response; never raises for what a server or network does.
 
@@ -205,7 +205,7 @@ def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
     )
 
 
-def _parse_wanted(content: bytes, redactor: Redactor, wanted: Wanted) -> Outcome:
+def _parse_wanted(content: bytes, redactor: Redactor, wanted: ResponseKind) -> Outcome:
     """Read a response that is to hold something else than a text."""
     try:
         body: Any = json.loads(content)

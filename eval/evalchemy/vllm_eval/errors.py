@@ -6,7 +6,7 @@
     ├── UserError                 2   bad input; a retry cannot help
     │   ├── ConfigError               eval_config.json
     │   ├── ModelsError               the list of models or MODEL_*
-    │   ├── SettingsError             an environment variable or an option
+    │   ├── RunSettingsError          an environment variable or an option
     │   ├── TaskError                 a task's YAML or data
     │   ├── SecretError               a key or certificate file
     │   └── EndpointRefusedError      wrong key, wrong model, wrong address
@@ -77,7 +77,7 @@ class ModelsError(UserError):
     """The list of models, or the MODEL_* variables, are not what they must be."""
 
 
-class SettingsError(UserError):
+class RunSettingsError(UserError):
     """An environment variable or a command line option has an impossible value."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vllm_eval.errors import SettingsError
+from vllm_eval.errors import RunSettingsError
 from vllm_eval.pages.words import ENGLISH, Words
 from vllm_eval.pages.write import PAGE, lines_of, write_index
 from vllm_eval.results import run_folder
@@ -18,7 +18,7 @@ ANSWERS = ("samples", "values", "thoughts")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunFilter:
     """Which runs: of one stack and model or, with None, of all; the ``last`` of each model, with ``answers`` or not."""
 
     stack: str | None = None
@@ -27,12 +27,12 @@ class Wanted:
     answers: bool = False
 
 
-def fetch_runs(source: Storage, target: Path, wanted: Wanted, t: Words = ENGLISH) -> int:
+def fetch_runs(source: Storage, target: Path, wanted: RunFilter, t: Words = ENGLISH) -> int:
     """Copy what is not there yet into a folder, make its index, and return the number of runs.
 
     Raises
     ------
-    SettingsError
+    RunSettingsError
         No run is meant.
     StorageError
         A file cannot be read or written.
@@ -50,12 +50,12 @@ def fetch_runs(source: Storage, target: Path, wanted: Wanted, t: Words = ENGLISH
         told = [{**line, "page": page} for line, page in zip(lines, shown, strict=True)]
         storage.write(path, json.dumps(told).encode())
     if not runs:
-        raise SettingsError(_nothing(source, wanted))
+        raise RunSettingsError(_nothing(source, wanted))
     write_index(storage, t)
     return runs
 
 
-def _models(source: Storage, wanted: Wanted) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def _models(source: Storage, wanted: RunFilter) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield each model's file of the index, and its lines."""
     for folder in source.list("pages"):
         for name in source.list(f"pages/{folder}"):
@@ -75,8 +75,8 @@ def _copy_run(source: Storage, target: Path, storage: Storage, folder: str, *, a
             storage.write(path, content)
 
 
-def _nothing(source: Storage, wanted: Wanted) -> str:
-    every = [lines[0] for _, lines in _models(source, Wanted())]
+def _nothing(source: Storage, wanted: RunFilter) -> str:
+    every = [lines[0] for _, lines in _models(source, RunFilter())]
     known = ", ".join(sorted({f"{line['model']} of stack {line['stack']}" for line in every})) or "none"
     asked = " ".join(
         f"--{key} {value!r}" for key, value in (("stack", wanted.stack), ("model", wanted.model)) if value is not None

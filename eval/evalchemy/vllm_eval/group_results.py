@@ -9,7 +9,7 @@ from typing import Any
 
 from vllm_eval.catalog import DEFAULT_METRIC
 from vllm_eval.errors import gathered
-from vllm_eval.groups import Group
+from vllm_eval.groups import TaskGroup
 from vllm_eval.judge import CAUSES
 from vllm_eval.records import DataRecord, ItemValues, Score, TaskResult, leaf_item
 from vllm_eval.speech import Thoughts
@@ -17,7 +17,7 @@ from vllm_eval.stats import standard_error
 
 
 def group_result(
-    group: Group, hashes: Mapping[str, str], leaves: Mapping[str, TaskResult], values: ItemValues | None
+    group: TaskGroup, hashes: Mapping[str, str], leaves: Mapping[str, TaskResult], values: ItemValues | None
 ) -> TaskResult:
     """Build a group's result.
 
@@ -92,7 +92,7 @@ def pool(parts: Mapping[str, ItemValues | None]) -> ItemValues | None:
     )
 
 
-def _failures(group: Group, leaves: Mapping[str, TaskResult]) -> tuple[list[str], str | None]:
+def _failures(group: TaskGroup, leaves: Mapping[str, TaskResult]) -> tuple[list[str], str | None]:
     """Say which leaves have no score, and whose fault it is: one that a retry may heal comes first."""
     failed = {name: leaves.get(name) for name in group.leaves if name not in leaves or not leaves[name].good}
     if not failed:
@@ -122,7 +122,7 @@ def _mean(values: Sequence[float], results: Sequence[TaskResult], *, by_size: bo
     return min(1.0, max(0.0, mean)) if all(0 <= value <= 1 for value in values) else mean
 
 
-def _stderr(group: Group, results: Sequence[TaskResult], values: ItemValues | None) -> float | None:
+def _stderr(group: TaskGroup, results: Sequence[TaskResult], values: ItemValues | None) -> float | None:
     """Return the stratified standard error, each leaf's own (by clusters where it has any).
 
     Where a leaf has none (a single item), pooled items have the plain one, which is larger.
@@ -182,7 +182,9 @@ def _common(results: Sequence[TaskResult]) -> set[tuple[str, str | None]]:
     return set.intersection(*found) if found else set()
 
 
-def _scores(group: Group, results: Sequence[TaskResult], wanted: Iterable[tuple[str, str | None]]) -> tuple[Score, ...]:
+def _scores(
+    group: TaskGroup, results: Sequence[TaskResult], wanted: Iterable[tuple[str, str | None]]
+) -> tuple[Score, ...]:
     """Return the further metrics that all leaves have, each weighed as the group's YAML says."""
     scores = []
     for metric, name in sorted(wanted, key=str):

@@ -40,7 +40,7 @@ class Aggregate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class TaskGroup:
     """A configured group or tag: one score of many tasks.
 
     ``by_size``: the score is the mean of all items; else that of the leaves'
@@ -70,7 +70,7 @@ class Plan:
 
     lines: Mapping[str, TaskSettings]
     tasks: Mapping[str, TaskSettings]
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    groups: Mapping[str, TaskGroup] = field(default_factory=dict)
     over: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def hashes(self, tasks: Sequence[Task]) -> dict[str, str]:
@@ -106,7 +106,7 @@ def expand(enabled: Mapping[str, TaskSettings], folder: Path) -> Plan:
     """
     names = TaskNames(folder)
     local = names.of_folder()
-    groups: dict[str, Group] = {}
+    groups: dict[str, TaskGroup] = {}
     wanted: dict[str, list[_Leaf]] = {}
     found: list[str] = []
     for name, settings in enabled.items():
@@ -135,7 +135,7 @@ def expand(enabled: Mapping[str, TaskSettings], folder: Path) -> Plan:
     )
 
 
-def _expand(name: str, settings: TaskSettings, names: TaskNames) -> tuple[Group, dict[str, _Leaf]]:
+def _expand(name: str, settings: TaskSettings, names: TaskNames) -> tuple[TaskGroup, dict[str, _Leaf]]:
     config = names.group(name)
     overs: dict[str, Mapping[str, Any]] = {}
     for leaf, over in _leaves(name, names, {}, ()):
@@ -152,7 +152,7 @@ def _expand(name: str, settings: TaskSettings, names: TaskNames) -> tuple[Group,
         other = {key: value for key, value in over.items() if own.get(key) != value}
         leaves[leaf] = _Leaf(name, _leaf_settings(settings, chosen, {**own, **other}), other)
     by_size = next((each.by_size for each in (chosen, *aggregates) if each is not None), True)
-    group = Group(name=name, settings=settings, leaves=tuple(leaves), by_size=by_size, aggregates=aggregates)
+    group = TaskGroup(name=name, settings=settings, leaves=tuple(leaves), by_size=by_size, aggregates=aggregates)
     return group, leaves
 
 

@@ -1,4 +1,7 @@
-"""The model to evaluate: one entry of the stack's list, or the pod's environment."""
+"""The model to evaluate: one entry of the stack's list, or the pod's environment.
+
+`Model` and `Baseline` are what the classes of the same names in `components/settings/model.py` become in the pod.
+"""
 
 import difflib
 import hashlib

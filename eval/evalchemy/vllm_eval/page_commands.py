@@ -5,8 +5,8 @@ import logging
 import os
 from pathlib import Path
 
-from vllm_eval.errors import SettingsError
-from vllm_eval.fetch import Wanted, fetch_runs
+from vllm_eval.errors import RunSettingsError
+from vllm_eval.fetch import RunFilter, fetch_runs
 from vllm_eval.pages.serve import serve_pages
 from vllm_eval.pages.words import Words
 from vllm_eval.secrets import Redactor
@@ -20,10 +20,10 @@ def fetch(options: argparse.Namespace, redactor: Redactor) -> int:  # noqa: ARG0
     """Copy the last runs' pages out of the store, into a folder."""
     settings = load_settings(os.environ, {"results": options.results, "language": options.language})
     source = open_storage(settings.results)
-    wanted = Wanted(options.stack, options.model, options.last, options.answers)
+    wanted = RunFilter(options.stack, options.model, options.last, options.answers)
     target = Path(options.to)
     if source.local is not None and source.local.resolve() == target.resolve():
-        raise SettingsError(f"--to {options.to!r} is the results folder itself; name another one")
+        raise RunSettingsError(f"--to {options.to!r} is the results folder itself; name another one")
     runs = fetch_runs(source, target, wanted, Words(settings.language))
     log.info("%d runs are in %s; open %s", runs, target, target / "index.html")
     return 0

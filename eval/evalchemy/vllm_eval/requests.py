@@ -33,7 +33,7 @@ REFUSED = frozenset({
 NOT_ASKED = "not asked"
 
 
-class Wanted(Protocol):
+class ResponseKind(Protocol):
     """What is wanted of a response other than a text.
 
     ``path`` is below the endpoint, or below the server's root if it begins
@@ -76,7 +76,7 @@ class Request:
     doc_id: int
     repeat: int
     payload: Mapping[str, Any]
-    wanted: Wanted | None = None
+    wanted: ResponseKind | None = None
 
     @cached_property
     def key(self) -> str:

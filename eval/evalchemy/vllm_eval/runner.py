@@ -20,7 +20,7 @@ from vllm_eval.errors import (
 )
 from vllm_eval.gateway import Gateway
 from vllm_eval.group_results import group_result, pool
-from vllm_eval.groups import Group, Plan, expand
+from vllm_eval.groups import Plan, TaskGroup, expand
 from vllm_eval.judge import error_of, failed
 from vllm_eval.lock import run_lock
 from vllm_eval.models import UNKNOWN_COMMITS, Selection, choose_tasks
@@ -46,7 +46,7 @@ class RunReport:
     error: VllmEvalError | None
 
 
-class Runner:
+class EvaluationRunner:
     """Runs one model once.
 
     Parameters
@@ -237,7 +237,7 @@ class Runner:
             }
         )
 
-    def _group(self, run: RunResult, group: Group, results: Mapping[str, TaskResult]) -> TaskResult:
+    def _group(self, run: RunResult, group: TaskGroup, results: Mapping[str, TaskResult]) -> TaskResult:
         """Build a group's result from its leaves', and store the values of all their items together."""
         leaves = {name: results[name] for name in group.leaves if name in results}
         hashes = {name: result.task_hash for name, result in leaves.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vllm_eval.errors import SettingsError
+from vllm_eval.errors import RunSettingsError
 from vllm_eval.pages.words import LANGUAGES
 from vllm_eval.strict import shown
 
@@ -160,7 +160,7 @@ def load_settings(environ: Mapping[str, str], options: Mapping[str, object]) -> 
 
     Raises
     ------
-    SettingsError
+    RunSettingsError
         With all problems at once.
     """
     values: dict[str, object] = {}
@@ -178,7 +178,7 @@ def load_settings(environ: Mapping[str, str], options: Mapping[str, object]) -> 
         elif value is not None and name in parsers:
             values[name] = value
     if found:
-        raise SettingsError.of("settings", found)
+        raise RunSettingsError.of("settings", found)
     return RunSettings(**values)  # type: ignore[arg-type]  # each parser returns its field's type
 
 

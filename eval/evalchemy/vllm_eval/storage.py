@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from vllm_eval.errors import SettingsError, StorageError
+from vllm_eval.errors import RunSettingsError, StorageError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -113,7 +113,7 @@ class RemoteStorage:
 
     Raises
     ------
-    SettingsError
+    RunSettingsError
         The URL's package is not installed, or the URL carries a password or is a chain.
     """
 
@@ -123,21 +123,21 @@ class RemoteStorage:
 
         if urlsplit(url).password is not None:
             # Not shown: errors and logs name the URL.
-            raise SettingsError(
+            raise RunSettingsError(
                 "VLLM_EVAL_RESULTS (--out) is a URL with a password, which would be in logs; "
                 "give the pod an identity, or set the variables that the storage's package reads"
             )
         if "::" in url:
             # Not shown: what is behind the first may have a password. And a cache in the chain would be read where
             # another run has written since.
-            raise SettingsError(
+            raise RunSettingsError(
                 "VLLM_EVAL_RESULTS (--out) chains fsspec URLs by `::`; name the storage alone, such as s3://bucket/path"
             )
         self.local: Path | None = None
         try:
             filesystem, root = url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise SettingsError(
+            raise RunSettingsError(
                 f"VLLM_EVAL_RESULTS (--out) is {url!r}: {error}; the image brings s3fs, another URL needs its own "
                 "fsspec package: add it to eval/evalchemy/requirements.in, run `make lock` and build the image"
             ) from None

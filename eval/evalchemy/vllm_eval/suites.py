@@ -25,7 +25,7 @@ FLIPS: Final = 0.02
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemCounts:
     """How many items a task or group has: in all, in how many tasks, and in the smallest of them."""
 
     total: int
@@ -51,23 +51,23 @@ class Items:
 
 # Of the split that lm_eval asks, as the cards of the data sets on the hub state them.
 ITEMS: Final = {
-    "aime24": Items(30),  # Maxwell-Jia/AIME_2024
-    "aime25": Items(30),  # math-ai/aime25
-    "bbh": Items(6511, 27, 146),  # SaylorTwift/bbh
-    "bbh_cot_zeroshot": Items(6511, 27, 146),
-    "click": Items(1995, 11),  # EunsuKim/CLIcK
-    "drop": Items(9536),  # EleutherAI/drop, validation
-    "gsm8k": Items(1319),  # openai/gsm8k
-    "gsm8k_cot": Items(1319),
-    "haerae": Items(1091, 5, 153),  # HAERAE-HUB/HAE_RAE_BENCH
-    "hrm8k": Items(8011, 5, 470),  # HAERAE-HUB/HRM8K
-    "ifeval": Items(541),  # google/IFEval
-    "kmmlu_direct": Items(35030, 45, 100),  # HAERAE-HUB/KMMLU
-    "kormedmcqa": Items(3009, 4, 435),  # sean0042/KorMedMCQA
-    "minerva_math500": Items(500),  # HuggingFaceH4/MATH-500
-    "mmlu_generative": Items(14042, 57, 100),  # cais/mmlu
-    "mmlu_pro": Items(12032, 14, 381),  # TIGER-Lab/MMLU-Pro
-    "triviaqa": Items(17944),  # mandarjoshi/trivia_qa, rc.nocontext, validation
+    "aime24": ItemCounts(30),  # Maxwell-Jia/AIME_2024
+    "aime25": ItemCounts(30),  # math-ai/aime25
+    "bbh": ItemCounts(6511, 27, 146),  # SaylorTwift/bbh
+    "bbh_cot_zeroshot": ItemCounts(6511, 27, 146),
+    "click": ItemCounts(1995, 11),  # EunsuKim/CLIcK
+    "drop": ItemCounts(9536),  # EleutherAI/drop, validation
+    "gsm8k": ItemCounts(1319),  # openai/gsm8k
+    "gsm8k_cot": ItemCounts(1319),
+    "haerae": ItemCounts(1091, 5, 153),  # HAERAE-HUB/HAE_RAE_BENCH
+    "hrm8k": ItemCounts(8011, 5, 470),  # HAERAE-HUB/HRM8K
+    "ifeval": ItemCounts(541),  # google/IFEval
+    "kmmlu_direct": ItemCounts(35030, 45, 100),  # HAERAE-HUB/KMMLU
+    "kormedmcqa": ItemCounts(3009, 4, 435),  # sean0042/KorMedMCQA
+    "minerva_math500": ItemCounts(500),  # HuggingFaceH4/MATH-500
+    "mmlu_generative": ItemCounts(14042, 57, 100),  # cais/mmlu
+    "mmlu_pro": ItemCounts(12032, 14, 381),  # TIGER-Lab/MMLU-Pro
+    "triviaqa": ItemCounts(17944),  # mandarjoshi/trivia_qa, rc.nocontext, validation
 }
 
 

@@ -11,7 +11,7 @@ from tests.support.s3 import running_s3
 from tests.unit.eval.test_data_bundle import QUESTIONS, rows_of, write_bundle
 from vllm_eval.data.resolve import opened_bundle
 from vllm_eval.data.write import store
-from vllm_eval.errors import DataError, SettingsError, TaskError
+from vllm_eval.errors import DataError, RunSettingsError, TaskError
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_an_image_is_read_as_the_folder_that_it_was_made_of(registry: Registry, 
     wrong = pushed.rpartition("@")[0] + "@sha256:" + "0" * 64
     with pytest.raises(TaskError, match="has no such image"):
         opening(wrong)
-    with pytest.raises(SettingsError, match="is no reference like oci://"):
+    with pytest.raises(RunSettingsError, match="is no reference like oci://"):
         opening("oci://nowhere")
 
 

@@ -16,7 +16,7 @@ from vllm_eval.config import TaskSettings
 from vllm_eval.errors import TaskError
 from vllm_eval.exposition import build_group
 from vllm_eval.group_results import group_result
-from vllm_eval.groups import Group, expand
+from vllm_eval.groups import TaskGroup, expand
 from vllm_eval.leaves import named
 from vllm_eval.records import RunResult, TaskResult
 from vllm_eval.results import ResultStore
@@ -163,9 +163,9 @@ def test_a_group_that_cannot_be_asked_is_refused(workspace: Workspace, group: st
 
 
 def test_a_groups_hash_is_of_its_leaves_and_their_weights() -> None:
-    group = Group(name="g", settings=ON, leaves=("a", "b"), by_size=True)
+    group = TaskGroup(name="g", settings=ON, leaves=("a", "b"), by_size=True)
     hashes = {"a": "1", "b": "2"}
-    assert group.hash(hashes) == Group(name="h", settings=ON, leaves=("b", "a"), by_size=True).hash(hashes)
+    assert group.hash(hashes) == TaskGroup(name="h", settings=ON, leaves=("b", "a"), by_size=True).hash(hashes)
     assert group.hash(hashes) != replace(group, by_size=False).hash(hashes)
     assert group.hash(hashes) != group.hash({"a": "1", "b": "3"})
 
@@ -213,7 +213,7 @@ def test_leaves_whose_items_are_parts_of_right_are_named_by_their_scores() -> No
             name: TaskResult.model_validate({**leaf, "task": name, "task_hash": name, "score": score})
             for name, score in (("a", 0.8), ("b", second))
         }
-        group = Group(name="g", settings=ON, leaves=("a", "b"), by_size=True)
+        group = TaskGroup(name="g", settings=ON, leaves=("a", "b"), by_size=True)
         result = group_result(group, {"a": "a", "b": "b"}, leaves, None)
         model = {"name": "m", "tag": "v1"}
         return RunResult(

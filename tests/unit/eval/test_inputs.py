@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vllm_eval.config import TaskSettings, parse_config
-from vllm_eval.errors import ConfigError, ModelsError, SettingsError
+from vllm_eval.errors import ConfigError, ModelsError, RunSettingsError
 from vllm_eval.models import Model, parse_models, select_model
 from vllm_eval.settings import VARIABLES, RunSettings, load_settings
 
@@ -211,7 +211,7 @@ def test_an_empty_variable_is_an_unset_one() -> None:
     ],
 )
 def test_a_bad_variable_is_named(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"{name}: "):
+    with pytest.raises(RunSettingsError, match=f"{name}: "):
         load_settings({name: value}, {})
 
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
-from vllm_eval.errors import DataError, SettingsError, TaskError
+from vllm_eval.errors import DataError, RunSettingsError, TaskError
 
 if TYPE_CHECKING:
     import requests
@@ -56,12 +56,12 @@ def parse_reference(location: str) -> Reference:
 
     Raises
     ------
-    SettingsError
+    RunSettingsError
         It is none.
     """
     match = _REFERENCE.fullmatch(location)
     if match is None:
-        raise SettingsError(f"{location!r} is no reference like oci://registry.example.com/evaluation/data:v1")
+        raise RunSettingsError(f"{location!r} is no reference like oci://registry.example.com/evaluation/data:v1")
     registry = match["registry"]
     loopback = registry.partition(":")[0] in {"localhost", "127.0.0.1"} or registry.startswith("[::1]")
     scheme = "http" if match["plain"] or loopback else "https"

@@ -28,8 +28,8 @@ class EngineJob:
     ``Request.key``; it may be called several times, each time with requests of
     any tasks. ``relay`` is for an engine with a client of its own: it serves
     the model on loopback. ``deadline`` is in ``time.monotonic()`` seconds.
-    ``post`` sends one body to a path of the server (:class:`Wanted`) and returns
-    the status, 0 for no answer, and the body; None in a trial without a model,
+    ``post`` sends one body to a path of the server (:class:`ResponseKind`) and
+    returns the status, 0 for no answer, and the body; None in a trial without a model,
     where ``right`` says whether the item's own target is to be the likeliest.
     """
 

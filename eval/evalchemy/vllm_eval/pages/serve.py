@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from vllm_eval.errors import SettingsError, StorageError
+from vllm_eval.errors import RunSettingsError, StorageError
 from vllm_eval.pages.write import INDEX, PAGE
 from vllm_eval.storage import Storage
 
@@ -61,7 +61,7 @@ def serve_pages(storage: Storage, address: str, port: int) -> None:
 
     Raises
     ------
-    SettingsError
+    RunSettingsError
         The address cannot be listened on.
     """
     with open_server(storage, address, port) as server:
@@ -79,7 +79,7 @@ def open_server(storage: Storage, address: str, port: int) -> ThreadingHTTPServe
         )
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(f"--address {address!r}, --port {port}: {reason}") from None
+        raise RunSettingsError(f"--address {address!r}, --port {port}: {reason}") from None
 
 
 class _Server(ThreadingHTTPServer):
