@@ -1,7 +1,7 @@
 """Which models a changed Job evaluates again: the one rule for previews and for pull requests.
 
 The runner decides when it starts (`EvaluationRunner._unchanged` in `vllm_eval.runner`). This module says the same in
-advance, from the Job before and after an update; `tests/unit/components/test_reruns.py` asks both about the same changes.
+advance, from the Job before and after an update; `tests/unit/components/test_reruns.py` compares both.
 """
 
 import json

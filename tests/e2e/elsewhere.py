@@ -111,7 +111,7 @@ class Elsewhere:
         """Return task, score and number of items; the number that was to be asked is also a failed run's."""
         return [(each.task, each.exact_match, each.samples) for each in report.scores(self.runner, STACK)]
 
-    def job(self) -> evaluation.Job:
+    def job(self) -> evaluation.JobState:
         """Return the Job, which must exist."""
         found = evaluation.job(self.runner, self.namespace)
         assert found is not None

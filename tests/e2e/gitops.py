@@ -53,7 +53,7 @@ def application(sandbox: Sandbox) -> Application:
     )
 
 
-def job(sandbox: Sandbox) -> evaluation.Job:
+def job(sandbox: Sandbox) -> evaluation.JobState:
     """Return the Job, which must exist."""
     found = evaluation.job(sandbox)
     assert found is not None, "there is no evaluation Job"
@@ -136,18 +136,20 @@ def push_evaluation(sandbox: Sandbox, *, look: bool = True) -> str:
     return pushed
 
 
-def next_run(sandbox: Sandbox, before: str, *, seconds: float = 180) -> evaluation.Job:
+def next_run(sandbox: Sandbox, before: str, *, seconds: float = 180) -> evaluation.JobState:
     """Wait until a Job other than the one with the UID `before` has ended and Prometheus has what it pushed."""
     return _ended(sandbox, "the next evaluation", lambda found: found.uid != before, seconds)
 
 
-def run_of(sandbox: Sandbox, pushed: str, *, seconds: float = 180) -> evaluation.Job:
+def run_of(sandbox: Sandbox, pushed: str, *, seconds: float = 180) -> evaluation.JobState:
     """Wait until the run of a commit has ended and Prometheus has what it pushed."""
     return _ended(sandbox, f"the evaluation of {pushed[:12]}", lambda found: found.git_commit == pushed, seconds)
 
 
-def _ended(sandbox: Sandbox, what: str, wanted: Callable[[evaluation.Job], bool], seconds: float) -> evaluation.Job:
-    def ended() -> evaluation.Job | None:
+def _ended(
+    sandbox: Sandbox, what: str, wanted: Callable[[evaluation.JobState], bool], seconds: float
+) -> evaluation.JobState:
+    def ended() -> evaluation.JobState | None:
         found = evaluation.job(sandbox)
         return found if found and wanted(found) and found.finished else None
 

@@ -28,7 +28,7 @@ from tests.support.report_page import Page, verdict_link
 from vllm_eval import metrics
 from workbench.cluster import evaluation, report
 from workbench.cluster.kubectl import kubectl, query
-from workbench.cluster.report import Score
+from workbench.cluster.report import ScoreRow
 from workbench.paths import REPOSITORY
 from workbench.sandbox import stack
 from workbench.sandbox.namespaces import Sandbox
@@ -107,7 +107,7 @@ class Drill:
         assert done.failed is None
         say(f"  evaluated in {time.monotonic() - began:.0f} s\n{report.table(self.scores())}")
 
-    def scores(self) -> list[Score]:
+    def scores(self) -> list[ScoreRow]:
         """Return the scores in Prometheus."""
         return report.scores(self.sandbox, stack.NAME)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.ci.github_api import GitHub, GitHubError
-from workbench.ci.preview_plan import Change, Plan, RecordError, load
+from workbench.ci.preview_plan import Change, PreviewPlan, RecordError, load
 from workbench.ci.preview_render import PreviewError, PullRequest, Rendered, render
 
 MARKER: Final = "<!-- vllm-eval preview -->"
@@ -107,7 +107,7 @@ def comment(sections: list[str], problems: list[str], head: str) -> str:
     return "\n\n".join([f"{MARKER}\n## Preview of {head[:12]}", state, *sections]) + "\n"
 
 
-def _changes(plan: Plan, room: int) -> str:
+def _changes(plan: PreviewPlan, room: int) -> str:
     if not plan.changes:
         return f"`pulumi up` changes nothing ({plan.unchanged} objects)."
     listed = _fenced("\n".join(_line(change) for change in plan.changes), "text", room)

@@ -70,7 +70,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreviewPlan:
     """What a preview of one stack said.
 
     Attributes
@@ -100,7 +100,7 @@ class Plan:
         return tuple(change for change in self.changes if change.destroys)
 
 
-def load(path: Path) -> Plan:
+def load(path: Path) -> PreviewPlan:
     """Read a record that `pulumi_stack.py preview` wrote.
 
     Raises
@@ -117,14 +117,14 @@ def load(path: Path) -> Plan:
         raise RecordError(f"{path} is not a record of a preview: {error!r}") from error
 
 
-def parse(record: dict[str, Any]) -> Plan:
+def parse(record: dict[str, Any]) -> PreviewPlan:
     """Return the plan in a record; see :func:`load`."""
     digest = record["plan"] or {}
     steps: dict[str, list[dict[str, Any]]] = {}
     for step in digest.get("steps", []):
         steps.setdefault(step["urn"], []).append(step)
     changes = [_change(urn, group) for urn, group in steps.items() if not _operations(group) <= UNCHANGED]
-    return Plan(
+    return PreviewPlan(
         stack=record["stack"],
         errors=_errors(record, digest),
         changes=tuple(changes),

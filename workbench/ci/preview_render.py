@@ -15,7 +15,7 @@ import yaml
 from components import reruns
 from vllm_eval.config import load_config
 from vllm_eval.errors import ConfigError
-from workbench.ci.preview_plan import JOB, Objects, Plan
+from workbench.ci.preview_plan import JOB, Objects, PreviewPlan
 
 MANIFESTS: Final = "k8s"
 CONFIGS: Final = "eval/evalchemy/configs"
@@ -111,7 +111,7 @@ class _Side:
     followed: str = ""
 
 
-def render(plan: Plan, pull_request: PullRequest) -> Rendered:
+def render(plan: PreviewPlan, pull_request: PullRequest) -> Rendered:
     """Return the rendered difference of one environment.
 
     Raises

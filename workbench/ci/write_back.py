@@ -48,7 +48,7 @@ class InputError(Exception):
 
 
 @dataclass(frozen=True)
-class Image:
+class BuiltImage:
     """A pushed image: name without tag, tag, and the digest that the push returned."""
 
     name: str
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> Outcome:
     raise InputError(f"--attempts is {options.attempts}, 1 or more is needed")
 
 
-def _attempt(branch: RemoteBranch, options: argparse.Namespace, image: Image) -> Outcome:
+def _attempt(branch: RemoteBranch, options: argparse.Namespace, image: BuiltImage) -> Outcome:
     tip = branch.fetch()
     commit = options.commit
     if not branch.knows(commit) or not branch.is_ancestor(commit, tip):
@@ -147,7 +147,7 @@ def _descends(branch: RemoteBranch, recorded: str, commit: str) -> bool:
     return COMMIT.fullmatch(recorded) is not None and branch.knows(recorded) and branch.is_ancestor(commit, recorded)
 
 
-def _runs_the_same(recorded: str, image: Image, options: argparse.Namespace) -> bool:
+def _runs_the_same(recorded: str, image: BuiltImage, options: argparse.Namespace) -> bool:
     """Return whether the recorded image runs the same bits as the new one.
 
     The digest of a push names an index that also holds attestations; they carry
@@ -185,7 +185,7 @@ def _runnable(digest: str, name: str, options: argparse.Namespace) -> frozenset[
     )
 
 
-def _image(options: argparse.Namespace) -> Image:
+def _image(options: argparse.Namespace) -> BuiltImage:
     # Registries take lower case only, while owners' names may be mixed.
     name = options.image.lower()
     if not IMAGE.fullmatch(name):
@@ -196,7 +196,7 @@ def _image(options: argparse.Namespace) -> Image:
         )
     if not COMMIT.fullmatch(options.commit):
         raise InputError(f"--commit {options.commit!r} must be a full commit hash (git rev-parse HEAD)")
-    return Image(name, options.tag, options.digest)
+    return BuiltImage(name, options.tag, options.digest)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -139,7 +139,7 @@ def asked(context: Context, request: Request) -> dict[str, Any]:
     return stack.check(context.stack, _changes(context, request))
 
 
-def pending(context: Context, found: needs.Found, job: evaluation.Job | None) -> str:
+def pending(context: Context, found: needs.Found, job: evaluation.JobState | None) -> str:
     """Return what must still happen before the Job in the cluster is this stack's; empty when nothing must."""
     if found.owner == "argocd":
         application = evaluation.application(context.of_argocd(found.hub), found.argocd, found.application)

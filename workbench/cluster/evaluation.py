@@ -19,7 +19,7 @@ OUTAGE: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Job:
+class JobState:
     """What the evaluation Job on the cluster says of itself; times are Unix seconds."""
 
     uid: str
@@ -29,7 +29,7 @@ class Job:
     failed: str | None
 
 
-def job(runner: Runner, namespace: str = labels.NAMESPACE) -> Job | None:
+def job(runner: Runner, namespace: str = labels.NAMESPACE) -> JobState | None:
     """Return the Job on the cluster, or None while there is none."""
     text = kubectl(runner, "-n", namespace, *JOB)
     if not text:
@@ -38,7 +38,7 @@ def job(runner: Runner, namespace: str = labels.NAMESPACE) -> Job | None:
     listed = seen.get("status", {}).get("conditions", [])
     conditions = {each["type"]: each for each in listed if each["status"] == "True"}
     end = conditions.get("Complete") or conditions.get("Failed")
-    return Job(
+    return JobState(
         uid=seen["metadata"]["uid"],
         git_commit=seen["spec"]["template"]["metadata"]["annotations"][labels.COMMIT_ANNOTATION],
         image=seen["spec"]["template"]["spec"]["containers"][0]["image"],
@@ -49,14 +49,14 @@ def job(runner: Runner, namespace: str = labels.NAMESPACE) -> Job | None:
 
 def follow(
     runner: Runner,
-    pending: Callable[[Job | None], str],
+    pending: Callable[[JobState | None], str],
     *,
     stack: str,
     namespace: str = labels.NAMESPACE,
     prometheus: str | None = PROMETHEUS,
     seconds: float,
     outage: float = OUTAGE,
-) -> Job:
+) -> JobState:
     """Say what the evaluation does until its Job has ended well and its scores are in Prometheus.
 
     Parameters
@@ -90,7 +90,9 @@ def follow(
     return found
 
 
-def _ended(runner: Runner, pending: Callable[[Job | None], str], namespace: str, seconds: float, outage: float) -> Job:
+def _ended(
+    runner: Runner, pending: Callable[[JobState | None], str], namespace: str, seconds: float, outage: float
+) -> JobState:
     answered = time.monotonic()
     deadline = answered + seconds
     said = ""

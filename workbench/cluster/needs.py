@@ -153,7 +153,9 @@ def _readers(answer: Any, kind: str) -> list[selection.Reader]:  # noqa: ANN401 
     ]
 
 
-def _wanted(runner: Runner, stack: str, asked: Mapping[str, Any], monitored: Mapping[str, Any]) -> selection.Wanted:
+def _wanted(
+    runner: Runner, stack: str, asked: Mapping[str, Any], monitored: Mapping[str, Any]
+) -> selection.StackObjects:
     """Return what a stack puts into the cluster; its namespace may be there with further labels."""
     namespace = _get(runner, f"/api/v1/namespaces/{asked['namespace']}")
     labels = {
@@ -161,7 +163,7 @@ def _wanted(runner: Runner, stack: str, asked: Mapping[str, Any], monitored: Map
         **asked["namespace_labels"],
         "kubernetes.io/metadata.name": asked["namespace"],
     }
-    return selection.Wanted(stack, asked["namespace"], labels, monitored)
+    return selection.StackObjects(stack, asked["namespace"], labels, monitored)
 
 
 def _get(runner: Runner, path: str) -> Any:  # noqa: ANN401 (JSON)

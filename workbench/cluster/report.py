@@ -8,7 +8,7 @@ from workbench.shell import Runner
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreRow:
     """One series of the metric contract: a share 0..1, its standard error, and numbers of items."""
 
     model: str
@@ -20,7 +20,7 @@ class Score:
     expected: int
 
 
-def scores(runner: Runner, stack: str, prometheus: str = PROMETHEUS) -> list[Score]:
+def scores(runner: Runner, stack: str, prometheus: str = PROMETHEUS) -> list[ScoreRow]:
     """Read the stack's scores from Prometheus, ordered by model and task."""
 
     def values(metric: str) -> dict[tuple[str, str, str], float]:
@@ -31,13 +31,13 @@ def scores(runner: Runner, stack: str, prometheus: str = PROMETHEUS) -> list[Sco
     samples = values("vllm_eval_samples")
     expected = values("vllm_eval_samples_expected")
     return [
-        Score(*key, exact_match=value, stderr=stderr[key], samples=int(samples[key]), expected=int(expected[key]))
+        ScoreRow(*key, exact_match=value, stderr=stderr[key], samples=int(samples[key]), expected=int(expected[key]))
         for key, value in sorted(values("vllm_eval_exact_match").items())
         if key in stderr and key in samples and key in expected
     ]
 
 
-def table(found: Sequence[Score]) -> str:
+def table(found: Sequence[ScoreRow]) -> str:
     """Lay the scores out in columns."""
     rows = [("model", "tag", "task", "exact_match", "samples")]
     for score in found:

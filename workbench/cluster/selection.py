@@ -18,7 +18,7 @@ RECEIVERS: Final = "AlertmanagerConfig"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StackObjects:
     """What a stack puts into the cluster: its namespace, and by kind the labels of what a Prometheus shall read."""
 
     stack: str
@@ -26,10 +26,10 @@ class Wanted:
     namespace_labels: Labels
     monitored: Mapping[str, Labels]
 
-    def released(self, release: str) -> "Wanted":
+    def released(self, release: str) -> "StackObjects":
         """Return the same with another `monitoring.release`."""
         monitored = {kind: {**labels, "release": release} for kind, labels in self.monitored.items()}
-        return Wanted(self.stack, self.namespace, self.namespace_labels, monitored)
+        return StackObjects(self.stack, self.namespace, self.namespace_labels, monitored)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _holds(expression: Mapping[str, Any], labels: Labels) -> bool:
     }[operator]
 
 
-def faults(reader: Reader, wanted: Wanted) -> list[str]:
+def faults(reader: Reader, wanted: StackObjects) -> list[str]:
     """Return a clause for each selector of a Prometheus or Alertmanager that does not select the stack's objects."""
     found = []
     for kind, labels in wanted.monitored.items():
@@ -89,7 +89,7 @@ def faults(reader: Reader, wanted: Wanted) -> list[str]:
     return found
 
 
-def cure(prometheus: Reader, wanted: Wanted) -> str:
+def cure(prometheus: Reader, wanted: StackObjects) -> str:
     """Return the setting that lets a Prometheus read what it leaves out: of ours, else of the Prometheus itself."""
     for release in _releases(prometheus):
         if not faults(prometheus, wanted.released(release)):
@@ -101,7 +101,7 @@ def cure(prometheus: Reader, wanted: Wanted) -> str:
     )
 
 
-def report(known: list[Reader], wanted: Wanted) -> tuple[Reader | None, str]:
+def report(known: list[Reader], wanted: StackObjects) -> tuple[Reader | None, str]:
     """Return the first Prometheus that reads the stack's rule and monitor; or None, and why none does."""
     if not known:
         return None, (
@@ -120,7 +120,7 @@ def report(known: list[Reader], wanted: Wanted) -> tuple[Reader | None, str]:
     return None, "\n    ".join(["no Prometheus reads both our PrometheusRule and our ServiceMonitor:", *lines])
 
 
-def report_receivers(known: list[Reader], wanted: Wanted) -> tuple[Reader | None, str]:
+def report_receivers(known: list[Reader], wanted: StackObjects) -> tuple[Reader | None, str]:
     """Return the first Alertmanager that reads the stack's AlertmanagerConfig; or None, and why none does."""
     if not known:
         return None, (

@@ -127,7 +127,7 @@ def _job(stack: Stack) -> str:
     return f"ended well {_ago(seen.finished)}, of commit {seen.git_commit}"
 
 
-def _the_job(stack: Stack) -> evaluation.Job:
+def _the_job(stack: Stack) -> evaluation.JobState:
     if stack.asked["owner"] == "none":
         raise WorkbenchError("evaluation.owner is none: there is no Job")
     seen = evaluation.job(stack.context, stack.namespace)

@@ -48,7 +48,7 @@ class Part:
     missing: str
 
 
-def scores(sandbox: Sandbox) -> list[report.Score]:
+def scores(sandbox: Sandbox) -> list[report.ScoreRow]:
     """Return the scores that Prometheus has."""
     return report.scores(sandbox, stack.NAME)
 

@@ -80,7 +80,7 @@ def evaluate(sandbox: Sandbox) -> None:
     """Wait until the evaluation that Argo CD started is over and its scores are in Prometheus."""
     recorded = git.recorded(sandbox, git.COMMIT_PATH)
 
-    def pending(found: evaluation.Job | None) -> str:
+    def pending(found: evaluation.JobState | None) -> str:
         if found and found.git_commit == recorded:
             return ""
         return evaluation.sync_state(evaluation.application(sandbox))

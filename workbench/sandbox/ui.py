@@ -139,12 +139,12 @@ def _listen(pages: Sequence[Door | Page], stack: contextlib.ExitStack) -> list[s
 async def _forward(sandbox: Sandbox, pages: dict[Page, socket.socket]) -> None:
     with contextlib.ExitStack() as stack:
         for page, listener in pages.items():
-            server = await asyncio.start_server(Relay(sandbox, page).serve, sock=listener)
+            server = await asyncio.start_server(PortForward(sandbox, page).serve, sock=listener)
             stack.callback(server.close)  # not awaited: open connections end with the loop
         await asyncio.Event().wait()
 
 
-class Relay:
+class PortForward:
     """Carries the connections of one page."""
 
     def __init__(self, sandbox: Sandbox, page: Page) -> None:

@@ -19,7 +19,7 @@ SHARES: Final = {
 }
 
 
-class Progress:
+class BuildProgress:
     """How far a build of several tools is, by the shares that each of them usually has."""
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Final
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import WorkbenchError, run, say
 from workbench.toolchain import whole
-from workbench.toolchain.progress import SHARES, Progress
+from workbench.toolchain.progress import SHARES, BuildProgress
 
 TOOLS: Final = REPOSITORY / "workbench/toolchain/modules"
 
@@ -104,7 +104,7 @@ def of_up() -> set[str]:
 
 def _build(paths: Paths, names: Iterable[str], *, debian: bool) -> None:
     wanted = sorted(names, key=lambda name: (-SHARES.get(name, 1), name))
-    progress = Progress([name for name in wanted if not _folder(name, paths).exists()])
+    progress = BuildProgress([name for name in wanted if not _folder(name, paths).exists()])
     # Two at once: compiling fills both cores, but each link keeps one idle.
     with ThreadPoolExecutor(max_workers=2) as pool:
         jobs = [pool.submit(unpack_debian, paths)] if debian else []
@@ -117,7 +117,7 @@ def _build(paths: Paths, names: Iterable[str], *, debian: bool) -> None:
             raise
 
 
-def build(name: str, paths: Paths, progress: Progress | None = None) -> Path:
+def build(name: str, paths: Paths, progress: BuildProgress | None = None) -> Path:
     """Build one tool unless the cache has it; return its folder."""
     source = TOOLS / name
     options = _options(source)

@@ -298,7 +298,7 @@ class RequestPool:
 
 
 def address(endpoint: str, path: str) -> str:
-    """Return the URL of a path (:class:`ResponseKind`): below the endpoint, or below the server, whose API is at /v1."""
+    """Return the URL of a path (:class:`ResponseKind`): below the endpoint, or below the server's root."""
     return f"{endpoint.removesuffix('/v1')}{path}" if path[0] == "/" else f"{endpoint}/{path}"
 
 

@@ -177,7 +177,7 @@ def test_argo_cds_job_counts_once_it_is_the_updates_own(
     destination = {"server": "https://kubernetes.default.svc", "namespace": "evaluations"}
     path = "/apis/argoproj.io/v1alpha1/namespaces/argo/applications/second"
 
-    job = evaluation.Job("uid", "commit", "image", None, None)
+    job = evaluation.JobState("uid", "commit", "image", None, None)
 
     def says(sync: str, compared: dict[str, Any], operation: str = "Succeeded", **status: object) -> str:
         """Let Argo CD report, and return what is waited for."""

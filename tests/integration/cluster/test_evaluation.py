@@ -50,7 +50,7 @@ def kubeconfig(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return file
 
 
-def follow(tmp_path: Path, seconds: float, outage: float) -> evaluation.Job:
+def follow(tmp_path: Path, seconds: float, outage: float) -> evaluation.JobState:
     runner = Context(CONTEXT, "dev", Paths(tmp_path, "test"))
     return evaluation.follow(runner, lambda job: "", stack="dev", prometheus=None, seconds=seconds, outage=outage)
 

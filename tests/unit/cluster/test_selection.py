@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from workbench.cluster import selection
-from workbench.cluster.selection import Reader, Wanted
+from workbench.cluster.selection import Reader, StackObjects
 
 LABELS = {"release": "ours", "app.kubernetes.io/name": "vllm-eval"}
-WANTED = Wanted(
+WANTED = StackObjects(
     "dev",
     "vllm-eval",
     {"kubernetes.io/metadata.name": "vllm-eval", "team": "ml"},
@@ -124,7 +124,7 @@ def test_the_service_is_the_one_that_the_operator_makes(spec: dict[str, Any], se
 
 
 def test_an_alertmanager_that_leaves_us_out_is_named_with_its_selector() -> None:
-    wanted = Wanted("dev", "vllm-eval", WANTED.namespace_labels, {"AlertmanagerConfig": LABELS})
+    wanted = StackObjects("dev", "vllm-eval", WANTED.namespace_labels, {"AlertmanagerConfig": LABELS})
     every: dict[str, Any] = {"alertmanagerConfigSelector": {}, "alertmanagerConfigNamespaceSelector": {}}
     assert selection.report_receivers([], wanted)[1].startswith("no Alertmanager is in the cluster")
     bare = Reader("monitoring", "bare", {}, "Alertmanager")

@@ -65,7 +65,7 @@ def test_the_time_left_is_told_by_the_usual_shares(monkeypatch: pytest.MonkeyPat
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr(progress, "SHARES", {"large": 30, "middle": 20})
-    told = progress.Progress(["large", "middle", "small"])
+    told = progress.BuildProgress(["large", "middle", "small"])
     now[0] = 600.0
     assert told.built("middle") == "; 2 tools left, some 16 min"
     now[0] = 1500.0
