@@ -10,7 +10,7 @@ from typing import Final
 from components import labels
 from workbench.cluster import context, report, reports, verify
 from workbench.cluster.kubectl import kubectl
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.options import Options
 from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import doctor, stack, steps, ui
@@ -124,8 +124,8 @@ def build_tools(paths: Paths, options: Options) -> None:
     tools.build_all(paths, tools.SMALL if options.small else None)
 
 
-def _request(options: Options) -> Request:
-    return Request(
+def _request(options: Options) -> DeployRequest:
+    return DeployRequest(
         context=options.context,
         stack=options.stack,
         endpoint=options.model_endpoint,

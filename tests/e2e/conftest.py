@@ -21,7 +21,7 @@ from tests.e2e.receiver import Receiver
 from tests.e2e.traces import Traces, snapshot
 from tests.support.ports import claim
 from workbench.cluster.context import Context
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import failure, steps
 from workbench.sandbox.namespaces import Sandbox
@@ -68,7 +68,7 @@ def sandbox(
     paths: Paths, of_kind: str | None, machine_before: Traces | None, pytestconfig: pytest.Config
 ) -> Iterator[Sandbox]:
     """A sandbox on which `make up` has run."""
-    asked = Request(limit=LIMIT)
+    asked = DeployRequest(limit=LIMIT)
     namespace = Sandbox(paths, node=kind.node(of_kind) if of_kind else None, request=asked)
     kept = _kept(pytestconfig)
     if not kept and paths.name.endswith(("e2e", "kind")):  # else the folders are of a suite that runs beside this one

@@ -16,7 +16,7 @@ from tests.e2e import gitops
 from tests.e2e.endpoints import Endpoint
 from workbench.cluster import evaluation, report, requests
 from workbench.cluster.kubectl import kubectl, query
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.cluster.stack import laid_over
 from workbench.cluster.stack import plugins as plugins_of
 from workbench.paths import Paths
@@ -87,7 +87,7 @@ class Elsewhere:
 
     def keep(self) -> None:
         """Write into the stack file what `up` took from its options."""
-        asked = Request(endpoint=self.endpoint.url, model=self.endpoint.name, limit=str(LIMIT))
+        asked = DeployRequest(endpoint=self.endpoint.url, model=self.endpoint.name, limit=str(LIMIT))
         self.file.write_text(laid_over(self.file.read_text(), requests.settings(asked)))
 
     def pulumi(self, *words: str) -> str:

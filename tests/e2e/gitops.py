@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from workbench.cluster import evaluation
 from workbench.cluster.kubectl import kubectl
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.sandbox import ci, git, images, stack
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import run, wait_for
@@ -62,7 +62,7 @@ def job(sandbox: Sandbox) -> evaluation.JobState:
 
 def deploy(sandbox: Sandbox, **groups: Any) -> str:  # noqa: ANN401 -- settings are of any type
     """Run `pulumi up` with groups of settings laid over the local stack's, and return what it printed."""
-    stack.configure(sandbox, {**stack.overrides(sandbox, Request()), **groups})
+    stack.configure(sandbox, {**stack.overrides(sandbox, DeployRequest()), **groups})
     return stack.pulumi(sandbox, "up", "--yes", "--skip-preview", *stack.config_file(sandbox))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from workbench.cluster import evaluation, needs, recorded, report, requests, stack, surroundings
 from workbench.cluster.kubectl import kubectl
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import CommandError, WorkbenchError, run, say, stage
 from workbench.toolchain import tools
@@ -66,7 +66,7 @@ class Context:
         return self.run(command, timeout=7200, log=self.logs / f"pulumi-{words[0]}.log")
 
 
-def of(request: Request, paths: Paths) -> Context | None:
+def of(request: DeployRequest, paths: Paths) -> Context | None:
     """Return the cluster that CONTEXT names, None for the sandbox's own.
 
     Raises
@@ -86,12 +86,12 @@ def of(request: Request, paths: Paths) -> Context | None:
     return None
 
 
-def check(context: Context, request: Request) -> needs.Found:
+def check(context: Context, request: DeployRequest) -> needs.Found:
     """Look at settings and cluster, change nothing, and raise one error that lists every fault."""
     return _look(context, request, *_judge(context, request))
 
 
-def up(context: Context, request: Request) -> None:
+def up(context: Context, request: DeployRequest) -> None:
     """Update the stack on the cluster, wait for its evaluation and print the scores."""
     with stage("prerequisites"):
         asked, faults = _judge(context, request)
@@ -128,7 +128,7 @@ def up(context: Context, request: Request) -> None:
     say(f"\n{report.table(report.scores(context, context.stack, found.prometheus))}")
 
 
-def asked(context: Context, request: Request) -> dict[str, Any]:
+def asked(context: Context, request: DeployRequest) -> dict[str, Any]:
     """Return what the stack's settings ask of a cluster.
 
     Raises
@@ -156,12 +156,12 @@ def _synced(application: Mapping[str, Any]) -> bool:
     return current and sync.get("status") == "Synced" and operation.get("phase") != "Running"
 
 
-def _changes(context: Context, request: Request) -> dict[str, Any]:
+def _changes(context: Context, request: DeployRequest) -> dict[str, Any]:
     """Return what this run lays over the stack file's groups."""
     return {"cluster": {"context": context.name}, **requests.settings(request)}
 
 
-def _judge(context: Context, request: Request) -> tuple[dict[str, Any] | None, list[str]]:
+def _judge(context: Context, request: DeployRequest) -> tuple[dict[str, Any] | None, list[str]]:
     """Return what the stack asks of a cluster, None when its settings are wrong; and all that is wrong on this side."""
     faults = [*_missing_plugins(request)]
     wanted: dict[str, Any] | None = None
@@ -176,7 +176,7 @@ def _judge(context: Context, request: Request) -> tuple[dict[str, Any] | None, l
     return wanted, faults
 
 
-def _look(context: Context, request: Request, asked: Mapping[str, Any] | None, faults: list[str]) -> needs.Found:
+def _look(context: Context, request: DeployRequest, asked: Mapping[str, Any] | None, faults: list[str]) -> needs.Found:
     """Return what the cluster has for the stack, or raise one error that lists what it lacks after `faults`."""
     found: needs.Found | None = None
     if shutil.which("kubectl", path=context.env()["PATH"]) is None:
@@ -212,7 +212,7 @@ def _answers(context: Context) -> bool:
     return True
 
 
-def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[str]:
+def _refusal(context: Context, request: DeployRequest, told: Sequence[str]) -> list[str]:
     """Return what the program itself would refuse when it sees the cluster; no stack file at all was `told` before."""
     try:
         stack.preflight(context.stack, _changes(context, request), context.env())
@@ -221,7 +221,7 @@ def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[st
     return []
 
 
-def _missing_plugins(request: Request) -> Iterator[str]:
+def _missing_plugins(request: DeployRequest) -> Iterator[str]:
     """Yield a sentence if only the sandbox's plugins are there: their provider is older than the program's SDK."""
     if stack.official() is None and not request.standins:
         yield (

@@ -12,7 +12,7 @@ from typing import Any, Final
 from components import labels
 from workbench.cluster.context import Context, asked
 from workbench.cluster.kubectl import kubectl
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.shell import CommandError, Runner, WorkbenchError, run, say
 
 NAME: Final = "vllm-eval-fetch"
@@ -36,7 +36,7 @@ def fetch(context: Context, target: Path) -> None:
     WorkbenchError
         The stack's settings are wrong, nothing has been evaluated yet, or the pod does not start.
     """
-    settings = asked(context, Request())
+    settings = asked(context, DeployRequest())
     wanted = ("fetch", "--stack", context.stack)
     if url := settings["results"]:
         words = [sys.executable, "-m", "vllm_eval", *wanted, "--out", url, "--to", str(target)]

@@ -20,7 +20,7 @@ SERVERS: Final = ("llama.cpp", VLLM)
 
 
 @dataclass(frozen=True)
-class Request:
+class DeployRequest:
     """The options of one command; an empty one was not given. Messages name them as they are typed after `make`.
 
     Attributes
@@ -49,7 +49,7 @@ class Request:
     standins: bool = False
 
 
-def check(request: Request) -> None:
+def check(request: DeployRequest) -> None:
     """Refuse wrong options, an endpoint that does not answer, and evaluation files that the runner would refuse."""
     settings(request)
     if request.endpoint:
@@ -57,7 +57,7 @@ def check(request: Request) -> None:
     check_evaluation()
 
 
-def settings(request: Request) -> dict[str, Any]:
+def settings(request: DeployRequest) -> dict[str, Any]:
     """Return the groups of settings that MODEL_ENDPOINT, MODEL, MODEL_TAG and LIMIT stand for.
 
     Raises
@@ -83,7 +83,7 @@ def settings(request: Request) -> dict[str, Any]:
     return changes
 
 
-def _check_server(request: Request) -> None:
+def _check_server(request: DeployRequest) -> None:
     if request.server not in SERVERS:
         raise WorkbenchError(
             f"SERVER is {request.server!r}: it is one of {' and '.join(SERVERS)}, as in make up SERVER=vllm"

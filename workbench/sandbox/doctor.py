@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from workbench.cluster import requests, stack
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import Paths
 from workbench.sandbox import model
 from workbench.sandbox.namespaces import CGROUPS
@@ -62,7 +62,7 @@ def problems(paths: Paths) -> list[str]:
     return found
 
 
-def check(paths: Paths, request: Request) -> None:
+def check(paths: Paths, request: DeployRequest) -> None:
     """Raise one error that lists every missing prerequisite, and everything in the request that cannot be met."""
     found = problems(paths)
     found += model.lacks(paths, request)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 
 from workbench.cluster.kubectl import kubectl, rollout
-from workbench.cluster.requests import VLLM, Request
+from workbench.cluster.requests import VLLM, DeployRequest
 from workbench.cluster.stack import LOCAL, merged
 from workbench.paths import Paths
 from workbench.sandbox.cluster import MANIFESTS
@@ -32,17 +32,17 @@ OTHERS_MEMORY: Final = 4 * 10**9
 TAG: Final = "vllm"
 
 
-def by_vllm(request: Request) -> bool:
+def by_vllm(request: DeployRequest) -> bool:
     """Tell whether vLLM is to serve the model."""
     return request.server == VLLM
 
 
-def settings(request: Request) -> dict[str, Any]:
+def settings(request: DeployRequest) -> dict[str, Any]:
     """Return the stack's models with a tag of vLLM's own: its answers are not llama.cpp's, whose tag is `v1`."""
     return {"models": [{**each, "tag": TAG} for each in _models()]} if by_vllm(request) else {}
 
 
-def lacks(paths: Paths, request: Request) -> Iterator[str]:
+def lacks(paths: Paths, request: DeployRequest) -> Iterator[str]:
     """Say what this machine lacks for vLLM beside the rest of the sandbox, each with its cure."""
     if not by_vllm(request):
         return

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import Paths
 from workbench.sandbox.addresses import UPLINK_DNS
 from workbench.shell import WorkbenchError, run, say, wait_for
@@ -45,9 +45,9 @@ class Sandbox:
         What the caller of `make up` asks for; nothing by default.
     """
 
-    def __init__(self, paths: Paths, node: int | None = None, request: Request | None = None) -> None:
+    def __init__(self, paths: Paths, node: int | None = None, request: DeployRequest | None = None) -> None:
         self.paths = paths
-        self.request = request or Request()
+        self.request = request or DeployRequest()
         self._node = node
         self._pid_file = paths.state / "init.pid"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workbench.cluster import requests
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.cluster.stack import LOCAL, merged, plugins, say_plugins
 from workbench.paths import REPOSITORY
 from workbench.sandbox import model
@@ -44,7 +44,7 @@ def configure(sandbox: Sandbox, changes: Mapping[str, Any]) -> None:
     _copy(sandbox).write_text(merged(NAME, changes))
 
 
-def overrides(sandbox: Sandbox, request: Request) -> dict[str, Any]:
+def overrides(sandbox: Sandbox, request: DeployRequest) -> dict[str, Any]:
     """Return what only this run knows: where the sandbox's chart is, if it has one, and what the caller asked for."""
     chart = sandbox.paths.state / "argo-cd"
     ours = {"argocd": {"chart": str(chart)}} if chart.exists() else {}

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from workbench.cluster import evaluation
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import Paths
 from workbench.sandbox import chart, ci, cluster, doctor, failure, git, images, model, monitoring, stack
 from workbench.sandbox.namespaces import LOCK, Sandbox
@@ -101,7 +101,7 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
 )
 
 
-def up(paths: Paths, request: Request | None = None) -> Sandbox:
+def up(paths: Paths, request: DeployRequest | None = None) -> Sandbox:
     """Run every step, for what the caller asks for.
 
     Raises

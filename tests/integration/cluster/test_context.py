@@ -14,7 +14,7 @@ from tests.support.clusters import install_operator_kinds, namespace, prometheus
 from tests.support.ports import free_port, own_address
 from workbench.cluster import context, needs, requests, stack
 from workbench.cluster.context import Context
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import WorkbenchError
 from workbench.toolchain import tools
@@ -55,7 +55,7 @@ def evaluation_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
 def check(
     tmp_path: Path, name: str = CONTEXT, stack_name: str = "dev", *, standins: bool = True, **asked: str
 ) -> needs.Found:
-    return context.check(Context(name, stack_name, Paths(tmp_path, "test")), Request(standins=standins, **asked))
+    return context.check(Context(name, stack_name, Paths(tmp_path, "test")), DeployRequest(standins=standins, **asked))
 
 
 def refusal(tmp_path: Path, *words: str, standins: bool = True, **asked: str) -> str:
@@ -225,7 +225,7 @@ def test_a_wrong_stack_file_is_refused_before_tools_are_built(
     with_settings(monkeypatch, tmp_path, evaluation={"limt": 3} if wrong else {})
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(WorkbenchError) as refused:
-        context.up(Context(CONTEXT, "dev", Paths(tmp_path, "test")), Request(standins=True))
+        context.up(Context(CONTEXT, "dev", Paths(tmp_path, "test")), DeployRequest(standins=True))
     assert ("vllm-eval:evaluation.limt = 3: unknown key" in str(refused.value)) == wrong
     assert built == ([] if wrong else list(context.PROGRAMS.values()))
 
@@ -305,16 +305,16 @@ def test_a_bare_kubeconfig_is_ignored_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", "/production")
-    assert context.of(Request(), Paths(tmp_path, "test")) is None
+    assert context.of(DeployRequest(), Paths(tmp_path, "test")) is None
     assert "KUBECONFIG is ignored" in capsys.readouterr().out
     monkeypatch.delenv("KUBECONFIG")
-    assert context.of(Request(), Paths(tmp_path, "test")) is None
+    assert context.of(DeployRequest(), Paths(tmp_path, "test")) is None
     assert capsys.readouterr().out == ""
 
 
 def test_a_stack_without_a_cluster_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match=r"STACK is 'prod' without a CONTEXT"):
-        context.of(Request(stack="prod"), Paths(tmp_path, "test"))
+        context.of(DeployRequest(stack="prod"), Paths(tmp_path, "test"))
 
 
 def test_the_sandboxs_plugins_are_nobodys_unless_asked_for(

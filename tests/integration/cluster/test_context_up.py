@@ -22,12 +22,12 @@ from tests.support.project import Project
 from tests.support.pushgateway import running_pushgateway
 from workbench.cluster import context, evaluation, needs, requests, stack
 from workbench.cluster.context import Context
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import Paths
 from workbench.sandbox import chart
 from workbench.shell import WorkbenchError
 
-STANDINS = Request(standins=True)
+STANDINS = DeployRequest(standins=True)
 SCRAPE_SECONDS = 4.0
 PODS = "/api/v1/namespaces/vllm-eval/pods"
 LABELS = 'stack="dev",model="google/gemma-3-270m",model_tag="dev",task="custom_task_1"'

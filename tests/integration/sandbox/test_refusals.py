@@ -17,7 +17,7 @@ from tests.support.serving import serving
 from workbench import commands
 from workbench.cli import main
 from workbench.cluster import requests, stack
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.options import Options
 from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import doctor
@@ -38,7 +38,7 @@ def test_all_missing_prerequisites_are_reported_at_once(paths: Paths, monkeypatc
     monkeypatch.setattr(doctor, "FIRST_BYTES", {"VLLM_EVAL_CACHE": 10**18})
     monkeypatch.setenv("PATH", "")
     with pytest.raises(WorkbenchError) as error:
-        doctor.check(paths, Request(limit="few"))
+        doctor.check(paths, DeployRequest(limit="few"))
     text = str(error.value)
     for said in (
         "not root",
@@ -68,16 +68,16 @@ def test_down_without_a_sandbox_is_no_error(paths: Paths) -> None:
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        (Request(model="m"), "MODEL_ENDPOINT and MODEL go together"),
-        (Request(endpoint="http://h:8000/v1"), "MODEL_ENDPOINT and MODEL go together"),
-        (Request(limit="few"), "LIMIT is 'few': give a number"),
-        (Request(limit="0"), "LIMIT is '0': give a number"),
-        (Request(model="m", endpoint="vllm:8000"), "MODEL_ENDPOINT is 'vllm:8000': write an address such as"),
-        (Request(model="m", endpoint="http://vllm:port/v1"), "'http://vllm:port/v1': write an address such as"),
-        (Request(model="m", endpoint="http://localhost:8000/v1"), "the pods have a loopback of their own"),
+        (DeployRequest(model="m"), "MODEL_ENDPOINT and MODEL go together"),
+        (DeployRequest(endpoint="http://h:8000/v1"), "MODEL_ENDPOINT and MODEL go together"),
+        (DeployRequest(limit="few"), "LIMIT is 'few': give a number"),
+        (DeployRequest(limit="0"), "LIMIT is '0': give a number"),
+        (DeployRequest(model="m", endpoint="vllm:8000"), "MODEL_ENDPOINT is 'vllm:8000': write an address such as"),
+        (DeployRequest(model="m", endpoint="http://vllm:port/v1"), "'http://vllm:port/v1': write an address such as"),
+        (DeployRequest(model="m", endpoint="http://localhost:8000/v1"), "the pods have a loopback of their own"),
     ],
 )
-def test_a_wrong_option_is_named_with_its_value_and_the_cure(request_: Request, said: str) -> None:
+def test_a_wrong_option_is_named_with_its_value_and_the_cure(request_: DeployRequest, said: str) -> None:
     with pytest.raises(WorkbenchError, match=said):
         requests.check(request_)
 
@@ -85,7 +85,7 @@ def test_a_wrong_option_is_named_with_its_value_and_the_cure(request_: Request, 
 def test_an_endpoint_that_does_not_answer_is_named() -> None:
     endpoint = f"http://{own_address()}:{free_port(own_address())}/v1"
     with pytest.raises(WorkbenchError, match=rf"MODEL_ENDPOINT is '{endpoint}', and it does not answer: .*refused"):
-        requests.check(Request(model="m", endpoint=endpoint))
+        requests.check(DeployRequest(model="m", endpoint=endpoint))
 
 
 def test_an_endpoint_that_asks_for_a_key_answers() -> None:
@@ -100,7 +100,7 @@ def test_an_endpoint_that_asks_for_a_key_answers() -> None:
     asked: list[str] = []
     server = ThreadingHTTPServer((own_address(), 0), Handler)
     with serving(server):
-        requests.check(Request(model="m", endpoint=f"http://{own_address()}:{server.server_port}/v1/"))
+        requests.check(DeployRequest(model="m", endpoint=f"http://{own_address()}:{server.server_port}/v1/"))
     assert asked == ["/v1/models"]
 
 
@@ -170,11 +170,11 @@ def test_the_runners_refusal_of_the_evaluation_files_comes_first(
     (tmp_path / "eval/evalchemy/configs/eval_config.json").write_text(config)
     monkeypatch.setattr(requests, "REPOSITORY", tmp_path)
     with pytest.raises(WorkbenchError, match=said):
-        requests.check(Request())
+        requests.check(DeployRequest())
 
 
 def test_a_callers_own_model_replaces_the_stacks(paths: Paths) -> None:
-    changes = overrides(Sandbox(paths), Request(endpoint="http://h:8000/v1", model="m", tag="v2"))
+    changes = overrides(Sandbox(paths), DeployRequest(endpoint="http://h:8000/v1", model="m", tag="v2"))
     network = {"cidr": "0.0.0.0/0", "port": 8000}
     assert changes["models"] == [{"name": "m", "tag": "v2", "endpoint": "http://h:8000/v1", "network": network}]
 
@@ -189,7 +189,7 @@ def test_a_callers_own_model_replaces_the_stacks(paths: Paths) -> None:
     ],
 )
 def test_a_callers_own_model_may_be_reached_and_the_program_takes_it(endpoint: str, network: dict[str, Any]) -> None:
-    changes = requests.settings(Request(endpoint=endpoint, model="m"))
+    changes = requests.settings(DeployRequest(endpoint=endpoint, model="m"))
     assert changes["models"][0]["network"] == network
     stack.check("local", changes)
 
@@ -197,7 +197,7 @@ def test_a_callers_own_model_may_be_reached_and_the_program_takes_it(endpoint: s
 def test_a_model_that_the_program_refuses_is_refused_before_anything_is_built(paths: Paths) -> None:
     endpoint = "http://vllm.serving.svc:8000/v1"
     with pytest.raises(WorkbenchError, match=r"vllm-eval:models\[0\]\.name = \" m\""):
-        doctor.check(paths, Request(endpoint=endpoint, model=" m"))
+        doctor.check(paths, DeployRequest(endpoint=endpoint, model=" m"))
     assert list(paths.cache.iterdir()) == []
 
 
@@ -220,7 +220,7 @@ def test_a_wrong_stack_file_is_refused_with_key_and_cure(
     (clone / "Pulumi.local.yaml").write_text(text)
     monkeypatch.setattr(stack, "REPOSITORY", clone)
     with pytest.raises(WorkbenchError, match=said):
-        doctor.check(dataclasses.replace(paths, cache=tmp_path / "cache"), Request())
+        doctor.check(dataclasses.replace(paths, cache=tmp_path / "cache"), DeployRequest())
     assert not (tmp_path / "cache").exists()
 
 
