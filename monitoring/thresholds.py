@@ -15,13 +15,26 @@ DAY: Final = "24h"
 STALE: Final = "36h"
 """When a run is missed: one night and half a day. A stack that evaluates less often says so."""
 
-_UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION: Final = re.compile(r"(?:\d+[wdhms])+")
+DURATION: Final = r"^[0-9]+[smhd]$"
+"""A duration: one number and one unit. The stack's settings take no other, though Prometheus itself would."""
+_UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 SHORTEST_DAY: Final = "2m"
 """On a shorter day, one failed scrape would end alerts."""
 SHORTEST_STALE: Final = "6h"
 """A run may take hours, so it is not missed before."""
-_FULL_DAY: Final = 86_400
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds of a duration such as ``36h``.
+
+    Raises
+    ------
+    ValueError
+        If `text` does not match ``DURATION``.
+    """
+    if not re.fullmatch(DURATION, text):
+        raise ValueError(f"{text!r} is no duration: write a whole number and one of d, h, m, s, such as 24h or 10m")
+    return int(text[:-1]) * _UNITS[text[-1]]
 
 
 @dataclass(frozen=True)
@@ -80,14 +93,14 @@ class Windows:
         What "usual" speed is the median of.
     """
 
-    day: int = _FULL_DAY
+    day: int = parse_duration(DAY)
     interval: int = 60
     lookback: int = 3_600
     hold: int = 600
-    stale: int = 129_600
+    stale: int = parse_duration(STALE)
     grace: int = 21_600
-    unsettled: int = 129_600
-    usual: int = 604_800
+    unsettled: int = parse_duration(STALE)
+    usual: int = 7 * parse_duration(DAY)
 
     @classmethod
     def scaled(cls, day: str = DAY, stale: str = STALE, scrape: int = 5) -> "Windows":
@@ -109,11 +122,11 @@ class Windows:
         Raises
         ------
         ValueError
-            If `day` or `stale` is no Prometheus duration, `day` is not from
+            If `day` or `stale` is no duration, `day` is not from
             ``SHORTEST_DAY`` to ``DAY``, or `stale` is below ``SHORTEST_STALE``.
         """
         seconds = parse_duration(day)
-        if not parse_duration(SHORTEST_DAY) <= seconds <= _FULL_DAY:
+        if not parse_duration(SHORTEST_DAY) <= seconds <= parse_duration(DAY):
             raise ValueError(
                 f"day is {day!r}: a day of the alert rules is from {SHORTEST_DAY} to {DAY}; "
                 f"{DAY} is for real use, 10m for a drill"
@@ -125,7 +138,7 @@ class Windows:
             )
 
         def scale(length: int, least: int = 1) -> int:
-            return max(least, round(length * seconds / _FULL_DAY))
+            return max(least, round(length * seconds / parse_duration(DAY)))
 
         interval = min(usual.interval, scale(usual.interval, 5))
         lookback = scale(usual.lookback, 3 * max(interval, scrape))
@@ -140,19 +153,6 @@ class Windows:
             unsettled=scale(usual.unsettled),
             usual=scale(usual.usual),
         )
-
-
-def parse_duration(text: str) -> int:
-    """Return the seconds of a Prometheus duration such as ``36h`` or ``1h30m``.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or has parts below one second.
-    """
-    if not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration: write a whole number and one of w, d, h, m, s, such as 24h or 10m")
-    return sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"\d+[wdhms]", text))
 
 
 def duration(seconds: int) -> str:

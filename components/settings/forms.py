@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
+from monitoring.thresholds import DURATION
+from vllm_eval import models as runner
+
 WORDS: Final[dict[str, str]] = {}
 """What an error says instead of a pattern, by the pattern."""
 
@@ -50,10 +53,15 @@ Quantity = Annotated[
         json_schema_input_type=str | int | float,
     ),
 ]
-Text = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=200),
-    form(r"^\S(.*\S)?$", "must be one line, without a blank at either end"),
+ONE_LINE: Final = form(r"^\S(.*\S)?$", "must be one line, without a blank at either end")
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), ONE_LINE]
+# Pydantic keeps only the last pattern of a type, so this one combines the runner's pattern of names with ONE_LINE.
+ModelName = Annotated[
+    runner.Name,
+    form(
+        r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+        "must be one line of printable characters, without a blank at either end",
+    ),
 ]
 Url = Annotated[
     str,
@@ -68,7 +76,6 @@ Cidr = Annotated[
     ),
 ]
 Digest = Annotated[str, form(r"^sha256:[0-9a-f]{64}$", "must be sha256: and 64 hexadecimal digits")]
-DURATION: Final = r"^[0-9]+[smhd]$"
 Duration = Annotated[str, form(DURATION, "must be a number and one of s, m, h, d, such as 36h")]
 GitAddress = Annotated[
     str,

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from components.settings import cron
-from components.settings.forms import DURATION
 from components.settings.problems import HIDDEN, Path, Problem, full_key, rm_command, set_command, shown, written
 from components.settings.quantities import seconds
 from components.settings.secret_key import SecretKey
+from monitoring.thresholds import DURATION
 
 UNSET: Final = object()
 _YES: Final = {"true", "yes", "on", "y", "1", "enabled"}

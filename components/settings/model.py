@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from components import labels, versions
 from components.settings.data import Data
 from components.settings.forms import (
+    ONE_LINE,
     ConfigName,
     Digest,
     DnsLabel,
@@ -24,6 +25,7 @@ from components.settings.forms import (
     ImageName,
     ImageTag,
     LabelValue,
+    ModelName,
     QualifiedName,
     Quantity,
     Schedule,
@@ -39,7 +41,8 @@ from components.settings.pod import Pod
 from components.settings.reports import Report
 from components.settings.secret_key import SecretKey
 from vllm_eval.asking import Reasoning
-from vllm_eval.models import MOST_REQUESTS
+from vllm_eval.models import CONCURRENCY, MOST_REQUESTS, RunId, TaskName, ThinkEndToken
+from vllm_eval.settings import RunSettings
 
 
 class Cluster(Group):
@@ -165,12 +168,12 @@ class EvaluationSettings(Group):
     time_zone: Text = Field("Etc/UTC", description="Time zone of the schedule.")
     parallelism: int = Field(1, ge=1, le=100, description="How many models are evaluated at once.")
     limit: int | None = Field(None, ge=1, description="At most so many items a task (null: all).", examples=[100])
-    deadline_seconds: int = Field(14400, ge=60, description="The run of one model may take so long.")
+    deadline_seconds: int = Field(int(RunSettings.deadline), ge=60, description="The run of one model may take so long.")
     endpoint_wait_seconds: int = Field(
-        300, ge=0, description="How long a run waits for a model that does not answer yet, or any more."
+        int(RunSettings.endpoint_wait), ge=0, description="How long a run waits for a model that does not answer yet, or any more."
     )
     answer_max_age_seconds: int = Field(
-        21600, ge=0, description="Finished answers of a killed run are taken over when younger than this."
+        int(RunSettings.answer_max_age), ge=0, description="Finished answers of a killed run are taken over when younger than this."
     )
     resources: Resources = Field(Resources(), description="Requests and limits of the container.")
     results: Results = Field(Results(), description="Where results are kept.")
@@ -229,24 +232,24 @@ ReasoningWord = Annotated[Reasoning, BeforeValidator(lambda given: "off" if give
 class Baseline(Group):
     """The accepted baseline."""
 
-    run: Text = Field(description="Run id to compare with.", examples=["0b0f5d4c-…"])
+    run: Annotated[RunId, ONE_LINE] = Field(description="Run id to compare with.", examples=["0b0f5d4c-…"])
 
 
 class Model(Group):
     """One served model."""
 
-    name: Text = Field(
+    name: ModelName = Field(
         description="Label `model` of its series; `name@tag` where it stands for several tags.",
         examples=["google/gemma-3-270m"],
     )
-    tag: Text = Field(description="Label `model_tag`; no two models share one.", examples=["v1"])
+    tag: ModelName = Field(description="Label `model_tag`; no two models share one.", examples=["v1"])
     endpoint: Url = Field(
         description="Base address of its OpenAI API.", examples=["http://vllm.serving.svc.cluster.local:8000/v1"]
     )
     network: Network = Field(description="How it is reached.", examples=[{"namespace": "serving", "port": 8000}])
-    served_name: Text | None = Field(None, description="Name that the endpoint knows it by (default: name).")
+    served_name: ModelName | None = Field(None, description="Name that the endpoint knows it by (default: name).")
     api: Api = Field(Api.COMPLETIONS, description="completions or chat.")
-    concurrency: int = Field(8, ge=1, le=MOST_REQUESTS, description="Requests in flight.")
+    concurrency: int = Field(CONCURRENCY, ge=1, le=MOST_REQUESTS, description="Requests in flight.")
     api_key: SecretName | None = Field(
         None,
         description="Names the secret `endpoint-<api_key>`, or a key of a Secret of others.",
@@ -263,7 +266,7 @@ class Model(Group):
         None,
         description="off: thinking is turned off, any: it may think, required: an answer without a thought is a fault.",
     )
-    think_end_token: Text | None = Field(
+    think_end_token: Annotated[ThinkEndToken, ONE_LINE] | None = Field(
         None,
         description="Ends a thought in the text of a server without a reasoning parser.",
         examples=["</think>"],
@@ -272,7 +275,7 @@ class Model(Group):
         False,
         description="Answers come token by token, so that the time to the first one is measured; costs the runner.",
     )
-    tasks: tuple[Text, ...] | None = Field(
+    tasks: tuple[Annotated[TaskName, ONE_LINE], ...] | None = Field(
         None,
         min_length=1,
         description="Tasks and groups of the configuration that it is asked (default: all that are enabled).",

@@ -20,14 +20,18 @@ from vllm_eval.errors import ModelsError
 from vllm_eval.strict import Strict, parse_json, problems
 
 Api = Literal["completions", "chat"]
-# Requests in flight that one model may be given; the stack's settings refuse what the runner would.
+# The stack's settings take what follows from here, so that they refuse what the runner would.
+# Requests in flight that one model may be given, and that it is given by default.
 MOST_REQUESTS: Final = 4096
+CONCURRENCY: Final = 8
 # What the base manifest holds until CI writes a commit. Such runs cannot be told apart, so the next leaves nothing out.
 UNKNOWN_COMMITS: Final = frozenset({"", "unknown"})
 # A label value of any text would do for Prometheus; control characters and
 # overlong names are mistakes, and `name` becomes a folder name as well.
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=180)]
 TaskName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+RunId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ThinkEndToken = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=253)]
 
 
@@ -37,7 +41,7 @@ Task = TypeVar("Task")
 class Baseline(Strict):
     """The run that was accepted as the baseline."""
 
-    run: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    run: RunId
 
 
 class Model(Strict):
@@ -58,13 +62,13 @@ class Model(Strict):
     endpoint: str
     served_name: Name | None = None
     api: Api = "completions"
-    concurrency: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] = 8
+    concurrency: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] = CONCURRENCY
     api_key: SecretKey | None = None
     ca: SecretKey | None = None
     baseline: Baseline | None = None
     generation: dict[str, Any] | None = None
     reasoning: Reasoning | None = None
-    think_end_token: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    think_end_token: ThinkEndToken | None = None
     stream: bool = False
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, strict=False)] | None = None
 
