@@ -19,7 +19,6 @@ from components.settings.model import ArgoCDSettings, Git
 __all__ = ["GitOps"]
 
 API_VERSION: Final = "argoproj.io/v1alpha1"
-PATH: Final = "k8s"
 
 
 class GitOps(pulumi.ComponentResource):
@@ -168,7 +167,7 @@ def application_spec(
         "source": {
             "repoURL": git.repository,
             "targetRevision": git.revision,
-            "path": PATH,
+            "path": labels.MANIFESTS,
             "kustomize": patches.kustomize_source(stack_patches, namespace),
         },
         "destination": {**destination(argocd), "namespace": namespace},

@@ -1,4 +1,4 @@
-"""Labels and names that several objects must agree on."""
+"""Labels, names and places that several modules must agree on. Needs no package: the workbench imports it, too."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -44,10 +44,23 @@ UNAWAITED: Final = {"pulumi.com/skipAwait": "true"}
 QUEUE: Final = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue takes a Job into a queue."""
 
-CONFIGS: Final = "/opt/vllm-eval/configs"
-"""The image's folder of configurations."""
-
 APPLICATION: Final = "vllm-evalchemy-job"
+
+JOB_NAME: Final = "batch.kubernetes.io/job-name"
+"""Label by which Kubernetes marks the pods of a Job."""
+NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
+"""Label by which Kubernetes marks every namespace with its name."""
+
+MANIFESTS: Final = "k8s"
+"""Folder of this repository that Argo CD syncs."""
+JOB_MANIFEST: Final = f"{MANIFESTS}/evalchemy-job.yaml"
+CONFIGS: Final = "eval/evalchemy/configs"
+"""Folder of this repository whose files say which tasks are asked; the image has a copy of it."""
+
+
+def config_file(name: str | None) -> str:
+    """Return the file of this repository that `evaluation.config` names."""
+    return f"{CONFIGS}/{name or 'eval_config'}.json"
 
 
 def standard(name: str, stack: str) -> dict[str, str]:

@@ -13,8 +13,6 @@ from components.settings.model import Model
 from components.settings.monitored import Network, Scraper
 from components.settings.reports import ReportReader
 
-NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
-
 if TYPE_CHECKING:
     Policy = k8s.networking.v1.NetworkPolicySpecArgsDict
     Peer = k8s.networking.v1.NetworkPolicyPeerArgsDict
@@ -106,7 +104,7 @@ def _own_pods(name: str) -> Peer:
 
 
 def _pods(namespace: str | None, pod_labels: Mapping[str, str]) -> Peer:
-    peer: Peer = {"namespace_selector": {"match_labels": {NAMESPACE_NAME: namespace}} if namespace else {}}
+    peer: Peer = {"namespace_selector": {"match_labels": {labels.NAMESPACE_NAME: namespace}} if namespace else {}}
     if pod_labels:
         peer["pod_selector"] = {"match_labels": dict(pod_labels)}
     return peer

@@ -21,10 +21,11 @@ from components.settings.model import EvaluationSettings, Language, Model, Setti
 from components.settings.monitored import Monitoring
 from components.settings.pod import template_patch
 from components.settings.secret_key import SecretKey
+from vllm_eval.settings import RunSettings
 
 Manifest = dict[str, Any]
 
-MANIFEST: Final = Path(__file__).resolve().parents[1] / "k8s" / "evalchemy-job.yaml"
+MANIFEST: Final = Path(__file__).resolve().parents[1] / labels.JOB_MANIFEST
 LOCAL_CONFIG: Final = {"config.kubernetes.io/local-config": "true"}
 
 # The pod lives longer than the runner's own deadline, so that the runner can say why it ends.
@@ -53,7 +54,6 @@ VARIABLES: Final = frozenset(
 )  # fmt: skip
 # Where the volumes of `evaluation.data` are mounted, by their names.
 DATA_MOUNTS: Final = {"benchmarks": "/opt/vllm-eval/benchmarks", "hub-cache": "/var/cache/huggingface"}
-SECRETS_FOLDER: Final = "/etc/vllm-eval/secrets"
 
 
 def manifest() -> Manifest:
@@ -105,7 +105,12 @@ def of(settings: Settings) -> tuple[Manifest, ...]:
 
 
 def stack_patches(
-    *, stack: str, evaluation: EvaluationSettings, models: Sequence[Model], pushgateway: str, huggingface: SecretKey | None
+    *,
+    stack: str,
+    evaluation: EvaluationSettings,
+    models: Sequence[Model],
+    pushgateway: str,
+    huggingface: SecretKey | None,
 ) -> tuple[Manifest, ...]:
     """Return what a stack sets on the Job and on the nightly.
 
@@ -253,7 +258,7 @@ def _data_variables(data: Data | None) -> dict[str, str]:
     if data.hub is not None:
         values |= {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_ENDPOINT": data.hub.endpoint}
         if data.hub.ca is not None:
-            values["VLLM_EVAL_HUB_CA"] = f"{SECRETS_FOLDER}/{file_name(data.hub.ca)}"
+            values["VLLM_EVAL_HUB_CA"] = f"{RunSettings.secrets}/{file_name(data.hub.ca)}"
     if data.cache is not None:
         values["HF_HOME"] = DATA_MOUNTS["hub-cache"]
     return values
@@ -272,7 +277,9 @@ def _others_secrets(models: Sequence[Model], data: Data | None) -> list[Manifest
     return [{"secret": {"name": labels.ENDPOINT_SECRET, "optional": True}}, *named] if named else []
 
 
-def _environment(stack: str, evaluation: EvaluationSettings, pushgateway: str, huggingface: SecretKey | None) -> list[Manifest]:
+def _environment(
+    stack: str, evaluation: EvaluationSettings, pushgateway: str, huggingface: SecretKey | None
+) -> list[Manifest]:
     values = {
         "VLLM_EVAL_STACK": stack,
         "VLLM_EVAL_PUSHGATEWAY": pushgateway,
@@ -287,7 +294,7 @@ def _environment(stack: str, evaluation: EvaluationSettings, pushgateway: str, h
     if evaluation.limit is not None:
         values["VLLM_EVAL_LIMIT"] = str(evaluation.limit)
     if evaluation.config is not None:
-        values["VLLM_EVAL_CONFIG"] = f"{labels.CONFIGS}/{evaluation.config}.json"
+        values["VLLM_EVAL_CONFIG"] = f"{RunSettings.config.parent}/{evaluation.config}.json"
     values |= _data_variables(evaluation.data)
     entries: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if huggingface is not None:

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from components.labels import COMMIT_ANNOTATION, CONFIGS, EVALUATION, MODELS_ANNOTATION
+from components.labels import COMMIT_ANNOTATION, EVALUATION, MODELS_ANNOTATION
 from vllm_eval import models as runner
+from vllm_eval.settings import RunSettings
 
 # What decides, beside the model, where the runner finds its last run and whether that one was the same evaluation.
 ASKED: Final = ("VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT", "VLLM_EVAL_RESULTS", "VLLM_EVAL_STACK")
 
-DEFAULT_CONFIG: Final = "eval_config.json"
+DEFAULT_CONFIG: Final = RunSettings.config.name
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def everything(job: Mapping[str, Any]) -> Rerun:
 def config_of(job: Mapping[str, Any]) -> str:
     """Return the file that lists the tasks, below the folder of configurations."""
     values = [each.get("value") for each in _container(job).get("env", []) if each["name"] == "VLLM_EVAL_CONFIG"]
-    return str(values[0] if values else DEFAULT_CONFIG).removeprefix(f"{CONFIGS}/")
+    return str(values[0] if values else DEFAULT_CONFIG).removeprefix(f"{RunSettings.config.parent}/")
 
 
 def of(before: Mapping[str, Any] | None, after: Mapping[str, Any], enabled: Iterable[str] = ()) -> Rerun:

@@ -59,7 +59,7 @@ def status(paths: Paths, _options: Options) -> None:
 
 def logs(paths: Paths, _options: Options) -> None:
     """Print the evaluation's last lines, and where every process of the sandbox writes."""
-    pods = ["--selector=batch.kubernetes.io/job-name", "--prefix", "--tail=100", "--ignore-errors"]
+    pods = [f"--selector={labels.JOB_NAME}", "--prefix", "--tail=100", "--ignore-errors"]
     say(kubectl(Sandbox(paths), "-n", labels.NAMESPACE, "logs", *pods) or "no evaluation has run yet")
     say(f"processes and builds, a file each: {paths.logs}")
 

@@ -43,7 +43,7 @@ def check_gateway_pod(monitoring: Monitoring) -> Found:
 def _check(path: Key, pod: Pod, names: set[str], volumes: set[str], paths: set[str]) -> Found:
     for field in ("labels", "annotations"):
         for key in getattr(pod, field):
-            if key.startswith(OURS) or key == "git-commit":
+            if key.startswith(OURS) or key == labels.COMMIT_ANNOTATION:
                 where: Key = [*path, field, key]
                 fault = (
                     "is the stack's own" if key != labels.QUEUE else "is set by evaluation.queue, for the Job as well"

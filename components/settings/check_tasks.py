@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from components import labels
 from components.settings.model import EvaluationSettings, Model
 from components.settings.problems import Problem, problem, rm_command, set_command
 from vllm_eval.config import TaskSettings, load_config
@@ -13,13 +14,13 @@ from vllm_eval.errors import ConfigError
 Found = Iterator[Problem]
 Key = list[str | int]
 
-CONFIGS: Final = Path(__file__).resolve().parents[2] / "eval" / "evalchemy" / "configs"
-"""What the image has in its folder of configurations."""
+ROOT: Final = Path(__file__).resolve().parents[2]
+CONFIGS: Final = ROOT / labels.CONFIGS
 
 
 def config_file(name: str | None) -> Path:
     """Return the file of this checkout that `evaluation.config` names."""
-    return CONFIGS / f"{name or 'eval_config'}.json"
+    return ROOT / labels.config_file(name)
 
 
 def check_config(evaluation: EvaluationSettings) -> Found:
@@ -29,7 +30,7 @@ def check_config(evaluation: EvaluationSettings) -> Found:
     known = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.json"))
     close = difflib.get_close_matches(evaluation.config, known, n=1, cutoff=0.4) or known[:1]
     path: Key = ["evaluation", "config"]
-    fault = f"no such file in eval/evalchemy/configs, which has {', '.join(known)}"
+    fault = f"no such file in {labels.CONFIGS}, which has {', '.join(known)}"
     yield problem(path, evaluation.config, fault, set_command(path, close[0]))
 
 

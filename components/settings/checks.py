@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from components import patches
+from components import labels, patches
 from components.settings import keys
 from components.settings.check_data import DATA_CHECKS
 from components.settings.check_models import MODEL_CHECKS, check_network, port_of
@@ -309,7 +309,7 @@ def check_image(image: Image, evaluation: EvaluationSettings) -> Found:
         return
     if evaluation.owner is not Owner.PULUMI:
         owner = evaluation.owner.value
-        fault = f"has no effect with evaluation.owner {owner}: CI writes the image into k8s/evalchemy-job.yaml"
+        fault = f"has no effect with evaluation.owner {owner}: CI writes the image into {labels.JOB_MANIFEST}"
         yield problem(["image"], image.model_dump(exclude_defaults=True), fault, "pulumi config rm vllm-eval:image")
     if image.repository is None:
         fault = "not set, but the other image settings need it"

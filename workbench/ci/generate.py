@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from components import labels
 from components.settings import reference, schema
 from monitoring.artefacts import ARTEFACTS
 from vllm_eval import coverage, suites
@@ -23,7 +24,7 @@ def _text_of_schema(name: str) -> Callable[[], str]:
 
 def _suites() -> str:
     document = (REPOSITORY / SUITES).read_text(encoding="utf-8")
-    return suites.write(document, REPOSITORY / "eval/evalchemy/configs/suites")
+    return suites.write(document, REPOSITORY / labels.CONFIGS / "suites")
 
 
 MADE: Final[dict[str, Callable[[], str]]] = {

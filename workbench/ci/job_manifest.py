@@ -10,7 +10,7 @@ from typing import Final
 
 from components import labels
 
-FILE: Final = "k8s/evalchemy-job.yaml"
+FILE: Final = labels.JOB_MANIFEST
 CONTAINER: Final = labels.EVALUATION
 COMMIT_PATH: Final = f'.spec.template.metadata.annotations."{labels.COMMIT_ANNOTATION}"'
 IMAGE_PATH: Final = ".spec.template.spec.containers[] | select(.name == strenv(CONTAINER)) | .image"

@@ -12,13 +12,11 @@ from typing import Any, Final
 
 import yaml
 
-from components import reruns
+from components import labels, reruns
 from vllm_eval.config import load_config
 from vllm_eval.errors import ConfigError
 from workbench.ci.preview_plan import JOB, Objects, PreviewPlan
 
-MANIFESTS: Final = "k8s"
-CONFIGS: Final = "eval/evalchemy/configs"
 BUILT: Final = ("eval/", "docker/")
 PROSE: Final = ".md"
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
@@ -72,7 +70,7 @@ class PullRequest:
 
     def tree(self, commit: str, folder: Path) -> Path:
         """Extract the manifests and the configurations of a commit into a folder and return it."""
-        packed = self._git("archive", "--format=tar", commit, "--", MANIFESTS, CONFIGS)
+        packed = self._git("archive", "--format=tar", commit, "--", labels.MANIFESTS, labels.CONFIGS)
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         return folder
@@ -150,8 +148,8 @@ def _side(application: dict[str, Any] | None, pull_request: PullRequest, *, afte
     followed = str(source.get("targetRevision") or "HEAD")
     with tempfile.TemporaryDirectory() as scratch:
         tree = pull_request.tree(pull_request.revision(followed, after=after), Path(scratch))
-        text = build(tree / MANIFESTS, source.get("kustomize") or {})
-        return _Side(text, _job(text), enabled_tasks(tree / CONFIGS / _config(source)), followed)
+        text = build(tree / labels.MANIFESTS, source.get("kustomize") or {})
+        return _Side(text, _job(text), enabled_tasks(tree / labels.CONFIGS / _config(source)), followed)
 
 
 def build(folder: Path, kustomize: dict[str, Any]) -> str:
@@ -174,7 +172,7 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
     file.write_text(yaml.safe_dump(kustomization), encoding="utf-8")
     done = subprocess.run(["kustomize", "build", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise PreviewError(f"kustomize refuses {MANIFESTS}: {done.stderr.strip()}")
+        raise PreviewError(f"kustomize refuses {labels.MANIFESTS}: {done.stderr.strip()}")
     return done.stdout
 
 

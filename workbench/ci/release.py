@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from workbench.ci.job_manifest import FILE as MANIFEST
+from components.labels import COMMIT_ANNOTATION, JOB_MANIFEST
 
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 UNRELEASED: Final = "## Unreleased\n"
 CHANGELOG: Final = "CHANGELOG.md"
 PACKAGE: Final = "eval/evalchemy/pyproject.toml"
-RECORDED: Final = re.compile(r"^ *git-commit: \"?([0-9a-f]{40,64})\"?$", re.MULTILINE)
+RECORDED: Final = re.compile(rf"^ *{COMMIT_ANNOTATION}: \"?([0-9a-f]{{40,64}})\"?$", re.MULTILINE)
 DIGEST: Final = re.compile(r"^ *image: \S+@sha256:[0-9a-f]{64}$", re.MULTILINE)
 
 
@@ -69,15 +69,15 @@ def check_image(repository: Path) -> None:
     ------
     ReleaseError
     """
-    text = (repository / MANIFEST).read_text(encoding="utf-8")
+    text = (repository / JOB_MANIFEST).read_text(encoding="utf-8")
     recorded = RECORDED.search(text)
     cure = "push main, let image-build write its image back (docs/ci.md), `git pull`, and release again"
     if recorded is None or DIGEST.search(text) is None:
-        raise ReleaseError(f"{MANIFEST} names no image that CI has built: {cure}")
+        raise ReleaseError(f"{JOB_MANIFEST} names no image that CI has built: {cure}")
     paths = ("--", "eval", "docker", ":!*.md", f":!{PACKAGE}")
     if changed := _git(repository, "diff", "--name-only", recorded[1], "HEAD", *paths).splitlines():
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        raise ReleaseError(f"{MANIFEST} runs the image of {recorded[1][:12]}, before {changed[0]}{others}: {cure}")
+        raise ReleaseError(f"{JOB_MANIFEST} runs the image of {recorded[1][:12]}, before {changed[0]}{others}: {cure}")
 
 
 def release(version: str, repository: Path) -> None:

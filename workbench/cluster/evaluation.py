@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from components import labels
+from vllm_eval.metrics import PUSH_JOB
 from workbench.cluster.kubectl import PROMETHEUS, kubectl, query
 from workbench.shell import CommandError, Runner, WorkbenchError, say, wait_for
 
 JOB: Final = ("get", "job", labels.EVALUATION, "--ignore-not-found", "-o", "json")
-PODS: Final = f"batch.kubernetes.io/job-name={labels.EVALUATION}"
+PODS: Final = f"{labels.JOB_NAME}={labels.EVALUATION}"
 INTERVAL: Final = 2.0
 # A cluster on this machine that is silent for longer than this has ended.
 OUTAGE: Final = 60.0
@@ -151,5 +152,10 @@ def logs(runner: Runner, namespace: str = labels.NAMESPACE) -> str:
 
 def scraped(runner: Runner, stack: str, prometheus: str = PROMETHEUS) -> float:
     """Return when Prometheus last scraped what a stack has pushed (Unix seconds), 0 for never."""
-    series = query(runner, f'max(timestamp(push_time_seconds{{job="vllm-eval",stack="{stack}"}}))', prometheus)
+    series = query(runner, f"max(timestamp({pushes(stack)}))", prometheus)
     return series[0][1] if series else 0.0
+
+
+def pushes(stack: str) -> str:
+    """Return the PromQL selector of the times at which the Pushgateway got a stack's scores, one series a model."""
+    return f'push_time_seconds{{job="{PUSH_JOB}",stack="{stack}"}}'

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from components.labels import INSTANCE, MANAGED_BY, NAME, NAMESPACE_NAME
 from workbench.cluster import selection
 from workbench.cluster.kubectl import kubectl
 from workbench.shell import CommandError, Runner, WorkbenchError
@@ -116,9 +117,9 @@ def _kept_out(stack: str, prometheus: selection.Reader, scraper: Mapping[str, An
         )
     has = {
         **(prometheus.spec.get("podMetadata", {}).get("labels") or {}),
-        "app.kubernetes.io/name": "prometheus",
-        "app.kubernetes.io/instance": prometheus.name,
-        "app.kubernetes.io/managed-by": "prometheus-operator",
+        NAME: "prometheus",
+        INSTANCE: prometheus.name,
+        MANAGED_BY: "prometheus-operator",
         "operator.prometheus.io/name": prometheus.name,
         "prometheus": prometheus.name,
     }
@@ -161,7 +162,7 @@ def _wanted(
     labels = {
         **(namespace["metadata"].get("labels", {}) if namespace else {}),
         **asked["namespace_labels"],
-        "kubernetes.io/metadata.name": asked["namespace"],
+        NAMESPACE_NAME: asked["namespace"],
     }
     return selection.StackObjects(stack, asked["namespace"], labels, monitored)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vllm_eval import metrics
 from workbench.cluster.kubectl import PROMETHEUS, query
 from workbench.shell import Runner
 
@@ -23,16 +24,16 @@ class ScoreRow:
 def scores(runner: Runner, stack: str, prometheus: str = PROMETHEUS) -> list[ScoreRow]:
     """Read the stack's scores from Prometheus, ordered by model and task."""
 
-    def values(metric: str) -> dict[tuple[str, str, str], float]:
-        series = query(runner, f'{metric}{{stack="{stack}"}}', prometheus)
+    def values(metric: metrics.Metric) -> dict[tuple[str, str, str], float]:
+        series = query(runner, f'{metric.name}{{stack="{stack}"}}', prometheus)
         return {(labels["model"], labels["model_tag"], labels["task"]): value for labels, value in series}
 
-    stderr = values("vllm_eval_exact_match_stderr")
-    samples = values("vllm_eval_samples")
-    expected = values("vllm_eval_samples_expected")
+    stderr = values(metrics.EXACT_MATCH_STDERR)
+    samples = values(metrics.SAMPLES)
+    expected = values(metrics.SAMPLES_EXPECTED)
     return [
         ScoreRow(*key, exact_match=value, stderr=stderr[key], samples=int(samples[key]), expected=int(expected[key]))
-        for key, value in sorted(values("vllm_eval_exact_match").items())
+        for key, value in sorted(values(metrics.EXACT_MATCH).items())
         if key in stderr and key in samples and key in expected
     ]
 

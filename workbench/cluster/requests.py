@@ -11,6 +11,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Final
 
+from components import labels
 from workbench.paths import REPOSITORY
 from workbench.shell import CommandError, WorkbenchError, run
 
@@ -108,7 +109,7 @@ def check_evaluation(config: str | None = None) -> None:
             **{name: value for name, value in os.environ.items() if not name.startswith(("VLLM_EVAL_", "HF_"))},
             "HF_HOME": caches,
         }
-        file = REPOSITORY / f"eval/evalchemy/configs/{config or 'eval_config'}.json"
+        file = REPOSITORY / labels.config_file(config)
         try:
             # The cluster's pods have a hub or a bundle; this machine may have neither.
             run([sys.executable, "-m", "vllm_eval", "validate", "--no-data", "--config", file], env=env)

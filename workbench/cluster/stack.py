@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import yaml
 
+from components.labels import PROJECT
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import CommandError, WorkbenchError, run, say
 
-PROJECT: Final = "vllm-eval"
 LOCAL: Final = "local"
 """The stack of the sandbox."""
 # The language host; the Kubernetes provider is among the tools.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from components import labels
+from vllm_eval.metrics import RUN_SUCCESS
 from workbench.cluster import alarm, evaluation, grafana, needs, report
 from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl, query, service_proxy
@@ -148,8 +149,8 @@ def _results(stack: Stack) -> str:
 
 
 def _pushed(stack: Stack) -> str:
-    pushed = f'push_time_seconds{{job="vllm-eval",stack="{stack.context.stack}"}}'
-    found = {series.get("model", ""): when for series, when in query(stack.context, pushed, stack.reader())}
+    pushed = query(stack.context, evaluation.pushes(stack.context.stack), stack.reader())
+    found = {series.get("model", ""): when for series, when in pushed}
     missing = [each for each in stack.asked["models"] if each not in found]
     if missing:
         raise WorkbenchError(
@@ -163,7 +164,8 @@ def _scores(stack: Stack) -> str:
     found = report.scores(stack.context, stack.context.stack, stack.reader())
     missing = sorted(set(stack.asked["models"]) - {each.model for each in found})
     if missing:
-        raise WorkbenchError(f"Prometheus has no score of {', '.join(missing)}: `vllm_eval_run_success` tells of each")
+        told = RUN_SUCCESS.name
+        raise WorkbenchError(f"Prometheus has no score of {', '.join(missing)}: `{told}` says of each whether it passed")
     return f"{len(found)} of {', '.join(sorted({each.model for each in found}))}\n{report.table(found)}"
 
 

@@ -15,7 +15,7 @@ from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import CommandError, run
 
 NAME: Final = "vllm-eval.git"
-JOB: Final = "k8s/evalchemy-job.yaml"
+JOB: Final = labels.JOB_MANIFEST
 COMMIT_PATH: Final = f'.spec.template.metadata.annotations."{labels.COMMIT_ANNOTATION}"'
 IMAGE_PATH: Final = f'(.spec.template.spec.containers[] | select(.name == "{labels.EVALUATION}") | .image)'
 UNKNOWN: Final = "unknown"  # what the manifest says before the first write-back

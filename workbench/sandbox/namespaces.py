@@ -20,9 +20,9 @@ from workbench.paths import Paths
 from workbench.sandbox.addresses import UPLINK_DNS
 from workbench.shell import WorkbenchError, run, say, wait_for
 from workbench.toolchain.tools import debian_root
+from workbench.toolchain.whole import BOOT_ID
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 LOCK: Final = "up.lock"  # of `make up`, in the state
 # Variables that tell the caller's own tools their folders and settings.
 THEIRS: Final = ("DOCKER_CONFIG", "ETCD_", "GIT_", "HELM_", "KUBE", "PULUMI_", "XDG_")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from vllm_eval.metrics import EXACT_MATCH
 from workbench.cluster.kubectl import kubectl
 from workbench.sandbox import door
 from workbench.sandbox.namespaces import Sandbox
@@ -70,7 +71,7 @@ DOOR: Final = Door("the sandbox", 8000)
 PAGES: Final = (
     Page("Argo CD", "https", "argocd", "argocd-server", "https", 8080, "/api/version"),
     Page("Prometheus", "http", "monitoring", "prometheus-operated", "web", 9090,
-         "/api/v1/query?query=vllm_eval_exact_match"),
+         f"/api/v1/query?query={EXACT_MATCH.name}"),
     Page("Alertmanager", "http", "monitoring", "alertmanager-operated", "web", 9093, "/api/v2/alerts"),
 )  # fmt: skip
 EXAMPLE: Final = "UI_PORTS=18000,18080,19090,19093"
