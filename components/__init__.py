@@ -1,1 +1,1 @@
-"""The stack's components, one concern each; `__main__.py` wires them."""
+"""The stack's components, one concern each; `program.py` wires them."""

@@ -6,7 +6,6 @@ backend: the program runs as for an update, and what it declares is written down
 
 import asyncio
 import json
-import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -18,10 +17,10 @@ from pulumi.runtime import mocks
 from pulumi.runtime.settings import SETTINGS
 
 from components.labels import PROJECT
+from components.program import declare
 from components.settings import Settings, SettingsError
 from components.settings.stack_file import read
 
-PROGRAM: Final = Path(__file__).resolve().parents[1] / "__main__.py"
 # How the SDK marks a secret on its way to the engine.
 SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
 RELEASE: Final = "kubernetes:helm.sh/v3:Release"
@@ -86,8 +85,7 @@ def declared(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
     recorder = _Recorder()
     pulumi.runtime.set_mocks(recorder, project=PROJECT, stack=settings.stack, preview=False)
     SETTINGS.callbacks = _NoHooks()
-    program = runpy.run_path(str(PROGRAM), run_name="program")
-    pulumi.runtime.test(lambda: program["declare"](settings))()  # type: ignore[no-untyped-call] # the SDK's
+    pulumi.runtime.test(lambda: declare(settings))()  # type: ignore[no-untyped-call] # the SDK's
     return recorder.declared
 
 

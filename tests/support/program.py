@@ -4,7 +4,6 @@ import asyncio
 import atexit
 import contextlib
 import json
-import runpy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from pulumi.runtime import mocks
 from pulumi.runtime.proto import source_pb2
 from pulumi.runtime.settings import SETTINGS, get_root_resource
 
+import components.program
 from components.settings import Settings
 from components.settings.load import parse
 
@@ -219,11 +219,10 @@ def declare(settings: Settings) -> Stack:
     root.outputs.clear()  # mocks keep the root of the run before
     callbacks = _Callbacks()
     SETTINGS.callbacks = callbacks
-    program = runpy.run_path(str(ROOT / "__main__.py"), run_name="program")
 
     # The SDK tells the engine where each resource was declared, frame by frame: below pytest a third of the time.
     with mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace):
-        pulumi.runtime.test(lambda: program["declare"](settings))()  # type: ignore[no-untyped-call] # the SDK's
+        pulumi.runtime.test(lambda: components.program.declare(settings))()  # type: ignore[no-untyped-call] # the SDK's
     return Stack(settings, monitor.declared, dict(root.outputs), monitor.registered, callbacks.hooks)
 
 
