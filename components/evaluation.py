@@ -74,12 +74,11 @@ class Evaluation(pulumi.ComponentResource):
         if settings.results.url is None:
             self.ready.append(self._claim(settings, keep))
         gateway = monitoring.pushgateway
-        ours = monitoring.enabled and gateway.url is None
         data = settings.data
         rules = network.policies(
             models,
             settings.egress,
-            monitoring.prometheus if ours else None,
+            monitoring.prometheus if monitoring.own_gateway else None,
             (gateway.network if monitoring.enabled else None, *(data.networks if data is not None else ())),
         )
         for policy, spec in rules.items():

@@ -45,7 +45,7 @@ def declare(settings: Settings) -> None:
         Reports("reports", settings=settings.evaluation, image=pod_image, stack=stack, namespace=namespace, opts=opts)
 
     if settings.monitoring.enabled:
-        if settings.monitoring.pushgateway.url is None:
+        if settings.monitoring.own_gateway:
             gateway = Pushgateway(
                 "pushgateway", settings=settings.monitoring, stack=stack, namespace=namespace, opts=opts
             )

@@ -138,3 +138,8 @@ class Monitoring(Group):
     )
     pushgateway: PushgatewaySettings = Field(PushgatewaySettings(), description="The gateway.")
     prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")
+
+    @property
+    def own_gateway(self) -> bool:
+        """Whether the stack declares a Pushgateway, with its claim and its ServiceMonitor."""
+        return self.enabled and self.pushgateway.url is None

@@ -68,25 +68,27 @@ def needs(settings: Settings) -> dict[str, Any]:
     classes: dict[str, str | None] = {}
     if evaluation.results.url is None:
         classes["evaluation.results.storage_class"] = evaluation.results.storage_class
-    if monitoring.enabled:
+    if monitoring.own_gateway:
         classes["monitoring.pushgateway.storage_class"] = monitoring.pushgateway.storage_class
+    monitored = {"PrometheusRule": labels.PROJECT} if monitoring.enabled else {}
+    monitored |= {"ServiceMonitor": labels.PUSHGATEWAY} if monitoring.own_gateway else {}
     return {
         "namespace": evaluation.namespace,
         "namespace_labels": labels.of_namespace(stack),
+        # What a Prometheus must read, by kind.
         "monitored": {
-            "PrometheusRule": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels),
-            "ServiceMonitor": labels.monitored(labels.PUSHGATEWAY, stack, monitoring.release, monitoring.labels),
-        }
-        if monitoring.enabled
-        else {},
+            kind: labels.monitored(name, stack, monitoring.release, monitoring.labels)
+            for kind, name in monitored.items()
+        },
         # The operator's Alertmanager selects it as Prometheus does the others.
         "receivers": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels)
         if monitoring.receivers
         else None,
         # Whom the gateway's NetworkPolicy lets in.
         "scraper": {"namespace": monitoring.prometheus.namespace, "labels": dict(monitoring.prometheus.labels)}
-        if monitoring.enabled and monitoring.pushgateway.url is None
+        if monitoring.own_gateway
         else None,
+        "serves_reports": evaluation.report.service,
         "told": {each.name: list(each.severities) for each in monitoring.receivers},
         "dashboard": dict(monitoring.dashboard_labels) if monitoring.enabled and monitoring.dashboard else None,
         "storage_classes": classes,

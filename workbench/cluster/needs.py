@@ -92,7 +92,7 @@ def is_default(annotations: Mapping[str, str]) -> bool:
 
 
 def reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]) -> str | None:
-    """Return the Service of the Prometheus that reads the stack's rule and monitor."""
+    """Return the Service of the Prometheus that reads the stack's rule and, with a gateway of its own, its monitor."""
     answer = _get(runner, f"{OPERATOR}/prometheuses") if asked["monitored"] else None
     if not asked["monitored"] or (answer is None and _get(runner, OPERATOR) is None):
         return None  # nothing to read, or the kinds are missing, which is a fault of its own

@@ -102,7 +102,7 @@ def cure(prometheus: Reader, wanted: StackObjects) -> str:
 
 
 def report(known: list[Reader], wanted: StackObjects) -> tuple[Reader | None, str]:
-    """Return the first Prometheus that reads the stack's rule and monitor; or None, and why none does."""
+    """Return the first Prometheus that reads all that the stack has for one; or None, and why none does."""
     if not known:
         return None, (
             "no Prometheus is in the cluster (kubectl get prometheuses -A): nothing would read the alert rules and"
@@ -117,7 +117,8 @@ def report(known: list[Reader], wanted: StackObjects) -> tuple[Reader | None, st
         f"\n      cure: {cure(each, wanted)}"
         for each in known
     ]
-    return None, "\n    ".join(["no Prometheus reads both our PrometheusRule and our ServiceMonitor:", *lines])
+    ours = f"{'both ' * (len(wanted.monitored) > 1)}our {' and our '.join(wanted.monitored)}"
+    return None, "\n    ".join([f"no Prometheus reads {ours}:", *lines])
 
 
 def report_receivers(known: list[Reader], wanted: StackObjects) -> tuple[Reader | None, str]:

@@ -22,13 +22,8 @@ ALWAYS: Final = (
     (CORE, "persistentvolumeclaims"),
     (NETWORK, "networkpolicies"),
 )
-MONITORED: Final = (
-    (APPS, "deployments"),
-    (CORE, "services"),
-    (CORE, "configmaps"),
-    (MONITORING, "prometheusrules"),
-    (MONITORING, "servicemonitors"),
-)
+SERVED: Final = ((APPS, "deployments"), (CORE, "services"))
+MONITORED: Final = ((CORE, "configmaps"), (MONITORING, "prometheusrules"))
 OF_ARGOCD: Final = ((ARGOCD, "applications"), (ARGOCD, "appprojects"))
 INSTALLING: Final = (
     ("apiextensions.k8s.io", "customresourcedefinitions"),
@@ -73,7 +68,10 @@ def look(runner: Runner, argocd: Runner, stack: str, asked: Mapping[str, Any]) -
 def wanted_rights(asked: Mapping[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Return what an account must be allowed in the stack's cluster, and in that of its Argo CD."""
     namespace, where = asked["namespace"], asked["argocd"]
+    own_gateway = asked["scraper"] is not None
     kinds = [*ALWAYS, *(MONITORED if asked["monitored"] else ()), *([("batch", "jobs")] * (asked["owner"] == "pulumi"))]
+    kinds += [(MONITORING, "servicemonitors")] * own_gateway
+    kinds += SERVED if own_gateway or asked["serves_reports"] else ()
     kinds += [(MONITORING, "alertmanagerconfigs")] * bool(asked["receivers"])
     here = [*_each([(CORE, "namespaces")], ""), *_each(kinds, namespace)]
     there = _each(OF_ARGOCD, where)

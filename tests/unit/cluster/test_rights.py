@@ -19,9 +19,14 @@ def right(each: dict[str, Any]) -> tuple[str, str, str]:
     return group, resource, namespace
 
 
-@pytest.mark.parametrize("name", ["dev", "prod", "local"])
-def test_everything_that_a_stack_declares_is_asked_for_and_nothing_else(name: str) -> None:
-    stack = with_every_secret(name)
+GATEWAY = {"url": "http://gateway.monitoring.svc:9091", "network": {"namespace": "monitoring", "port": 9091}}
+
+
+@pytest.mark.parametrize(
+    ("name", "monitoring"), [("dev", {}), ("prod", {}), ("local", {}), ("dev", {"pushgateway": GATEWAY})]
+)
+def test_everything_that_a_stack_declares_is_asked_for_and_nothing_else(name: str, monitoring: dict[str, Any]) -> None:
+    stack = with_every_secret(name, monitoring)
     asked = json.loads(json.dumps(needs(stack.settings)))
     here, there = wanted_rights(asked)
     known = {(each["group"], each["resource"], each.get("namespace", "")) for each in (*here, *there)}

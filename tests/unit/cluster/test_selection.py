@@ -109,6 +109,14 @@ def test_two_that_read_one_half_each_are_none() -> None:
     assert text.count("monitoring/main does not") == 2
 
 
+def test_a_stack_without_a_gateway_of_its_own_needs_a_reader_of_its_rule_alone() -> None:
+    wanted = StackObjects("dev", "vllm-eval", WANTED.namespace_labels, {"PrometheusRule": LABELS})
+    found, _ = selection.report([prometheus(serviceMonitorSelector=None)], wanted)
+    assert found is not None
+    _, text = selection.report([prometheus(ruleSelector=None)], wanted)
+    assert text.startswith("no Prometheus reads our PrometheusRule:")
+
+
 @pytest.mark.parametrize(
     ("spec", "service"),
     [

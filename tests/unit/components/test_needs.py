@@ -91,6 +91,24 @@ def test_a_stack_that_keeps_nothing_in_the_cluster_needs_nothing_there() -> None
     assert (needs["storage_classes"], needs["monitored"]) == ({}, {})
 
 
+def test_a_gateway_of_others_needs_no_claim_and_no_monitor() -> None:
+    file = committed("dev")
+    gateway = {
+        "url": "http://pushgateway.monitoring.svc:9091",
+        "network": {"namespace": "monitoring", "port": 9091},
+    }
+    file["config"]["vllm-eval:monitoring"] = {"pushgateway": gateway}
+    needs = json.loads(ask("dev", file).stdout)
+    groups = {key.removeprefix("vllm-eval:"): value for key, value in file["config"].items()}
+    declared = program.run(groups, stack="dev")
+    assert not declared.has("ServiceMonitor")
+    assert needs["monitored"] == {"PrometheusRule": declared.one("PrometheusRule").metadata["labels"]}
+    claims = [each for each in declared.kubernetes() if each.kind == "PersistentVolumeClaim"]
+    assert len(claims) == 1
+    assert needs["storage_classes"] == {"evaluation.results.storage_class": None}
+    assert needs["scraper"] is None
+
+
 def test_encrypted_secrets_are_secrets_and_what_they_hold_is_not_judged() -> None:
     file = committed("dev")
     file["config"] |= {

@@ -2,7 +2,8 @@
 
 import copy
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import yaml
 
@@ -24,13 +25,14 @@ SECRETS: Final = {
 }
 
 
-def with_every_secret(name: str) -> program.Stack:
+def with_every_secret(name: str, monitoring: Mapping[str, Any] | None = None) -> program.Stack:
     groups = copy.deepcopy(program.stack_file(name))
     groups["models"][0]["api_key"] = "key"
     hub = {"network": {"cidr": "0.0.0.0/0", "port": 443}}
     groups["evaluation"] = {**groups.get("evaluation", {}), "data": {"hub": hub}, "report": {"service": True}}
     groups["evaluation"].setdefault("results", {})["access_mode"] = "ReadWriteMany"
     groups["monitoring"] = {**groups.get("monitoring", {}), "receivers": [{"name": "team", "kind": "slack"}]}
+    groups["monitoring"] |= monitoring or {}
     return program.run(groups, SECRETS, stack=name)
 
 
