@@ -1,4 +1,4 @@
-"""The alert rules as a PrometheusRule; the rules themselves are `monitoring`'s."""
+"""The alert rules as a PrometheusRule; package `monitoring` makes the rules."""
 
 from collections.abc import Sequence
 
@@ -21,13 +21,13 @@ class Alerts(pulumi.ComponentResource):
     name
         Name of the component.
     settings, models
-        The groups of settings; each model is expected to have a score.
+        The groups of settings; the alert for missed runs expects a run of each model.
     language
-        Of the texts.
+        Language of the texts.
     stack
         Name of the stack, for labels and selectors.
     namespace
-        Where it lies.
+        Namespace of the PrometheusRule.
     opts
         Options of the component.
     """
@@ -55,7 +55,7 @@ class Alerts(pulumi.ComponentResource):
             language=language.value,
             **{key: url for key, url in links.items() if url is not None},
         )
-        # Expressions know no namespace, and an AlertmanagerConfig is, by default, given only alerts that carry its own.
+        # By default an AlertmanagerConfig matches only alerts with its own namespace as a label; no expression yields it.
         for rule in [rule for group in groups for rule in group["rules"] if "alert" in rule]:
             rule["labels"]["namespace"] = namespace
         k8s.apiextensions.CustomResource(

@@ -1,6 +1,6 @@
-"""Says in previews what an update will run, and refuses a direct change of its owner.
+"""Says in previews which evaluations an update starts, and refuses a direct change of the Job's owner.
 
-Both look at what the stack last declared, which only the engine's hooks see.
+Both compare with what the stack declared before, which only the engine's hooks see.
 """
 
 import json
@@ -21,7 +21,7 @@ OWNER: Final = f"{PROJECT}/owner"
 
 
 class OwnerChangeError(pulumi.RunError):
-    """The Job would go from one owner to the other within one update."""
+    """One update would move the Job from one owner to the other."""
 
     def __init__(self, old: str, new: str) -> None:
         super().__init__(
@@ -52,8 +52,8 @@ def sentence(rerun: Rerun, count: int, condition: str = "") -> str:
 class Announcements:
     """The hooks of one update: the Application's, and those of the Job where Pulumi owns it.
 
-    The engine tells a Job's hook nothing of the Job that it replaces. The patches of the Application are the same for
-    both owners, and its hook comes first, so that one remembers them for the other.
+    The engine does not pass the old Job to the Job's hook. The Application has the same patches for both owners, and
+    its hook runs first, so it computes what is evaluated again and keeps that for the Job's hook.
     """
 
     def __init__(self, config: Path) -> None:
@@ -65,7 +65,7 @@ class Announcements:
         return _binding("application", self._of_application)
 
     def job(self) -> pulumi.ResourceHookBinding:
-        """Return the hooks of Pulumi's Job: each time it is created, the evaluation runs."""
+        """Return the hooks of Pulumi's Job, which run before each creation of it."""
         return _binding("job", self._of_job)
 
     def _of_application(self, args: pulumi.ResourceHookArgs) -> None:
@@ -115,7 +115,7 @@ def _where(inputs: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _job(inputs: Mapping[str, Any]) -> patches.Manifest | None:
-    """Return this checkout's Job with the patches of an Application, None where it has none for that Job."""
+    """Return this checkout's Job with the patches of an Application, None if none of them is for the Job."""
     kustomize = inputs.get("spec", {}).get("source", {}).get("kustomize", {})
     found = [json.loads(each["patch"]) for each in kustomize.get("patches", [])]
     manifest = patches.manifest()

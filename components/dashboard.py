@@ -1,4 +1,4 @@
-"""The dashboard as a ConfigMap that Grafana's sidecar picks up; the dashboard itself is `monitoring`'s."""
+"""The dashboard as a ConfigMap that Grafana's sidecar picks up; package `monitoring` makes the dashboard."""
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -22,7 +22,7 @@ class Dashboard(pulumi.ComponentResource):
     stack
         Name of the stack, for the labels.
     namespace
-        Where it lies; the sidecar must search all namespaces.
+        Namespace of the ConfigMap; the sidecar must search all namespaces.
     opts
         Options of the component.
     """

@@ -87,7 +87,7 @@ class GitOps(pulumi.ComponentResource):
                 "finalizers": ["resources-finalizer.argocd.argoproj.io"],
             },
             spec=application_spec(git, argocd, namespace, stack_patches),
-            # Under another name it would be made first, and the old one's end would take the Job with it.
+            # After a rename Pulumi would create the new Application first; deleting the old one would delete the Job.
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[*ready, *needed], hooks=hooks, delete_before_replace=True
             ),
@@ -152,7 +152,7 @@ def project_spec(repository: str, argocd: ArgoCDSettings, namespace: str) -> dic
         "description": "Evaluation of served models.",
         "sourceRepos": [repository],
         "destinations": [{**destination(argocd), "namespace": namespace}],
-        # Without it CreateNamespace is refused; the name keeps other namespaces out (Argo CD 3.3 and later).
+        # Without this, Argo CD refuses CreateNamespace; the name excludes other namespaces (Argo CD 3.3 and later).
         "clusterResourceWhitelist": [{"group": "", "kind": "Namespace", "name": namespace}],
         "namespaceResourceWhitelist": [{"group": "batch", "kind": "Job"}, {"group": "batch", "kind": "CronJob"}],
     }

@@ -1,4 +1,4 @@
-"""Who may talk to whom in the evaluation namespace."""
+"""NetworkPolicies: which pods of the evaluation's namespace may reach what."""
 
 # Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
 from __future__ import annotations
@@ -26,16 +26,16 @@ def report_policy(readers: Sequence[ReportReader], egress: Sequence[Network] | N
     Parameters
     ----------
     readers
-        Who may open them; a policy without any still refuses everybody but the node itself (`kubectl port-forward`).
+        Who may open them; without any, only the node itself reaches the pod (`kubectl port-forward`).
     egress
-        Where the bucket is; None with a claim: the pod reaches nothing at all.
+        Networks of the bucket; None with a claim, where the pod reaches nothing at all.
     """
     reached: list[Rule] = [] if egress is None else [_DNS, *map(_to_network, egress)]
     peers = [_pods(each.namespace, each.labels) for each in readers]
     return {
         "pod_selector": {"match_labels": labels.selector(labels.REPORT)},
         "policy_types": ["Ingress", "Egress"],
-        # Rules without a peer would let in everybody.
+        # A rule without a peer would admit everybody.
         "ingress": [{"from_": peers, "ports": [_port(labels.REPORT_PORT)]}] if peers else [],
         "egress": reached,
     }
@@ -49,13 +49,13 @@ def policies(
     Parameters
     ----------
     models
-        Each says how its pods or addresses are reached.
+        Each names the network of its endpoint.
     egress
         What else evaluation pods may reach.
     scraper
-        Who may read the gateway; None without a gateway of the stack's own.
+        Pods that may read the gateway; None if the stack has no gateway of its own.
     others
-        Where a gateway of others, a hub or a bucket is; None is passed over.
+        Networks of an external Pushgateway, a hub or a bundle; None is skipped.
     """
     reached: list[Rule] = [_DNS]
     for rule in (
@@ -110,5 +110,5 @@ def _pods(namespace: str | None, pod_labels: Mapping[str, str]) -> Peer:
     return peer
 
 
-# At any address: a node-local cache is no pod of kube-system.
+# To any address: a node-local DNS cache is not a pod in kube-system.
 _DNS: Final[Rule] = {"ports": [_port(53, "UDP"), _port(53)]}

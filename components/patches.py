@@ -3,7 +3,7 @@
 Argo CD gets them as `source.kustomize.patches`; where Pulumi declares the Job,
 :func:`apply` does to the parsed manifest what kustomize does. They are strategic
 merge patches without a `target`: kustomize refuses such a patch when nothing
-matches, where a target that matches nothing is passed over in silence.
+matches, but ignores a patch whose target matches nothing.
 """
 
 import copy
@@ -43,7 +43,7 @@ MERGE_KEYS: Final = {
 }
 
 HUGGINGFACE: Final = SecretKey(secret=labels.HUGGINGFACE_SECRET, key="token")
-# What a stack may set on the container beside what the manifest has.
+# Variables that a stack may set on the container in addition to those of the manifest.
 VARIABLES: Final = frozenset(
     (
         "VLLM_EVAL_CONFIG", "VLLM_EVAL_LIMIT", "VLLM_EVAL_ENDPOINT_WAIT_SECONDS", "MODEL_ENDPOINT", "MODEL_NAME",
@@ -57,12 +57,12 @@ DATA_MOUNTS: Final = {"benchmarks": "/opt/vllm-eval/benchmarks", "hub-cache": "/
 
 
 def manifest() -> Manifest:
-    """Return the Job's manifest in `k8s/`, the caller's own to change."""
+    """Return a copy of the Job's manifest in `k8s/`."""
     return copy.deepcopy(_read(MANIFEST))
 
 
 def container() -> Manifest:
-    """Return the container of the Job's manifest, the caller's own to change."""
+    """Return a copy of the container of the Job's manifest."""
     (found,) = manifest()["spec"]["template"]["spec"]["containers"]
     return dict(found)
 
@@ -74,7 +74,7 @@ def _read(path: Path) -> Manifest:
 
 
 def model_entry(model: Model) -> dict[str, Any]:
-    """Return what the runner learns of a model; defaults are left out, and so is `network`."""
+    """Return a model as the runner gets it: without defaults and `network`."""
     entry = model.model_dump(mode="json", exclude={"network"}, exclude_defaults=True)
     named = {
         field: file_name(each) for field in ("api_key", "ca") if isinstance(each := getattr(model, field), SecretKey)
@@ -83,7 +83,7 @@ def model_entry(model: Model) -> dict[str, Any]:
 
 
 def file_name(secret: SecretKey) -> str:
-    """Return the file of a Secret's key; no secret of the stack has a dot in its name."""
+    """Return the name of the file of a Secret's key. Its dot sets it apart: names of the stack's secrets have none."""
     return f"{secret.secret}.{secret.key}"
 
 
@@ -144,7 +144,7 @@ def stack_patches(
     if evaluation.schedule is not None:
         nightly["spec"]["schedule"] = evaluation.schedule
     if evaluation.queue is not None:
-        # Kueue suspends what it has not admitted: the manifests say nothing of `suspend`, so nobody puts it back.
+        # Kueue sets `suspend` on Jobs that it has not admitted. Argo CD keeps it: the Job's manifest does not set it.
         queued = {labels.QUEUE: evaluation.queue}
         job["metadata"]["labels"] = queued
         nightly["spec"]["jobTemplate"] = {"metadata": {"labels": queued}}
@@ -152,7 +152,7 @@ def stack_patches(
 
 
 def gateway_url(monitoring: Monitoring) -> str:
-    """Return where scores are published to; empty: nowhere."""
+    """Return the URL that scores are published to; empty: they are not published."""
     if not monitoring.enabled:
         return ""
     return monitoring.pushgateway.url or f"http://{labels.PUSHGATEWAY}:{labels.PUSHGATEWAY_PORT}"
@@ -215,7 +215,7 @@ def _pod(
         "activeDeadlineSeconds": evaluation.deadline_seconds + DEADLINE_MARGIN_SECONDS,
         "containers": [container],
     }
-    # null takes the manifest's source away: a volume has one.
+    # null removes the manifest's source, because a volume can have only one.
     volumes: list[Manifest] = []
     if results.url is None:
         claim = {"claimName": labels.RESULTS_CLAIM}
@@ -249,7 +249,7 @@ def _data_volumes(data: Data | None) -> list[Manifest]:
 
 
 def _data_variables(data: Data | None) -> dict[str, str]:
-    """Return what tells the runner where items are."""
+    """Return the variables that tell the runner where to find the items."""
     values: dict[str, str] = {}
     if data is None:
         return values
@@ -265,14 +265,14 @@ def _data_variables(data: Data | None) -> dict[str, str]:
 
 
 def _others_secrets(models: Sequence[Model], data: Data | None) -> list[Manifest]:
-    """Return the sources of the secrets' volume where a model or the hub names a Secret of others; else none."""
+    """Return the sources of the secrets' volume if a model or the hub names a Secret of others; else none."""
     found = {each for model in models for each in (model.api_key, model.ca) if isinstance(each, SecretKey)}
     if data is not None and data.hub is not None and data.hub.ca is not None:
         found.add(data.hub.ca)
     items: dict[str, list[Manifest]] = {}
     for each in sorted(found, key=file_name):
         items.setdefault(each.secret, []).append({"key": each.key, "path": file_name(each)})
-    # The pod waits for a Secret that is not there yet: its owner may be slower than Argo CD.
+    # Not optional: the pod waits for a Secret that does not exist yet, since its owner may be slower than Argo CD.
     named = [{"secret": {"name": name, "items": each}} for name, each in items.items()]
     return [{"secret": {"name": labels.ENDPOINT_SECRET, "optional": True}}, *named] if named else []
 

@@ -1,9 +1,9 @@
-"""Looks at the cluster before anything is declared, so that each missing thing is one plain sentence.
+"""Looks at the cluster before anything is declared, so that each missing thing is reported in one plain sentence.
 
 kubectl asks, because it knows every way to log in to a cluster (plugins, OIDC,
 client certificates) exactly as the user's own shell does.
 
-``python -m components.preflight STACK < Pulumi.STACK.yaml`` looks without an update.
+``python -m components.preflight STACK < Pulumi.STACK.yaml`` does the same without an update.
 """
 
 import importlib
@@ -44,7 +44,7 @@ class PreflightError(pulumi.RunError):
 
 @dataclass(frozen=True)
 class Kinds:
-    """Kinds that the CRDs of another product bring, and what to set if they are not there."""
+    """Kinds that the CRDs of another product define, and the cure if they are missing."""
 
     path: str
     names: tuple[str, ...]
@@ -71,7 +71,7 @@ ARGOCD: Final = Kinds(
 
 
 def main() -> int:
-    """Print each fault as a line on standard error and return 2; if the settings are wrong, check the context alone."""
+    """Print each fault as a line on standard error and return 2; if the settings are wrong, check only the context."""
     text = sys.stdin.buffer.read()
     try:
         try:
@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def check(settings: Settings) -> None:
-    """Check kubeconfig, reachability, CRDs, and whose the live Job and the live Argo CD are.
+    """Check kubeconfig, reachability, CRDs, and the owners of the live Job and the live Argo CD.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def check(settings: Settings) -> None:
         answers = {**_get(cluster, here, [own, *claims.values()]), **_get(hub, there, argocds)}
     faults = [*stack_faults(answers[own], settings.stack, "evaluation.namespace", f"evaluations-{settings.stack}")]
     for claim, path in claims.items():
-        # An account that only previews may not read claims, and pods wait for one that comes later.
+        # No fault: an account for previews may not read claims, and a pod waits for a claim that is created later.
         if answers[own] is not None and answers[path] is None:
             pulumi.log.warn(f"The claim {namespace}/{claim} of evaluation.data was not found: pods wait for it")
     name = f"{labels.APPLICATION}-{settings.stack}"
@@ -223,8 +223,8 @@ def stack_faults(live: Any, stack: str, setting: str, other: str) -> Iterator[st
 def owner_faults(live: Any, owner: Owner, namespace: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
     """Yield a sentence if the live Job belongs to another owner than the settings say.
 
-    While the old owner's Job is there, the new one's would either meet it or be
-    taken by its late deletion.
+    While the old owner's Job exists, creating the new one fails because the name is
+    taken, or the old owner deletes the new Job late.
     """
     if live is None:
         return
@@ -247,7 +247,7 @@ def _kubeconfigs() -> list[Path]:
 
 
 def installation_faults(crd: Any, namespace: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
-    """Yield a sentence if Argo CD's CRDs are another installation's: helm would fail halfway through an update."""
+    """Yield a sentence if Argo CD's CRDs belong to another installation: helm would fail halfway through an update."""
     if crd is None:
         return
     annotations = crd["metadata"].get("annotations", {})
@@ -267,8 +267,8 @@ def installation_faults(crd: Any, namespace: str) -> Iterator[str]:  # noqa: ANN
 def removal_faults(live: Any, stack: str) -> Iterator[str]:  # noqa: ANN401 (JSON)
     """Yield a sentence if the Argo CD that the stack is told to find is its own.
 
-    Its end would leave the Application without the controller that finishes its
-    deletion, and so the namespace of both as well.
+    Without Argo CD no controller would finish the deletion of the Application, so the
+    Application and its namespace would stay in the state Terminating.
     """
     found = live["metadata"].get("labels", {}) if live else {}
     ours = labels.standard(labels.ARGOCD_RELEASE, stack)
@@ -288,7 +288,7 @@ def _load_sdk() -> None:
 def _get(cluster: Cluster, paths: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the API server answers to each path, None where there is nothing; all are asked at once.
 
-    `optional` paths are such as an account that only previews may not read.
+    An account for previews may not read the `optional` paths; what it may not read counts as not there.
     """
     context = ["--context", cluster.context] if cluster.context else []
     command = ["kubectl", *context, f"--request-timeout={SECONDS}s", "get", "--raw"]

@@ -1,7 +1,7 @@
 """A small read-only web server for the reports, off by default: the runner's own image, in a pod of its own.
 
-It has no login: whoever reaches it reads prompts and answers. So nobody does but
-`evaluation.report.readers`, such as an ingress that asks who one is.
+It has no login: everybody who can reach it can read prompts and answers. So a NetworkPolicy admits only
+`evaluation.report.readers`, such as an ingress that has a login.
 """
 
 # Type annotations must not load the SDK's modules: `preflight` does that while it waits for the cluster.
@@ -32,7 +32,7 @@ class Reports(pulumi.ComponentResource):
     settings
         The group of settings.
     image
-        The image that the stack chose, or None for the manifest's; a setting of the reports' own wins.
+        The image that the stack chose, or None for the manifest's; `evaluation.report.image` takes precedence.
     stack
         Name of the stack, for the labels.
     namespace
@@ -62,7 +62,7 @@ class Reports(pulumi.ComponentResource):
         template["spec"]["containers"][0]["image"] = settings.report.image or image or manifest_image()
         k8s.apps.v1.Deployment(
             labels.REPORT,
-            # A viewer that does not start yet, because CI has pushed no image or no claim is bound, holds no update up.
+            # An update must not wait for a viewer that cannot start yet (CI has pushed no image, no claim is bound).
             metadata={**metadata, "annotations": labels.UNAWAITED},
             spec={
                 "replicas": 1,
@@ -90,13 +90,13 @@ def manifest_image() -> str:
 
 
 def pod_template(settings: EvaluationSettings, every: dict[str, str], stack: str) -> Any:  # noqa: ANN401 (a manifest)
-    """Return the pod's template without its image: as hardened as the evaluation's, with the results and no more."""
+    """Return the pod's template without its image: with the evaluation's security context, and only the results."""
     base = patches.manifest()["spec"]["template"]["spec"]
     url = settings.results.url
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 (the pod's own volume)
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     if url is None:
-        # Read-only where it is mounted. Said of the claim itself, some drivers would attach the volume a second time.
+        # Read-only at the mount: with readOnly on the volume source, some drivers would attach the volume once more.
         mounts.append({"name": "results", "mountPath": RESULTS, "readOnly": True})
         volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": labels.RESULTS_CLAIM}})
     probe = {"httpGet": {"path": "/healthz", "port": "http"}}
@@ -116,7 +116,7 @@ def pod_template(settings: EvaluationSettings, every: dict[str, str], stack: str
         "volumeMounts": mounts,
     }
     pod = {
-        # Its pull secrets and, with a bucket, its identity; no token of the cluster.
+        # For its pull secrets and, with a bucket, its cloud identity; the pod gets no token for the cluster.
         "serviceAccountName": labels.EVALUATION,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

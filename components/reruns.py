@@ -23,16 +23,16 @@ DEFAULT_CONFIG: Final = RunSettings.config.name
 
 @dataclass(frozen=True)
 class Rerun:
-    """What a Job evaluates when it is made anew.
+    """What a Job evaluates when it is created again.
 
     Attributes
     ----------
     models
-        How many models are asked again.
+        The number of models that are evaluated again.
     listed
-        How many models the Job has.
+        The number of models of the Job.
     own
-        How many tasks the models that are asked again and have a list of tasks of their own have, one each.
+        The number of tasks of each model that is evaluated again and has its own list of tasks.
     """
 
     models: int
@@ -68,15 +68,16 @@ def of(before: Mapping[str, Any] | None, after: Mapping[str, Any], enabled: Iter
     before
         The Job's manifest until now, None when there was none.
     after
-        The one that takes its place.
+        The manifest that replaces it.
     enabled
-        The tasks of a model that lists none; unknown: a list is taken for another choice than none.
+        The tasks of a model that lists none. Without them, a model that lists its tasks now and did not before counts
+        as changed.
     """
     whole = everything(after)
     if before is None:
         return whole
     old, new = _listed(before), _listed(after)
-    # The same list again is an evaluation that somebody asked for: the runner leaves nothing out.
+    # With the same list, somebody asked for the evaluation, so the runner leaves no model out.
     if not old or not new or _hash(old) == _hash(new):
         return whole
     commit = _annotations(after).get(COMMIT_ANNOTATION, "")
@@ -111,7 +112,7 @@ def _listed(job: Mapping[str, Any]) -> list[Any]:
 
 
 def _identity(entry: object) -> object:
-    """Return the key by which the runner recognises a model; an entry that it would refuse is its own key."""
+    """Return the key by which the runner recognizes a model; for an entry that it would refuse, the entry itself."""
     try:
         return runner.Model.model_validate(entry).identity()
     except ValidationError:

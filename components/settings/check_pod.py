@@ -89,9 +89,8 @@ def _variable(path: Key, given: Variable) -> Found:
         cure = f"{rm_command(where)}, and write valueFrom: {json.dumps(secret)} in its place"
         yield Problem(full_key(where), HIDDEN, fault, cure)
     elif value and ADDRESS.search(given.name) and "://" not in value:
-        yield problem(
-            where, value, "has no scheme, and its readers take none for it", set_command(where, f"http://{value}")
-        )
+        fault = "has no scheme (http://), which the programs that read it need"
+        yield problem(where, value, fault, set_command(where, f"http://{value}"))
 
 
 def _taint(path: Key, given: Toleration) -> Found:

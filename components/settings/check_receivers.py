@@ -1,4 +1,4 @@
-"""Rules on who is told of alerts."""
+"""Rules on the receivers of alerts."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ LIST: Final = ("monitoring", "receivers")
 
 
 def check_receivers(monitoring: Monitoring, secrets: Mapping[str, str]) -> Found:
-    """Refuse receivers that nothing would reach, of one name, or without an address; and addresses of none."""
+    """Refuse receivers that get no alerts, share a name or lack an address; and addresses that no receiver uses."""
     listed = monitoring.receivers
     if listed and not monitoring.enabled:
         yield Problem(full_key(LIST), "", "has no effect with enabled: false, which makes no alerts", rm_command(LIST))
@@ -22,7 +22,7 @@ def check_receivers(monitoring: Monitoring, secrets: Mapping[str, str]) -> Found
     for index, each in enumerate(listed):
         if is_whole(each):
             yield from _of_one(index, each, secrets, twice=each.name in names[:index])
-    # One whose name is wrong may be the one that is meant.
+    # A receiver whose name is wrong may be the one that the secret is for.
     for key in sorted(secrets) if None not in names else ():
         if key.startswith(keys.RECEIVER_PREFIX) and key.removeprefix(keys.RECEIVER_PREFIX) not in names:
             fault = "no receiver of monitoring.receivers has this name"
@@ -46,11 +46,11 @@ def _of_one(index: int, receiver: Receiver, secrets: Mapping[str, str], *, twice
         yield problem(channel, receiver.channel, f"has no effect on a {receiver.kind.value}", rm_command(channel))
     if not receiver.severities:
         cure = rm_command([*path, "severities"])
-        yield problem([*path, "severities"], [], "it would be told nothing", f"{cure} for the default")
+        yield problem([*path, "severities"], [], "it would receive no alert", f"{cure} for the default")
 
 
 def check_receiver_addresses(texts: Mapping[str, str]) -> Found:
-    """Refuse addresses that are none; they are never shown."""
+    """Refuse secrets that are no address; they are never shown."""
     for key, text in texts.items():
         if key.startswith(keys.RECEIVER_PREFIX) and text.strip() and not re.fullmatch(r"https?://[^\s/]+\S*", text):
             yield Problem(full_key([key]), "", "is no http:// or https:// address", set_command([key], "", secret=True))

@@ -47,7 +47,7 @@ class BundleSource(Group):
 class Data(Group):
     """Where items come from that no file of the image holds: a hub or a bundle."""
 
-    hub: Hub | None = Field(None, description="Fetch them from a hub, at the commit that is newest or set.")
+    hub: Hub | None = Field(None, description="Fetch them from a hub, at the newest commit or the one that is set.")
     bundle: BundleSource | None = Field(None, description="Read them from a bundle, without a hub.")
     cache: DnsName | None = Field(
         None, description="Claim in the namespace that keeps what the hub gave.", examples=["hub-cache"]

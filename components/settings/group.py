@@ -40,12 +40,12 @@ class Resources(Group):
 
     requests: dict[QualifiedName, Quantity] = Field(
         default_factory=dict,
-        description="What is reserved, beside what the container has.",
+        description="Resources to reserve, in addition to the container's own.",
         examples=[{"cpu": "500m", "memory": "1Gi"}],
     )
     limits: dict[QualifiedName, Quantity] = Field(
         default_factory=dict,
-        description="What is never exceeded, beside what the container has.",
+        description="Limits, in addition to the container's own.",
         examples=[{"memory": "4Gi"}],
     )
 

@@ -45,7 +45,7 @@ KOREAN: Final[Mapping[str, str]] = {
         "Application의 이름. 같은 Argo CD를 쓰는 스택마다 다르게."
     ),
     "Name of its AppProject; another one for each stack.": "AppProject의 이름. 스택마다 다르게.",
-    "False where others keep that AppProject.": "다른 사람이 그 AppProject를 관리하면 false.",
+    "False if others manage that AppProject.": "다른 사람이 그 AppProject를 관리하면 false.",
     "Context of the cluster where Argo CD runs, where it is a hub for several.": (
         "Argo CD가 여러 클러스터의 허브일 때, Argo CD가 있는 클러스터의 컨텍스트."
     ),
@@ -74,16 +74,16 @@ KOREAN: Final[Mapping[str, str]] = {
     "Cron schedule of the nightly run (null: none).": "야간 실행의 cron 스케줄(null: 없음).",
     "Time zone of the schedule.": "스케줄의 시간대.",
     "How many models are evaluated at once.": "동시에 평가하는 모델 수.",
-    "At most so many items a task (null: all).": "태스크마다 물어볼 최대 항목 수(null: 전부).",
-    "The run of one model may take so long.": "모델 하나의 실행에 걸려도 되는 시간.",
-    "How long a run waits for a model that does not answer yet, or any more.": (
-        "아직, 또는 더는 답하지 않는 모델을 기다리는 시간."
+    "Maximum number of items of each task (null: all).": "태스크마다 물어볼 최대 항목 수(null: 전부).",
+    "Maximum duration of the run of one model.": "모델 하나를 실행하는 최대 시간.",
+    "How long a run waits for a model that does not answer, at the start or later.": (
+        "시작할 때나 도중에 답하지 않는 모델을 기다리는 시간."
     ),
-    "Finished answers of a killed run are taken over when younger than this.": (
-        "강제 종료된 실행이 끝낸 답 가운데 이보다 최근의 것을 이어받음."
+    "Maximum age of a killed run's finished answers that the next run takes over.": (
+        "다음 실행이 이어받는, 강제 종료된 실행이 끝낸 답의 최대 나이."
     ),
-    "What is reserved, beside what the container has.": "컨테이너의 기존 값에 더해 예약할 자원.",
-    "What is never exceeded, beside what the container has.": "컨테이너의 기존 값에 더해 넘지 못할 자원.",
+    "Resources to reserve, in addition to the container's own.": "컨테이너의 기존 값에 더해 예약할 자원.",
+    "Limits, in addition to the container's own.": "컨테이너의 기존 값에 더하는 상한.",
     "Size of the claim.": "클레임의 크기.",
     "Class of the claim; default: the cluster's.": "클레임의 스토리지 클래스. 기본값: 클러스터의 것.",
     "ReadWriteMany where pods run on several nodes.": "파드가 여러 노드에서 실행되면 ReadWriteMany.",
@@ -91,7 +91,7 @@ KOREAN: Final[Mapping[str, str]] = {
     "Claim and namespace are protected, and outlive the stack.": (
         "클레임과 네임스페이스를 보호하고 스택이 없어져도 남김."
     ),
-    "Of the alerts' texts and of the reports: en or ko.": "알림과 리포트의 언어: en 또는 ko.",
+    "Language of the alerts' texts and of the reports: en or ko.": "알림과 리포트의 언어: en 또는 ko.",
     "Serve the reports from the results, read-only, as Service vllm-eval-report.": (
         "결과의 리포트를 Service vllm-eval-report로 읽기 전용으로 제공."
     ),
@@ -142,13 +142,13 @@ KOREAN: Final[Mapping[str, str]] = {
     ),
     "Name of the Secret.": "Secret의 이름.",
     "Its key.": "Secret의 키.",
-    "Which file of the image's `configs/` says the tasks, without `.json` (default: `eval_config`).": (
+    "File of the image's `configs/` that lists the tasks, without `.json` (default: `eval_config`).": (
         "이미지의 `configs/`에서 태스크를 정하는 파일. `.json`은 뺌(기본값: `eval_config`)."
     ),
     "Where the items of lm_eval's own tasks come from (null: nowhere).": (
         "lm_eval의 태스크가 항목을 가져오는 곳(null: 없음)."
     ),
-    "Fetch them from a hub, at the commit that is newest or set.": "허브에서, 최신 커밋이나 지정한 커밋으로 가져옴.",
+    "Fetch them from a hub, at the newest commit or the one that is set.": "허브에서, 최신 커밋이나 지정한 커밋으로 가져옴.",
     "Its address, or a mirror's (`HF_ENDPOINT`).": "허브나 미러의 주소(`HF_ENDPOINT`).",
     "How it is reached; the hub's files are at many addresses.": (
         "허브에 접근하는 경로. 허브의 파일은 여러 주소에 있습니다."
@@ -167,7 +167,7 @@ KOREAN: Final[Mapping[str, str]] = {
     "Annotations of the pods' ServiceAccount, such as a cloud identity's.": (
         "파드의 ServiceAccount에 붙는 어노테이션. 클라우드 신원 등."
     ),
-    "The evaluation image, only with `evaluation.owner: pulumi`; else Git says it.": (
+    "The evaluation image, only with `evaluation.owner: pulumi`; otherwise Git decides.": (
         "평가 이미지. `evaluation.owner: pulumi`일 때만 쓰며, 아니면 Git이 정합니다."
     ),
     "Registry and name.": "레지스트리와 이름.",
@@ -186,13 +186,15 @@ KOREAN: Final[Mapping[str, str]] = {
     "Label `release` of rules and monitors, for Prometheus.": (
         "Prometheus가 고르는, 규칙과 모니터의 레이블 `release`."
     ),
-    "Further labels of rules and monitors, to be selected by.": (
+    "Additional labels of rules and monitors, for Prometheus' selectors.": (
         "Prometheus가 고르도록 규칙과 모니터에 더하는 레이블."
     ),
     "How often the gateway is scraped.": "게이트웨이를 스크랩하는 주기.",
-    "Length of the alerts' day before; anything else is for drills.": "알림에서 하루의 길이. 다른 값은 훈련용입니다.",
-    "Age of the last run at which one is missed: 1.5 times the distance between runs.": (
-        "마지막 실행이 이보다 오래되면 실행이 빠진 것으로 봄. 실행 간격의 1.5배."
+    'How far back the alerts\' "day before" is; change it only for drills.': (
+        '알림에서 "하루 전"이 얼마나 앞인지. 훈련할 때만 바꾸십시오.'
+    ),
+    "Age of the last run at which an alert reports a missed run; use 1.5 times the interval between runs.": (
+        "마지막 실행이 이보다 오래되면 실행이 빠졌다고 알림. 실행 간격의 1.5배로 설정."
     ),
     "Labels for Grafana's sidecar.": "Grafana 사이드카를 위한 레이블.",
     "False where another stack of the cluster has the dashboard, or no Grafana sidecar reads it.": (
@@ -206,20 +208,20 @@ KOREAN: Final[Mapping[str, str]] = {
     "Address of the reports' index (without `/index.html`), for links in alerts and on the dashboard.": (
         "알림과 대시보드가 연결하는 리포트 인덱스의 주소(`/index.html` 제외)."
     ),
-    "Who is told, by an AlertmanagerConfig that leaves the cluster's other routes as they are.": (
-        "알림을 받는 곳. 클러스터의 다른 라우트를 그대로 두는 AlertmanagerConfig로 만듭니다."
+    "Who receives the alerts, through an AlertmanagerConfig; the cluster's other routes stay as they are.": (
+        "알림을 받는 곳. AlertmanagerConfig로 만들며, 클러스터의 다른 라우트는 그대로입니다."
     ),
-    "slack, or a webhook of Alertmanager's form.": "slack, 또는 Alertmanager 형식의 webhook.",
+    "slack, or webhook, which gets Alertmanager's JSON.": "slack, 또는 Alertmanager의 JSON을 받는 webhook.",
     "Its address, in a Secret of others; default: the secret `receiver-<name>`.": (
         "다른 사람이 관리하는 Secret에 있는 주소. 기본값: 시크릿 `receiver-<name>`."
     ),
-    "Slack's channel, where the address is not of one alone.": "Slack 채널. 주소가 채널 하나의 것이 아닐 때 사용.",
-    "Of which severities it is told.": "어떤 심각도의 알림을 받는지.",
+    "Slack channel, if the address can post to several channels.": "Slack 채널. 주소가 여러 채널에 쓸 수 있을 때 사용.",
+    "Severities of the alerts that it receives.": "받는 알림의 심각도.",
     "A gateway that others run, in the place of one of the stack's own; Prometheus must read it with `honorLabels`.": (
         "스택의 것 대신 쓰는, 다른 사람이 운영하는 게이트웨이. Prometheus가 `honorLabels`로 읽어야 합니다."
     ),
     "How that one is reached.": "그 게이트웨이에 접근하는 경로.",
-    "Its image, where a mirror has it.": "게이트웨이의 이미지. 미러에 있을 때 사용.",
+    "Its image; set it to pull from a mirror.": "게이트웨이의 이미지. 미러에서 받을 때 설정.",
     "Size of its claim.": "게이트웨이 클레임의 크기.",
     "Class of its claim; default: the cluster's.": "게이트웨이 클레임의 스토리지 클래스. 기본값: 클러스터의 것.",
     "Digest of the image, beside the pinned tag.": "고정된 태그와 함께 쓰는 이미지의 다이제스트.",
@@ -247,10 +249,10 @@ KOREAN: Final[Mapping[str, str]] = {
     "off: thinking is turned off, any: it may think, required: an answer without a thought is a fault.": (
         "off: 생각을 끔, any: 생각할 수 있음, required: 생각 없는 답은 오류."
     ),
-    "Ends a thought in the text of a server without a reasoning parser.": (
+    "Text that ends a thought, for a server without a reasoning parser.": (
         "추론 파서가 없는 서버의 글에서 생각이 끝나는 표시."
     ),
-    "Answers come token by token, so that the time to the first one is measured; costs the runner.": (
+    "Stream answers token by token to measure the time to the first token; this slows the runner down.": (
         "답을 토큰마다 받아 첫 토큰까지의 시간을 잼. 러너의 속도가 떨어집니다."
     ),
     "Tasks and groups of the configuration that it is asked (default: all that are enabled).": (

@@ -1,4 +1,4 @@
-"""Reads the stack's configuration, once, and reports everything that is wrong with it at once."""
+"""Reads the stack's configuration once, and reports everything that is wrong with it together."""
 
 import difflib
 import functools
@@ -121,15 +121,15 @@ def _key_problems(config: pulumi.Config, keys: Mapping[str, bool]) -> list[Probl
     problems = []
     for key, secret in keys.items():
         if is_secret(key) and not secret:
-            # The value is not shown: it is a secret that only lacks its encryption.
+            # The value is not shown: it is a secret, only not encrypted.
             fault = "in plain text in the stack file; replace the credential, since Git may hold it already"
             problems.append(Problem(full_key([key]), "", fault, set_command([key], "", secret=True)))
         elif not is_secret(key) and key not in {*GROUPS, MODELS}:
             value = "" if secret else shown([key], config.get(key))
             problems.append(Problem(f"{PROJECT}:{key}", value, "unknown key", _unknown_cure(key)))
         elif not is_secret(key) and secret:
-            # Pulumi marks the whole object, yet a secret inside it would come out in plain text (pulumi#7127).
-            fault = "has a secret inside, which would come out in plain text"
+            # Pulumi marks the whole object as secret, yet a secret inside it is printed in plain text (pulumi#7127).
+            fault = "has a secret inside, which would be printed in plain text"
             cure = f"remove it there; secrets are keys of their own: {', '.join([*SECRETS, *PREFIXED])}"
             problems.append(Problem(full_key([key]), "", fault, cure))
     return problems
@@ -150,7 +150,7 @@ def _unknown_cure(key: str) -> str:
 
 
 def _forgotten(key: str) -> Path:
-    """Return the path that a key was meant for, where `--path` was forgotten; empty for any other key."""
+    """Return the path that a key was meant to be if `--path` was forgotten; empty for any other key."""
     parts = re.findall(r"[^.\[\]]+", key)
     path = tuple(int(part) if part.isdecimal() else part for part in parts)
     return path if len(path) > 1 and path[0] in {*GROUPS, MODELS} else ()
@@ -159,7 +159,7 @@ def _forgotten(key: str) -> Path:
 def _group(
     name: str, model: type[BaseModel], config: pulumi.Config, keys: Mapping[str, bool], problems: list[Problem]
 ) -> BaseModel | None:
-    """Return a group of settings; of one with faults, what can be known of it."""
+    """Return a group of settings; of a group with faults, the part that is right."""
     raw = _read(name, config, keys, problems, default={})
     if raw is None:
         return None
@@ -178,21 +178,21 @@ def _models(config: pulumi.Config, keys: Mapping[str, bool], problems: list[Prob
         partial.known_part(Model, each, [(kind, path[1:]) for kind, path in faults if path[0] == index])
         for index, each in enumerate(raw)
     ]
-    # One that is nothing at all would move the others' places.
+    # Without an entry of which nothing can be read, the indices of the others would be wrong.
     return None if None in known else tuple(each for each in known if isinstance(each, Model))
 
 
 def _judged(
     name: str, model: type[BaseModel], raw: object, keys: Mapping[str, bool], problems: list[Problem]
 ) -> tuple[Any, list[tuple[str, Path]]]:
-    """Return a group with each value where it was meant to be, and kind and place of each that is wrong itself."""
+    """Return a group with each value under its intended key, and kind and path of each value that is itself wrong."""
     raw, found = meant.straightened(raw, model, (name,))
     left_open = [(name, *path) for path in _placeholders(raw)]
     for path in left_open:
         value = functools.reduce(operator.getitem, path[1:], raw)  # type: ignore[arg-type] # any JSON
         cure = field_cure(model, path, value)
         found.append(problem(path, value, "is a placeholder: nothing fills it in a stack file", cure))
-    # What is told already is not told again, and no check sees it.
+    # What is reported already is not reported again, and the checks do not see it.
     told = [*left_open, *((name, *path) for path in _sealed(raw)), *map(_forgotten, keys)]
     faults: list[tuple[str, Path]] = [("told", path[1:]) for path in told if path and path[0] == name]
     try:
@@ -210,7 +210,7 @@ def _judged(
 
 
 def _placeholders(raw: object, path: Path = ()) -> Iterator[Path]:
-    """Yield the places of texts that a template was to fill; where others read such texts, they are theirs."""
+    """Yield the paths of texts that a template should have filled in, except where other programs may fill them in."""
     if isinstance(raw, str) and _PLACEHOLDER.search(raw):
         yield path
     elif isinstance(raw, dict):
@@ -223,7 +223,7 @@ def _placeholders(raw: object, path: Path = ()) -> Iterator[Path]:
 
 
 def _sealed(raw: object, path: Path = ()) -> Iterator[Path]:
-    """Yield the places of encrypted values, which `_key_problems` tells of."""
+    """Yield the paths of encrypted values, which `_key_problems` reports."""
     if isinstance(raw, dict) and list(raw) == ["secure"] and isinstance(raw["secure"], str):
         yield path
     elif isinstance(raw, dict | list):
@@ -235,7 +235,7 @@ def _read(
     name: str, config: pulumi.Config, keys: Mapping[str, bool], problems: list[Problem], default: _Value
 ) -> Any | None:  # noqa: ANN401 (JSON is any of its types)
     text = config.get(name) if name in keys else None
-    # What is left empty in the stack file comes as no text or as null, by Pulumi's version.
+    # An empty value of the stack file arrives as an empty text or as null, depending on Pulumi's version.
     if text is None or text.strip() in {"", "null"}:
         return default
     try:
@@ -250,7 +250,7 @@ def _read(
 
 
 def _safe(found: list[Problem], secret: bool) -> list[Problem]:
-    """Drop the values of a group that holds a secret."""
+    """Drop the values of a group that contains a secret."""
     return [Problem(each.key, "", each.fault, each.cure) if secret else each for each in found]
 
 

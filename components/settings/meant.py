@@ -1,4 +1,4 @@
-"""What was evidently meant where a setting is written by the habits of other projects, or is nearly right."""
+"""Guesses what a setting was meant to be that is written as other projects write it, or is nearly right."""
 
 import difflib
 import ipaddress
@@ -21,10 +21,10 @@ from monitoring.thresholds import DURATION
 UNSET: Final = object()
 _YES: Final = {"true", "yes", "on", "y", "1", "enabled"}
 _NO: Final = {"false", "no", "off", "n", "0", "disabled"}
-# Less alike are words of another meaning: KST and MST, access_key and access_mode.
+# Words that are less similar usually mean something else: KST and MST, access_key and access_mode.
 ALIKE: Final = 0.8
 
-# What other projects call it, by the words of the key without case, dashes and underscores.
+# Our names of the keys of other projects; those are in lower case, without dashes and underscores.
 SYNONYMS: Final = {
     "url": "endpoint", "baseurl": "endpoint", "address": "endpoint", "apibase": "endpoint", "modelurl": "endpoint",
     "model": "name served_name", "modelname": "name served_name", "id": "name served_name",
@@ -42,7 +42,7 @@ SYNONYMS: Final = {
     "ports": "port", "hftoken": "huggingface_token", "huggingfacehubtoken": "huggingface_token",
 }  # fmt: skip
 
-# The words of a Secret and of its key in pods, charts and External Secrets.
+# What pods, charts and External Secrets call a Secret and its key.
 _SECRETS: Final = ("secret", "name", "secretname", "existingsecret")
 _KEYS: Final = ("key", "secretkey", "existingsecretkey", "secretkeyname")
 
@@ -94,7 +94,7 @@ def straightened(raw: object, model: type[BaseModel], path: Path) -> tuple[Any, 
 
 
 def _inside(value: object, model: type[BaseModel], path: Path) -> tuple[Any, list[Problem]]:
-    """Straighten a value of a group; a Secret and its key have names in many words."""
+    """Straighten a value of a group; a Secret and its key have many names in other projects."""
     if model is not SecretKey or not isinstance(value, dict) or value.keys() <= SecretKey.model_fields.keys():
         return straightened(value, model, path)
     if not (found := _secret_key(value)):
@@ -105,7 +105,7 @@ def _inside(value: object, model: type[BaseModel], path: Path) -> tuple[Any, lis
 
 
 def _put(holder: Any, way: Sequence[str], value: object) -> bool:  # noqa: ANN401 (JSON)
-    """Put a value to its place, and return whether that was free."""
+    """Put a value in its place; return False, and change nothing, if the place is taken."""
     for part in way[:-1]:
         holder = holder.setdefault(part, {}) if isinstance(holder, dict) else None
     free = isinstance(holder, dict) and way[-1] not in holder
@@ -115,7 +115,7 @@ def _put(holder: Any, way: Sequence[str], value: object) -> bool:  # noqa: ANN40
 
 
 def unknown(path: Path, value: object, cure: str) -> Problem:
-    """Return the problem of a key that nothing reads; what it holds may be a credential."""
+    """Return the problem of a key that nothing reads; its value may be a credential."""
     given = shown(path, value)
     if HIDDEN in given:
         cure += "; if it holds a credential, replace that, since Git may hold it already"
@@ -133,13 +133,13 @@ def _moved(key: str, given: object, way: Sequence[str], value: object) -> str:
 def _place(
     key: str, value: object, fields: Mapping[str, FieldInfo], taken: Container[str]
 ) -> tuple[tuple[str, ...], object]:
-    """Return the way to the field that an unknown key was meant for, and its value there; no way if there is none."""
+    """Return the path to the field that an unknown key was meant for, empty if unknown, and the value for the field."""
     first, _, rest = key.partition(".")
     if rest and first in fields and model_of(fields[first].annotation):
         return tuple(key.split(".")), value
     if found := _named(key, value, fields, taken):
         return found
-    # These are words of many things.
+    # These words have too many meanings.
     below = (
         []
         if key in {"url", "image", "name", "version"}
@@ -159,7 +159,7 @@ def _place(
 def _named(
     key: str, value: object, fields: Mapping[str, FieldInfo], taken: Container[str]
 ) -> tuple[tuple[str, ...], object] | None:
-    """Return the field that other projects call so, where the value is of its kind."""
+    """Return the field that other projects call by this name, if the value fits the field's type."""
     words = plain(key)
     while True:
         same = [name for name in fields if plain(name) == words or name in SYNONYMS.get(words, "").split()]
@@ -174,7 +174,7 @@ def _named(
 
 
 def fitted(annotation: Any, value: object) -> object:  # noqa: ANN401 (a type expression)
-    """Return a value in the JSON kind of a field, or UNSET where it cannot be told."""
+    """Return a value in the JSON type of a field, or UNSET if it cannot be converted."""
     kinds = _kinds(annotation)
     models = [each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)]
     if listed := next((each for each in kinds if typing.get_origin(each) is tuple), None):
@@ -204,7 +204,7 @@ def _as_group(model: type[BaseModel], value: object) -> object:
 
 
 def _of_object(value: dict[str, Any], models: Sequence[type[BaseModel]]) -> object:
-    """Return what an object names, where its name alone is asked for."""
+    """Return the name in an object, for a field that takes only a name."""
     if SecretKey in models:
         return _secret_key(value) or UNSET
     named = [value[key] for key in ("name", "claim", "port") if key in value] or list(value.values())
@@ -226,7 +226,7 @@ def _as_list(item: Any, value: object) -> object:  # noqa: ANN401 (a type expres
 
 
 def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 (a type expression)
-    """Return the alternatives of a type expression, without None and what is noted beside them."""
+    """Return the alternatives of a type expression, without None and annotations."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return _kinds(annotation.__origin__)
@@ -236,7 +236,7 @@ def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 (a type expression)
 
 
 def _secret_key(value: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the Secret and key that other words name, as far as they do; None if they name no Secret."""
+    """Return the Secret and, if given, the key that an object names in other words; None if it names no Secret."""
     while len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
         value = inner
     given = {plain(str(key)): each for key, each in value.items()}

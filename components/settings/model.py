@@ -84,7 +84,7 @@ class ArgoCDSettings(Group):
         labels.APPLICATION, description="Name of the Application; another one for each stack of an Argo CD."
     )
     project: DnsLabel = Field(labels.PROJECT, description="Name of its AppProject; another one for each stack.")
-    own_project: bool = Field(True, description="False where others keep that AppProject.")
+    own_project: bool = Field(True, description="False if others manage that AppProject.")
     context: Text | None = Field(
         None,
         description="Context of the cluster where Argo CD runs, where it is a hub for several.",
@@ -167,17 +167,27 @@ class EvaluationSettings(Group):
     schedule: Schedule | None = Field("0 18 * * *", description="Cron schedule of the nightly run (null: none).")
     time_zone: Text = Field("Etc/UTC", description="Time zone of the schedule.")
     parallelism: int = Field(1, ge=1, le=100, description="How many models are evaluated at once.")
-    limit: int | None = Field(None, ge=1, description="At most so many items a task (null: all).", examples=[100])
-    deadline_seconds: int = Field(int(RunSettings.deadline), ge=60, description="The run of one model may take so long.")
+    limit: int | None = Field(
+        None, ge=1, description="Maximum number of items of each task (null: all).", examples=[100]
+    )
+    deadline_seconds: int = Field(
+        int(RunSettings.deadline), ge=60, description="Maximum duration of the run of one model."
+    )
     endpoint_wait_seconds: int = Field(
-        int(RunSettings.endpoint_wait), ge=0, description="How long a run waits for a model that does not answer yet, or any more."
+        int(RunSettings.endpoint_wait),
+        ge=0,
+        description="How long a run waits for a model that does not answer, at the start or later.",
     )
     answer_max_age_seconds: int = Field(
-        int(RunSettings.answer_max_age), ge=0, description="Finished answers of a killed run are taken over when younger than this."
+        int(RunSettings.answer_max_age),
+        ge=0,
+        description="Maximum age of a killed run's finished answers that the next run takes over.",
     )
     resources: Resources = Field(Resources(), description="Requests and limits of the container.")
     results: Results = Field(Results(), description="Where results are kept.")
-    language: Language = Field(Language.ENGLISH, description="Of the alerts' texts and of the reports: en or ko.")
+    language: Language = Field(
+        Language.ENGLISH, description="Language of the alerts' texts and of the reports: en or ko."
+    )
     report: Report = Field(Report(), description="How the reports are opened in the cluster.")
     egress: tuple[Network, ...] = Field(
         (),
@@ -195,7 +205,7 @@ class EvaluationSettings(Group):
     )
     config: ConfigName | None = Field(
         None,
-        description="Which file of the image's `configs/` says the tasks, without `.json` (default: `eval_config`).",
+        description="File of the image's `configs/` that lists the tasks, without `.json` (default: `eval_config`).",
         examples=["suites/korean"],
     )
     data: Data | None = Field(None, description="Where the items of lm_eval's own tasks come from (null: nowhere).")
@@ -207,7 +217,7 @@ class EvaluationSettings(Group):
 
 
 class Image(Group):
-    """The evaluation image, only with `evaluation.owner: pulumi`; else Git says it."""
+    """The evaluation image, only with `evaluation.owner: pulumi`; otherwise Git decides."""
 
     repository: ImageName | None = Field(
         None, description="Registry and name.", examples=["ghcr.io/your-org/vllm-eval-evalchemy"]
@@ -268,12 +278,12 @@ class Model(Group):
     )
     think_end_token: Annotated[ThinkEndToken, ONE_LINE] | None = Field(
         None,
-        description="Ends a thought in the text of a server without a reasoning parser.",
+        description="Text that ends a thought, for a server without a reasoning parser.",
         examples=["</think>"],
     )
     stream: bool = Field(
         False,
-        description="Answers come token by token, so that the time to the first one is measured; costs the runner.",
+        description="Stream answers token by token to measure the time to the first token; this slows the runner down.",
     )
     tasks: tuple[Annotated[TaskName, ONE_LINE], ...] | None = Field(
         None,

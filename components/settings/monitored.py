@@ -48,7 +48,7 @@ class PushgatewaySettings(Group):
     network: Network | None = Field(
         None, description="How that one is reached.", examples=[{"namespace": "monitoring", "port": 9091}]
     )
-    image: ImageReference = Field(versions.PUSHGATEWAY_IMAGE, description="Its image, where a mirror has it.")
+    image: ImageReference = Field(versions.PUSHGATEWAY_IMAGE, description="Its image; set it to pull from a mirror.")
     pod: Pod = Field(Pod(), description="Laid over its pod, as `evaluation.pod`.")
     size: Quantity = Field("1Gi", description="Size of its claim.")
     storage_class: DnsName | None = Field(None, description="Class of its claim; default: the cluster's.")
@@ -90,17 +90,19 @@ class Receiver(Group):
     """Who is told of the stack's alerts, and of no others."""
 
     name: DnsLabel = Field(description="Its name.", examples=["team"])
-    kind: ReceiverKind = Field(description="slack, or a webhook of Alertmanager's form.", examples=["slack"])
+    kind: ReceiverKind = Field(description="slack, or webhook, which gets Alertmanager's JSON.", examples=["slack"])
     url: SecretKey | None = Field(
         None,
         description="Its address, in a Secret of others; default: the secret `receiver-<name>`.",
         examples=[{"secret": "slack", "key": "url"}],
     )
     channel: Text | None = Field(
-        None, description="Slack's channel, where the address is not of one alone.", examples=["#model-quality"]
+        None, description="Slack channel, if the address can post to several channels.", examples=["#model-quality"]
     )
     severities: tuple[Severity, ...] = Field(
-        (Severity.CRITICAL, Severity.WARNING), description="Of which severities it is told.", examples=[["critical"]]
+        (Severity.CRITICAL, Severity.WARNING),
+        description="Severities of the alerts that it receives.",
+        examples=[["critical"]],
     )
 
 
@@ -111,11 +113,14 @@ class Monitoring(Group):
     release: LabelValue = Field(
         "kube-prometheus-stack", description="Label `release` of rules and monitors, for Prometheus."
     )
-    labels: LabelSet = Field(default={}, description="Further labels of rules and monitors, to be selected by.")
+    labels: LabelSet = Field(
+        default={}, description="Additional labels of rules and monitors, for Prometheus' selectors."
+    )
     scrape_interval_seconds: int = Field(30, ge=1, le=120, description="How often the gateway is scraped.")
-    day: Duration = Field(DAY, description="Length of the alerts' day before; anything else is for drills.")
+    day: Duration = Field(DAY, description='How far back the alerts\' "day before" is; change it only for drills.')
     stale: Duration = Field(
-        STALE, description="Age of the last run at which one is missed: 1.5 times the distance between runs."
+        STALE,
+        description="Age of the last run at which an alert reports a missed run; use 1.5 times the interval between runs.",
     )
     dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
     dashboard: bool = Field(
@@ -134,7 +139,8 @@ class Monitoring(Group):
         examples=["https://reports.example.com"],
     )
     receivers: tuple[Receiver, ...] = Field(
-        (), description="Who is told, by an AlertmanagerConfig that leaves the cluster's other routes as they are."
+        (),
+        description="Who receives the alerts, through an AlertmanagerConfig; the cluster's other routes stay as they are.",
     )
     pushgateway: PushgatewaySettings = Field(PushgatewaySettings(), description="The gateway.")
     prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")

@@ -1,6 +1,6 @@
 """Checks a stack file without Pulumi, and prints as JSON what its stack asks of a cluster.
 
-Called as ``python -m components.settings STACK < Pulumi.STACK.yaml``, by whoever wants to know before an update.
+Called as ``python -m components.settings STACK < Pulumi.STACK.yaml``, before an update.
 """
 
 import json
@@ -16,10 +16,10 @@ from components.settings import Problem, Settings, SettingsError
 from components.settings import file as stack_file
 from components.settings.load import parse
 
-# A pod's way to its first line: a node, volumes, the image's gigabytes, the Job controller's pause before a retry.
+# Time until a pod logs its first line: scheduling, volumes, the image pull, the Job controller's back-off.
 START_SECONDS: Final = 1200
 ESC: Final = "what these Pulumi ESC environments set is not seen here"
-# Argo CD's way to the Job: its own start, and the retries of a sync.
+# Time until Argo CD has created the Job: its own start and the retries of a sync.
 SYNC_SECONDS: Final = 900
 
 
@@ -63,7 +63,7 @@ def read(stack: str, text: str | bytes) -> Settings:
 
 
 def needs(settings: Settings) -> dict[str, Any]:
-    """Return what the cluster must have, and what the stack will be called there."""
+    """Return what the cluster must have, and the names of the stack's objects there."""
     stack, evaluation, monitoring = settings.stack, settings.evaluation, settings.monitoring
     classes: dict[str, str | None] = {}
     if evaluation.results.url is None:
@@ -80,11 +80,11 @@ def needs(settings: Settings) -> dict[str, Any]:
             kind: labels.monitored(name, stack, monitoring.release, monitoring.labels)
             for kind, name in monitored.items()
         },
-        # The operator's Alertmanager selects it as Prometheus does the others.
+        # The labels by which the operator's Alertmanager selects the AlertmanagerConfig.
         "receivers": labels.monitored(labels.PROJECT, stack, monitoring.release, monitoring.labels)
         if monitoring.receivers
         else None,
-        # Whom the gateway's NetworkPolicy lets in.
+        # The pods that the gateway's NetworkPolicy lets in.
         "scraper": {"namespace": monitoring.prometheus.namespace, "labels": dict(monitoring.prometheus.labels)}
         if monitoring.own_gateway
         else None,
@@ -116,7 +116,7 @@ def needs(settings: Settings) -> dict[str, Any]:
 
 
 def patience(settings: Settings) -> int:
-    """Return after how many seconds the Job has certainly ended: every pod at its deadline, and every retry used."""
+    """Return the seconds within which the Job has ended even if every pod uses its whole deadline and every retry."""
     evaluation = settings.evaluation
     tries: int = patches.manifest()["spec"]["backoffLimitPerIndex"] + 1
     rounds = math.ceil(len(settings.models) / evaluation.parallelism)

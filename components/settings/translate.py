@@ -65,7 +65,8 @@ def _translate(
     if kind == "extra_forbidden":
         return meant.unknown(path, item["input"], _unknown_cure(model, path, every))
     if kind == "missing":
-        others = "; other kinds are the cluster's Alertmanager's (operations.md)" if path[-1] == "kind" else ""
+        route = "for other kinds, add a route to your own Alertmanager (operations.md)"
+        others = f"; {route}" if path[-1] == "kind" else ""
         return Problem(key, "", "not set, but needed", field_cure(model, path) + others)
     fault = str(item["msg"]).removeprefix("Value error, ")
     fault = WORDS[item["ctx"]["pattern"]] if kind == "string_pattern_mismatch" else f"{fault[:1].lower()}{fault[1:]}"
@@ -91,8 +92,8 @@ def _cure(kind: str, context: dict[str, Any], model: type[BaseModel], path: Path
         return either if found is UNSET else set_command(path, found)
     found = meant.value_of(kind, context, path, value, annotation)
     if found is UNSET and path[-1] == "kind":
-        # No other receiver's address takes what is sent.
-        return f"{rm_command(path[:-1])}, and let the cluster's Alertmanager tell it (operations.md)"
+        # No other kind of receiver understands what is sent.
+        return f"{rm_command(path[:-1])}, and add a route to your own Alertmanager instead (operations.md)"
     if found is UNSET and kind in {"greater_than_equal", "less_than_equal"}:
         found = UNSET if _example(model, path[1:]) is not UNSET else context["ge" if "greater" in kind else "le"]
     return field_cure(model, path, value) if found is UNSET else set_command(path, found)

@@ -185,7 +185,7 @@ def test_a_secret_inside_a_group_is_refused_and_not_shown() -> None:
     groups = program.stack_file("dev")
     argocd = json.dumps({"values": {"password": CANARY}, "admin": CANARY})
     text = refused({key: value for key, value in groups.items() if key != "argocd"}, {"argocd": argocd})
-    assert "vllm-eval:argocd: has a secret inside, which would come out in plain text" in text
+    assert "vllm-eval:argocd: has a secret inside, which would be printed in plain text" in text
     assert "vllm-eval:argocd.admin: input should be a valid boolean" in text
     assert CANARY not in text
 
