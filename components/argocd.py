@@ -1,6 +1,6 @@
-"""Argo CD itself: its namespace, the Helm release, and what its first login needs.
+"""Argo CD itself: its namespace and the Helm release.
 
-What Argo CD then reads is in `gitops.py`. Its CRDs stay when the release goes,
+What Argo CD then syncs is in `gitops.py`. Its CRDs stay when the release is deleted,
 since deleting them would delete every Application of the cluster.
 """
 
@@ -17,8 +17,8 @@ __all__ = ["ArgoCD"]
 
 # A fixed time. Without it the chart writes the time of each rendering, so every preview would show a change.
 PASSWORD_TIME: Final = "2026-01-01T00:00:00Z"  # noqa: S105 (a time)
-# By default Argo CD heals at once. Right after a sync its cache may still be old: it would take the new Job for missing
-# or for the old one and replace it, which is a second run (docs/adr/self-heal.md).
+# By default Argo CD self-heals at once. Right after a sync its cache may be outdated: it would consider the new Job
+# missing or out of sync and replace it, which would be a second run (docs/adr/self-heal.md).
 SELF_HEAL: Final = {"controller.self.heal.timeout.seconds": "30", "controller.self.heal.backoff.timeout.seconds": "0"}
 
 
@@ -34,7 +34,7 @@ class ArgoCD(pulumi.ComponentResource):
     stack
         Name of the stack, for the labels.
     admin_hash
-        bcrypt hash of the admin's password; without one Argo CD makes a password up.
+        bcrypt hash of the admin's password; without one Argo CD generates a password.
     opts
         Options of the component.
     """
@@ -55,7 +55,7 @@ class ArgoCD(pulumi.ComponentResource):
             metadata={"name": settings.namespace, "labels": labels.standard("argocd", stack)},
             opts=child,
         )
-        # A release and not a chart: the chart's Redis secret is made by a hook, which only helm runs.
+        # A Release and not a Chart: a hook, which only helm runs, creates the chart's Redis secret.
         self.release = k8s.helm.v3.Release(
             "argocd",
             # Without a name each stack would get a random one, and the kept CRDs would belong to the first.
@@ -90,7 +90,7 @@ def values(settings: ArgoCDSettings, admin_hash: pulumi.Output[str] | None) -> d
         "configs": {"cm": config, "params": dict(SELF_HEAL)},
         "dex": {"enabled": False},
         "notifications": {"enabled": False},
-        # The chart has no switch for it.
+        # The chart has no `enabled` for it.
         "applicationSet": {"replicas": 0},
         "crds": {"install": True, "keep": True},
         "controller": {"resources": _resources("100m", "512Mi", "2Gi")},

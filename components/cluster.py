@@ -1,4 +1,4 @@
-"""The one Kubernetes provider of the stack, pinned to the cluster that the settings name."""
+"""The Kubernetes provider of the stack, pinned to the cluster that the settings name, and that of a hub."""
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -15,13 +15,13 @@ def hub(settings: Settings) -> Cluster:
 
 
 def provider(cluster: Cluster, stack: str, name: str = labels.PROVIDER) -> k8s.Provider:
-    """Return the provider of a cluster; all but Argo CD's objects use the one of the stack's own."""
+    """Return the provider of a cluster. With a hub, only the objects of Argo CD use the hub's."""
     return k8s.Provider(
         name,
         context=cluster.context,
         # Without it, a new token or CA in the kubeconfig would make Pulumi plan to replace every object.
         cluster_identifier=stack if name == labels.PROVIDER else f"{stack}-{name}",
-        # Otherwise a changed dashboard is deleted and created again, and Grafana loses it for a moment.
+        # Otherwise Pulumi would replace a changed dashboard, and Grafana would lose it for a moment.
         enable_config_map_mutable=True,
         enable_secret_mutable=True,
         # A change by another field manager is reverted and not reported as a conflict.

@@ -21,7 +21,7 @@ __all__ = ["Evaluation"]
 
 
 class Evaluation(pulumi.ComponentResource):
-    """All that an evaluation pod finds in its namespace.
+    """All that an evaluation pod needs in its namespace.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Evaluation(pulumi.ComponentResource):
 
     def _claim(self, settings: EvaluationSettings, opts: pulumi.ResourceOptions) -> k8s.core.v1.PersistentVolumeClaim:
         metadata = self._metadata(labels.RESULTS_CLAIM)
-        # Classes with WaitForFirstConsumer bind no claim before the first pod, which comes after the update.
+        # StorageClasses with WaitForFirstConsumer bind no claim before the first pod, which starts after the update.
         metadata.annotations = labels.UNAWAITED
         return k8s.core.v1.PersistentVolumeClaim(
             "results",

@@ -1,4 +1,4 @@
-"""Which evaluation image runs where Pulumi owns the Job: built, looked up, or as written."""
+"""The evaluation image where Pulumi owns the Job: built, looked up, or as the settings name it."""
 
 from pathlib import Path
 from typing import Final

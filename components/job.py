@@ -1,6 +1,6 @@
 """The evaluation Job where Pulumi owns it (`evaluation.owner: pulumi`), for local testing.
 
-It is the very manifest that Argo CD would sync, with the same patches.
+It is the manifest that Argo CD would sync, with the same patches.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from components import labels, patches
 __all__ = ["Job"]
 
 # `up` starts an evaluation and does not wait hours for its end. `waitFor` would do the same, but `refresh` ignores it:
-# it would record a running Job as one that failed to start, and then every preview would plan an update. Without awaits
-# Pulumi does not wait for a deletion either; with this policy the name is free as soon as the API server answers.
+# it would record a running Job as one that failed to start, and then every preview would plan an update. With skipAwait
+# Pulumi does not wait for a deletion either; background deletion frees the name as soon as the API server answers.
 AWAITED: Final = {**labels.UNAWAITED, "pulumi.com/deletionPropagationPolicy": "background"}
 
 
@@ -37,7 +37,7 @@ class Job(pulumi.ComponentResource):
     hooks
         Run before the Job is made.
     ready
-        What a pod needs, and the Application, which must have let go of the Job.
+        What a pod needs; and the Application, since Argo CD must have given up the Job before.
     opts
         Options of the component.
     """
@@ -62,7 +62,7 @@ class Job(pulumi.ComponentResource):
             labels.EVALUATION,
             metadata=manifest["metadata"],
             spec=manifest["spec"],
-            # The template is immutable and the name fixed, so the old Job must be gone first.
+            # The template is immutable and the name is fixed, so the old Job must be deleted first.
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(ready), delete_before_replace=True, hooks=hooks),
         )
         self.register_outputs({"job": labels.EVALUATION})

@@ -54,7 +54,7 @@ class Pushgateway(pulumi.ComponentResource):
         }
         claim = k8s.core.v1.PersistentVolumeClaim(
             "claim",
-            # Classes with WaitForFirstConsumer bind it only when the Deployment's pod comes.
+            # StorageClasses with WaitForFirstConsumer bind it only when the Deployment's pod is scheduled.
             metadata={**metadata, "annotations": labels.UNAWAITED},
             spec=_claim(settings),
             opts=child,
@@ -103,7 +103,7 @@ def monitor_spec(settings: Monitoring) -> dict[str, Any]:
         "port": "http",
         "interval": f"{settings.scrape_interval_seconds}s",
         "scrapeTimeout": f"{min(10, settings.scrape_interval_seconds)}s",
-        # The labels job and stack of the pushed series count, not those of the gateway.
+        # Prometheus keeps the labels job and stack of the pushed series, and does not replace them by the gateway's.
         "honorLabels": True,
     }
     return {"selector": {"matchLabels": labels.selector(labels.PUSHGATEWAY)}, "endpoints": [endpoint]}
@@ -118,7 +118,7 @@ def _claim(settings: Monitoring) -> k8s.core.v1.PersistentVolumeClaimSpecArgsDic
 
 
 def pod_template(settings: Monitoring, every: dict[str, str]) -> k8s.core.v1.PodTemplateSpecArgsDict:
-    """Return the template of the gateway's pod, in the names of Kubernetes, as patches have them."""
+    """Return the template of the gateway's pod, with keys in camel case, because patches are laid over it."""
     gateway = settings.pushgateway
     container = {
         "name": CONTAINER,

@@ -1,4 +1,4 @@
-"""Who is told of the alerts, as an AlertmanagerConfig: a route for the stack's alerts beside those of the cluster."""
+"""The receivers of alerts as an AlertmanagerConfig: a route for the stack's alerts beside the cluster's own routes."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,15 +13,15 @@ from monitoring import notices
 __all__ = ["API_VERSION", "Receivers"]
 
 API_VERSION: Final = "monitoring.coreos.com/v1alpha1"
-# No name of the settings has a capital letter.
+# Names in the settings have no capital letters, so no receiver of a stack has this name.
 NOBODY: Final = "Nobody"
 
 
 class Receivers(pulumi.ComponentResource):
-    """The AlertmanagerConfig, and the Secret with the addresses that are Pulumi's.
+    """The AlertmanagerConfig, and the Secret with the addresses that are secrets of the stack file.
 
-    The operator sets the route before the cluster's own, lets alerts go on to those (`continue`), and by default adds
-    the matcher `namespace=<its own>`: the stack's alerts carry this label.
+    The operator puts the route before the cluster's own routes, lets alerts continue to those (`continue`), and by
+    default adds the matcher `namespace=<its own>`, a label that the stack's alerts carry.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ class Receivers(pulumi.ComponentResource):
     settings
         The group of settings.
     addresses
-        Of the receivers without `url`, by name.
+        Addresses of the receivers without `url`, by name.
     stack
         Name of the stack, which its alerts carry as a label.
     namespace
-        Where both lie; the Secrets of others must lie there, too.
+        Namespace of both; Secrets of others must be in it, too.
     opts
         Options of the component.
     """
@@ -83,7 +83,7 @@ def spec(receivers: tuple[Receiver, ...], stack: str) -> dict[str, Any]:
     """Return the `spec` of the AlertmanagerConfig."""
     return {
         "route": {
-            "receiver": NOBODY,  # of what has severity info
+            "receiver": NOBODY,  # for alerts of severity info
             "matchers": [_matcher("alertname", notices.ALERTS, "=~"), _matcher("stack", stack)],
             "groupBy": list(notices.GROUP_BY),
             "groupWait": notices.GROUP_WAIT,

@@ -1,7 +1,7 @@
 """Writes a stack's objects as plain manifests, for teams that review or apply them without Pulumi.
 
-``python -m components.render STACK FOLDER < Pulumi.STACK.yaml`` asks no cluster and no
-backend: the program runs as for an update, and what it declares is written down.
+``python -m components.render STACK FOLDER < Pulumi.STACK.yaml`` contacts no cluster and no
+backend: the program runs as for an update, and every object that it declares becomes a file.
 """
 
 import asyncio
@@ -47,23 +47,23 @@ class _Recorder(mocks.Mocks):
 
 
 def _open(value: Any) -> Any:  # noqa: ANN401 (JSON)
-    """Return a value without the marks of secrets. Of a secret, only its name is used."""
+    """Return a value without the SDK's marks of secrets. Callers print only the names of secrets."""
     if isinstance(value, dict):
         return _open(value["value"]) if SIGNATURE in value else {key: _open(each) for key, each in value.items()}
     return [_open(each) for each in value] if isinstance(value, list) else value
 
 
 class _NoHooks:
-    """Takes the place of the engine's server for hooks: they only tell what an update would run."""
+    """Replaces the engine's server for hooks, which would only print what an update starts."""
 
     def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
-        """Leave it alone."""
+        """Ignore it."""
 
 
 def main() -> int:
-    """Write the folder and say what is not in it; return 2 for wrong settings or a folder that is in use."""
+    """Write the folder and print what it does not contain; return 2 for wrong settings or a folder that is in use."""
     stack, folder = sys.argv[1], Path(sys.argv[2])
-    # The secrets' outputs and the program must share one.
+    # The outputs of secrets, which reading the settings makes, and the program must use the same loop.
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
         notes = write(declared(read(stack, sys.stdin.buffer.read())), folder)
@@ -98,12 +98,12 @@ def manifests(resources: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any
 
 
 def write(resources: list[tuple[str, dict[str, Any]]], folder: Path) -> list[str]:
-    """Write a file for each object and a kustomization that names them; return what must be done besides.
+    """Write a file for each object and a kustomization that names them; return what else the user must do.
 
     Raises
     ------
     RenderError
-        The folder holds what this did not make.
+        The folder has files that an earlier call did not write.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).is_file():
         raise RenderError(f"{folder} holds other files: name a folder of its own (DIR=…)")

@@ -1,4 +1,4 @@
-"""Rules on `evaluation.data`: one source, a way to it, and nothing that has no effect."""
+"""Rules on `evaluation.data`: one source, which the pods can reach, and no setting without effect."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -17,7 +17,7 @@ WAYS: Final = ("claim", "image", "url")
 
 
 def check_sources(evaluation: EvaluationSettings) -> Found:
-    """Refuse two sources, none, and a cache of nothing."""
+    """Refuse two sources, no source, and a cache without a hub."""
     data = evaluation.data
     if data is None:
         return
@@ -81,7 +81,7 @@ def check_bundle_way(evaluation: EvaluationSettings) -> Found:
 
 
 def check_huggingface(evaluation: EvaluationSettings, secrets: Mapping[str, str]) -> Found:
-    """Refuse two tokens, and one that no hub is ever shown."""
+    """Refuse two tokens, and a token that is never sent to a hub."""
     path: Key = ["evaluation", "huggingface_token"]
     token = evaluation.huggingface_token
     if token is not None and keys.HUGGINGFACE_TOKEN in secrets:

@@ -59,7 +59,7 @@ def check_models_given(models: Sequence[Model]) -> Found:
 
 
 def check_models_apart(models: Sequence[Model]) -> Found:
-    """Refuse entries that a series could not tell apart, or that ask the same model twice under one name."""
+    """Refuse models whose series could not be told apart, and two entries that ask the same model."""
     tags: dict[str, int] = {}
     asked: dict[tuple[str, ...], int] = {}
     for index, model in enumerate(models):
@@ -82,7 +82,7 @@ def check_models_network(index: int, model: Model) -> Found:
 
 
 def check_gateway(monitoring: Monitoring) -> Found:
-    """Refuse a gateway of others that the pods cannot reach, and settings of one that is not made."""
+    """Refuse an external gateway that the pods cannot reach, and settings of an own gateway beside it."""
     path: Key = ["monitoring", "pushgateway"]
     gateway = monitoring.pushgateway
     if gateway.url is None and gateway.network is not None:
@@ -126,7 +126,7 @@ def check_models_way(index: int, model: Model, evaluation: EvaluationSettings) -
         cure = set_command(["models", index, "endpoint"], "http://vllm.serving.svc.cluster.local:8000/v1")
         yield problem(["models", index, "endpoint"], model.endpoint, fault, cure)
     elif network.cidr is not None:
-        # Addresses are reached at the port that is asked for; a Service's pods may have another.
+        # At an address, the port is the endpoint's; the pods of a Service may listen on another one.
         if network.port != port:
             fault = f"the endpoint is asked at port {port}, and no other is open to it"
             yield problem([*path, "port"], network.port, fault, set_command([*path, "port"], port))
@@ -139,7 +139,7 @@ def check_models_way(index: int, model: Model, evaluation: EvaluationSettings) -
         yield problem([*path, "namespace"], network.namespace, fault, cure)
     elif network.namespace is not None and not any(map(GATEWAY.search, network.labels.values())):
         service, _, rest = host.partition(".")
-        # Two words alone may be a domain as well.
+        # A name of two words may also be a domain.
         of = re.fullmatch(r"([a-z0-9-]+)\.svc(\..+)?", rest)
         namespace = of[1] if of else None if rest else evaluation.namespace
         if namespace is not None and namespace != network.namespace:
@@ -157,7 +157,7 @@ def _outside(host: str, cidr: str) -> bool:
 
 
 def port_of(address: str) -> int | None:
-    """Return the port that an address is asked at; None if what stands there is none."""
+    """Return the port of an address; None if it is no valid port."""
     try:
         url, port = urlsplit(address), urlsplit(address).port
     except ValueError:
@@ -166,7 +166,7 @@ def port_of(address: str) -> int | None:
 
 
 def check_models_base(index: int, model: Model) -> Found:
-    """Refuse an endpoint that is no address, or without the API's version, where every request would end in a 404."""
+    """Refuse an endpoint that is no address, and one without the API's version, where every request would get a 404."""
     url, path = urlsplit(model.endpoint), list[str | int](["models", index, "endpoint"])
     if port_of(model.endpoint) is None:
         host, _, port = url.netloc.rpartition(":")
@@ -196,7 +196,7 @@ def check_models_secrets(models: Sequence[Model], secrets: Mapping[str, str]) ->
                 yield Problem(full_key(path), HIDDEN, fault, credential_cure(path, keys.ENDPOINT_PREFIX))
             else:
                 yield problem(path, name, f"the secret {key} is not set", set_command([key], "", secret=True))
-    # A model that is not fully known may name any of them.
+    # A model that is partly invalid may name any of them.
     whole = all(vars(model).keys() >= {"api_key", "ca"} for model in models)
     for key in sorted(secrets):
         if whole and key.startswith(keys.ENDPOINT_PREFIX) and key not in used:
@@ -211,7 +211,7 @@ def check_models_ca(index: int, model: Model, secrets: Mapping[str, str]) -> Fou
         return
     key = f"{keys.ENDPOINT_PREFIX}{model.ca}"
     text = secrets.get(key)
-    # Of a Secret of others, nothing is known here.
+    # What a Secret of others contains is not known here.
     if text is not None and "-----BEGIN CERTIFICATE-----" not in text:
         fault = f"is the CA of models[{index}], but no certificate in PEM form"
         yield Problem(full_key([key]), "", fault, set_command([key], "", secret=True))
@@ -243,7 +243,7 @@ def check_models_block(index: int, model: Model) -> Found:
     known = vars(model)
     block = Asking(
         generation=known.get("generation") or {},
-        # One that is wrong itself may be any.
+        # An invalid value may have meant any.
         reasoning=known.get("reasoning", "any"),
         think_end_token=known.get("think_end_token"),
     )
@@ -271,7 +271,7 @@ MODEL_CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_models_given,
     check_models_apart,
     check_models_secrets,
-    # Of one model each:
+    # Called once for each model:
     check_models_network,
     check_models_way,
     check_models_base,

@@ -1,4 +1,4 @@
-"""Rules of the service that shows reports."""
+"""Rules on the service that shows reports."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,7 +10,7 @@ HOSTNAME: Final = "kubernetes.io/hostname"
 
 
 def check_report(evaluation: EvaluationSettings) -> Iterator[Problem]:
-    """Refuse a service of the reports that would keep the results claim from the evaluation."""
+    """Refuse a service for reports whose pod would keep the evaluation from mounting the results claim."""
     results, report = evaluation.results, evaluation.report
     path: list[str | int] = ["evaluation", "report", "service"]
     if not report.service:

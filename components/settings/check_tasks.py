@@ -1,4 +1,4 @@
-"""Rules on what is asked: the configuration's file, and the tasks of each model."""
+"""Rules on the configuration file and on the tasks of each model."""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ def config_file(name: str | None) -> Path:
 
 
 def check_config(evaluation: EvaluationSettings) -> Found:
-    """Refuse a configuration that the image would lack."""
+    """Refuse a configuration that is not in this checkout, and so not in the image."""
     if evaluation.config is None or config_file(evaluation.config).is_file():
         return
     known = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.json"))
@@ -51,7 +51,7 @@ def check_models_tasks(models: Sequence[Model], evaluation: EvaluationSettings) 
 
 
 def _enabled(file: Path) -> dict[str, TaskSettings] | None:
-    """Return the enabled tasks; None where the file cannot be read, which is said elsewhere."""
+    """Return the enabled tasks; None if the file cannot be read, which is reported elsewhere."""
     try:
         return load_config(file)
     except ConfigError:

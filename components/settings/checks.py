@@ -1,4 +1,4 @@
-"""Rules between settings. Each is skipped while a group that it needs is wrong itself."""
+"""Rules that concern several settings. A rule is skipped while a group that it needs is invalid."""
 
 import contextlib
 import difflib
@@ -31,10 +31,10 @@ from monitoring.thresholds import DAY, SHORTEST_DAY, SHORTEST_STALE, STALE
 Found = Iterator[Problem]
 Key = list[str | int]
 
-# A week of pushes that all failed is worth a look; less is a quiet week.
+# Without a schedule, a week without a run is worth an alert; a shorter time may just have no push.
 NO_SCHEDULE_SECONDS: Final = 7 * 86400
 
-# A container's resources that have no domain.
+# The resources of a container whose names have no domain.
 RESOURCES: Final = ("cpu", "memory", "ephemeral-storage")
 MOST_CPUS: Final = 256
 SMALLEST_SIZE: Final = 2**20
@@ -50,7 +50,7 @@ def check_stack_name(stack: str) -> Found:
 
 
 def check_cluster(cluster: Cluster) -> Found:
-    """Refuse a stack that does not say, or says twice, which cluster is meant."""
+    """Refuse a stack that names no cluster, or names one in two ways."""
     if cluster.in_cluster and (cluster.context or cluster.server):
         fault = "the pod's own cluster and a kubeconfig's context exclude each other"
         yield problem(["cluster", "in_cluster"], True, fault, rm_command(["cluster", "in_cluster"]))
@@ -148,7 +148,7 @@ def check_claim(evaluation: EvaluationSettings) -> Found:
 
 
 def check_results_url(evaluation: EvaluationSettings) -> Found:
-    """Refuse a results' address with a credential, beside a claim's settings, or that the pods cannot reach."""
+    """Refuse an address of results that holds a credential, stands beside settings of a claim, or cannot be reached."""
     path: list[str | int] = ["evaluation", "results", "url"]
     results = evaluation.results
     if results.url is None:
@@ -172,18 +172,18 @@ def check_results_url(evaluation: EvaluationSettings) -> Found:
 
 
 def _store_port(address: str, evaluation: EvaluationSettings) -> int | None:
-    """Return the port that a bucket is asked at; None where a proxy asks, or where nothing here says it."""
+    """Return the port of a bucket; None behind a proxy, or if the settings do not say it."""
     variables = {each["name"]: each.get("value") for each in patches.container()["env"]}
     variables |= {each.name: each.value for each in evaluation.pod.env}
     if any(name.lower().endswith("_proxy") for name in variables):
         return None
-    # Of a store that is none of the clouds', a variable names the place.
+    # A variable names the address of a store that is not a cloud provider's.
     store = next((value for name, value in variables.items() if name.startswith("AWS_ENDPOINT_URL")), "https:")
     return urlsplit(address).port or (port_of(store) if store else None)
 
 
 def _bucket(address: str) -> str:
-    """Return the fsspec address of what a browser shows of a bucket."""
+    """Return the fsspec address of a bucket whose address in a browser is given."""
     url = urlsplit(address)
     bucket, _, _ = (url.hostname or "").partition(".s3")
     inner = url.path.strip("/") if bucket == url.hostname or not bucket else f"{bucket}{url.path}"
@@ -201,7 +201,7 @@ def check_time_zone(evaluation: EvaluationSettings) -> Found:
 
 
 def check_egress(evaluation: EvaluationSettings) -> Found:
-    """Refuse egress to nothing, or to what is no network."""
+    """Refuse egress without a destination, or to an invalid network."""
     yield from each_alone(
         check_network(["evaluation", "egress", index], place) for index, place in enumerate(evaluation.egress)
     )
@@ -241,7 +241,7 @@ def check_stale(evaluation: EvaluationSettings, monitoring: Monitoring) -> Found
 
 
 def check_resources(evaluation: EvaluationSettings, monitoring: Monitoring) -> Found:
-    """Refuse what the API server would refuse halfway through an update, and amounts that are a slip of the unit."""
+    """Refuse what the API server would refuse halfway through an update, and amounts with a mistaken unit."""
     groups = {"evaluation": evaluation, "monitoring": monitoring}
     own, ours = Resources(**patches.container()["resources"]), Resources()
     yield from each_alone(
@@ -260,7 +260,7 @@ def _given(path: Key, groups: Mapping[str, Group]) -> Any:  # noqa: ANN401 (of a
 
 
 def _resources(path: Key, groups: Mapping[str, Group], own: Resources) -> Found:
-    """Hold requests and limits, laid over the container's own, against each other."""
+    """Compare requests with limits, both laid over the container's own."""
     given: Resources = _given(path, groups)
     yield from each_alone(_amounts([*path, kind], getattr(given, kind)) for kind in ("requests", "limits"))
     whole = given.over(own)
@@ -278,7 +278,7 @@ def _resources(path: Key, groups: Mapping[str, Group], own: Resources) -> Found:
 
 
 def _amounts(path: Key, amounts: Mapping[str, str]) -> Found:
-    """Refuse resources that there are not, and amounts that no node has or no program runs in."""
+    """Refuse unknown resources, and amounts that no node has or that are too small for any program."""
     for name, quantity in amounts.items():
         where = [*path, name]
         if "/" not in name and name not in RESOURCES and not name.startswith("hugepages-"):
@@ -296,7 +296,7 @@ def _size(path: Key, groups: Mapping[str, Group]) -> Found:
 
 
 def _bytes(path: Key, quantity: str) -> Found:
-    """Refuse bytes that were meant to be more: 512m is half a byte."""
+    """Refuse amounts of bytes with a mistaken unit: 512m is half a byte."""
     if amount(quantity) < SMALLEST_SIZE:
         number = quantity.rstrip("m")
         meant = f"{number}{'Gi' if number == quantity else 'Mi'}" if amount(quantity) else "1Gi"
@@ -304,7 +304,7 @@ def _bytes(path: Key, quantity: str) -> Found:
 
 
 def check_image(image: Image, evaluation: EvaluationSettings) -> Found:
-    """Refuse an image that Git decides on, and two ways at once to choose one."""
+    """Refuse an image where Git decides which one runs, and two ways at once to choose it."""
     if image == Image():
         return
     if evaluation.owner is not Owner.PULUMI:
@@ -322,7 +322,7 @@ def check_image(image: Image, evaluation: EvaluationSettings) -> Found:
 
 
 def check_monitoring(monitoring: Monitoring) -> Found:
-    """Refuse lengths that the alert windows cannot be made from."""
+    """Refuse durations from which the alerts' windows cannot be computed."""
     if not seconds(SHORTEST_DAY) <= seconds(monitoring.day) <= seconds(DAY):
         path = ["monitoring", "day"]
         yield problem(path, monitoring.day, f"must be from {SHORTEST_DAY} to {DAY}", set_command(path, DAY))
@@ -333,7 +333,7 @@ def check_monitoring(monitoring: Monitoring) -> Found:
 
 
 def check_credentials(texts: Mapping[str, str]) -> Found:
-    """Refuse secrets that are visibly not what their key asks for. Their values are never shown."""
+    """Refuse secrets whose form does not fit their key. Their values are never shown."""
     wanted = {
         keys.ARGOCD_ADMIN_HASH: (
             r"\$2[aby]\$\d\d\$.{53}",
@@ -381,8 +381,8 @@ def run(known: Mapping[str, Any]) -> list[Problem]:
 
     A parameter is the name of a group, or `stack`, `models`, `secrets` or `texts`
     (the secrets again, unless they are still encrypted). A check with the parameter
-    `model` runs once for each, with its `index`. One that meets a value that is wrong
-    itself ends there.
+    `model` runs once for each model, with its `index`. A check ends where it reads an
+    invalid value, which is another problem.
     """
     problems: list[Problem] = []
     for check in CHECKS:

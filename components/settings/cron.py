@@ -18,7 +18,7 @@ WORDS: Final = {
     "@hourly": "0 * * * *",
 }
 DEFAULT: Final = "0 18 * * *"
-# Abbreviations, which the database of time zones does not know or gives to several.
+# Abbreviations that the database of time zones does not have, or that several zones share.
 _ABBREVIATIONS: Final = {
     "KST": "Asia/Seoul", "JST": "Asia/Tokyo", "SGT": "Asia/Singapore", "IST": "Asia/Kolkata", "BST": "Europe/London",
     "CEST": "Europe/Berlin", "PST": "America/Los_Angeles", "PDT": "America/Los_Angeles", "EDT": "America/New_York",
@@ -32,7 +32,7 @@ _FIELDS: Final[tuple[tuple[str, int, int, dict[str, int]], ...]] = (
     ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     ("day of the week", 0, 6, {name: number for number, name in enumerate(_DAYS)}),
 )
-# Holds every combination of dates and days of the week that comes within a few years, and a leap day.
+# Five years from here have every usual combination of date and day of the week, and a leap day.
 _FROM: Final = date(2027, 1, 1)
 _DAYS_LOOKED_AT: Final = 5 * 366
 
@@ -57,7 +57,7 @@ def longest_gap(schedule: str) -> timedelta:
     minutes, hours, days, months, weekdays = (
         _values(each, *about) for each, about in zip(fields, _FIELDS, strict=True)
     )
-    # Where both are restricted, one of them is enough.
+    # Where both fields are restricted, a day that fits one of them is enough.
     either = not any(part in {"*", "?", "*/1"} for each in (fields[2], fields[4]) for part in each.split(","))
     times = [60 * hour + minute for hour in sorted(hours) for minute in sorted(minutes)]
     gap = max((later - earlier for earlier, later in itertools.pairwise(times)), default=0)
@@ -100,7 +100,7 @@ def _number(text: str, name: str, names: dict[str, int]) -> int:
 
 
 def meant(text: str) -> tuple[str, str | None]:
-    """Return the schedule, and the time zone if it names one, that a text was meant for; a default if there is none."""
+    """Return the schedule that a text was meant to be (or a default), and the time zone if the text names one."""
     zone, rest = None, text.strip()
     if named := re.fullmatch(r"(?:CRON_)?TZ=(\S+)\s+(.+)", rest):
         zone, rest = named.groups()
@@ -125,14 +125,14 @@ def meant(text: str) -> tuple[str, str | None]:
 
 @functools.cache
 def time_zones() -> frozenset[str]:
-    """Return the names of all time zones: hundreds of files are read. Empty on a machine without a database of them."""
+    """Return the names of all time zones, from hundreds of files; empty on a machine without a database of them."""
     return frozenset(available_timezones())
 
 
 def zone_meant(text: str) -> str | None:
     """Return the time zone that a text was meant for: a city, an abbreviation, an offset, or nearly a name."""
     if offset := re.fullmatch(r"(?:UTC|GMT)?\s*([+-])0?(\d{1,2})(?::?00)?", text.upper()):
-        # Etc/GMT-9 is nine hours before UTC, by the signs of POSIX.
+        # Etc/GMT-9 is nine hours ahead of UTC, because POSIX inverts the sign.
         name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{offset[2]}"
         return name if name in time_zones() else None
     word = re.sub(r"\W+", "_", text.strip()).lower()

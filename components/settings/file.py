@@ -16,7 +16,7 @@ from components.settings.problems import Path, Problem, SettingsError, full_key,
 
 DATE: Final = ("a date, where a text is needed", "quote it in the stack file, or set it with --type string")
 GROUP_NAMES: Final = (*GROUPS, MODELS)
-# What Pulumi keeps in a stack file: `config`, and what stands beside it.
+# The keys of a stack file that Pulumi knows.
 TOP: Final = ("config", "environment", "secretsprovider", "encryptedkey", "encryptionsalt")
 
 
@@ -78,7 +78,7 @@ def parse(stack: str, text: str | bytes) -> tuple[dict[str, Any], list[Problem]]
         fault = f"is no text in UTF-8: {error.reason} at character {error.position}"
         raise SettingsError(stack, [Problem(name, "", fault, "save it as UTF-8")]) from None
     except yaml.YAMLError as error:
-        # Only what and where: the line itself may hold a credential.
+        # Only the problem and the line number: the line itself may hold a credential.
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         fault = f"is no YAML: {getattr(error, 'problem', None) or 'a character that it does not permit'}{where}"
@@ -87,7 +87,7 @@ def parse(stack: str, text: str | bytes) -> tuple[dict[str, Any], list[Problem]]
     if not known or not isinstance(file.get("config") or {}, dict):
         fault = "must be an object with the key config, which holds the settings by name"
         raise SettingsError(stack, [Problem(name, "", fault, "begin as Pulumi.dev.yaml does")])
-    # What stands beside config is judged as what it was meant for.
+    # A group beside config is checked as if it were in config.
     beside = {f"{PROJECT}:{group}": each for key, each in file.items() if (group := _group(key))}
     config = {
         str(key) if ":" in str(key) else f"{PROJECT}:{key}": each for key, each in (file.get("config") or {}).items()
@@ -97,14 +97,14 @@ def parse(stack: str, text: str | bytes) -> tuple[dict[str, Any], list[Problem]]
 
 
 def _group(key: object) -> str | None:
-    """Return the group that a key at the top of the file was meant for."""
+    """Return the group that a key at the top of the file was meant to be."""
     bare = str(key).removeprefix(f"{PROJECT}:")
     return bare if bare in GROUP_NAMES else None
 
 
 def _top(file: dict[str, Any]) -> Iterator[Problem]:
     for key, value in file.items():
-        # As in Compose files: others keep anchors there, which Pulumi lays out.
+        # As in Compose files, such keys may hold YAML anchors; Pulumi expands their aliases.
         if key in TOP or str(key).startswith("x-"):
             continue
         if group := _group(key):
@@ -117,7 +117,7 @@ def _top(file: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _names(config: dict[str, Any]) -> Iterator[Problem]:
-    """Yield keys whose namespace is nearly the project's: Pulumi takes them for another program's."""
+    """Yield keys whose namespace is a misspelling of the project's: Pulumi would treat them as another program's."""
     for key, value in config.items():
         namespace, _, name = key.partition(":")
         alike = re.sub(r"[^a-z]", "", namespace.lower()) in {"vllmeval", "vllm", "eval"}
@@ -126,7 +126,7 @@ def _names(config: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _dates(value: object, path: Path = ()) -> Iterator[Problem]:
-    """Yield what YAML takes for a date and JSON does not know."""
+    """Yield values that YAML reads as dates, which JSON does not have."""
     if isinstance(value, date):
         yield Problem(full_key(path), str(value), *DATE)
     elif isinstance(value, dict | list):

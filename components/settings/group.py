@@ -11,11 +11,11 @@ from components.settings.problems import Problem
 
 
 class UnknownValueError(AttributeError):
-    """A check asked for a value that is wrong itself, which is another problem."""
+    """A check read a value that is invalid, which is another problem."""
 
 
 def each_alone(checks: Iterable[Iterator[Problem]]) -> Iterator[Problem]:
-    """Yield what each of several checks finds; one that meets a value that is wrong itself ends alone."""
+    """Yield what each of several checks finds; an invalid value ends only the check that reads it."""
     for check in checks:
         with contextlib.suppress(UnknownValueError):
             yield from check
@@ -29,7 +29,7 @@ class Group(BaseModel):
     if not TYPE_CHECKING:  # a type checker would take every name for an attribute
 
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-            """Tell a value that was left out of a partly wrong group (`partial.py`) from a name that is none."""
+            """Tell an invalid value, which `partial.py` left out of its group, from a name that does not exist."""
             if name in type(self).model_fields:
                 raise UnknownValueError(name)
             return super().__getattr__(name)
@@ -50,5 +50,5 @@ class Resources(Group):
     )
 
     def over(self, defaults: "Resources") -> "Resources":
-        """Return these over others. What is not named stays: without a memory limit, a container takes the node's."""
+        """Return these laid over the defaults; without a memory limit a container could use all of the node."""
         return Resources(requests={**defaults.requests, **self.requests}, limits={**defaults.limits, **self.limits})

@@ -32,11 +32,11 @@ PREFIXES: Final = {
     ENDPOINT_PREFIX: "API key or CA bundle of an endpoint; a model names it.",
     RECEIVER_PREFIX: "Address of the receiver `<name>` of `monitoring.receivers`.",
 }
-"""Each kind of secret that the stack knows by its beginning, and what it is."""
+"""Each kind of secret that the stack knows by its prefix, and what it is."""
 
 
 def is_secret(key: str) -> bool:
-    """Return whether a key may hold nothing but a secret."""
+    """Return whether a key must be a secret."""
     return key in SECRETS or key.startswith(tuple(PREFIXES))
 
 

@@ -1,7 +1,7 @@
-"""What can be known of settings that are partly wrong, so that every fault is reported at once.
+"""The valid part of settings that are partly invalid, so that every fault is reported at once.
 
-A wrong or missing value leaves a hole: reading it raises :class:`UnknownValueError`,
-which ends the check that asked for it and no other.
+An invalid or missing value leaves a hole: reading it raises :class:`UnknownValueError`,
+which ends the check that reads it and no other.
 """
 
 import copy
@@ -19,7 +19,7 @@ __all__ = ["UnknownValueError", "is_whole", "known_part"]
 
 
 def known_part(model: type[BaseModel], raw: object, faults: Iterable[tuple[str, Path]]) -> BaseModel | None:
-    """Return a group without the values at `faults` (kind and path each), or None where nothing of it can be read."""
+    """Return a group without the values at `faults` (kind and path each), or None if nothing of it can be read."""
     faults = list(faults)
     if not isinstance(raw, dict) or any(not path for _, path in faults):
         return None
@@ -50,7 +50,7 @@ def is_whole(group: BaseModel) -> bool:
 
 
 def _field_path(model: type[BaseModel], path: Path) -> Path:
-    """Return the part of a path that names a field: in a free map the map itself is wrong."""
+    """Return the part of a path that names a field; of a free map (labels), that is the map."""
     for end in range(len(path), 0, -1):
         if isinstance(path[end - 1], str) and field_at(model, path[:end])[0] is not None:
             return path[:end]
@@ -58,7 +58,7 @@ def _field_path(model: type[BaseModel], path: Path) -> Path:
 
 
 def _take_out(raw: Any, path: Path) -> bool:  # noqa: ANN401 (JSON)
-    """Remove the value at a path; return whether its holder is there."""
+    """Remove the value at a path; return whether the object around it exists."""
     for part in path[:-1]:
         try:
             raw = raw[part]
@@ -77,7 +77,7 @@ def _put(raw: Any, path: Path, value: object) -> None:  # noqa: ANN401 (JSON)
 
 
 def _example(model: type[BaseModel], path: Path) -> object:
-    """Return what stands in for a required value until the hole is made; None where the default does."""
+    """Return a placeholder for a required value until the hole is made; None for an optional one."""
     field, _ = field_at(model, path)
     return field.examples[0] if field is not None and field.is_required() else None
 
@@ -93,5 +93,5 @@ def _leave_hole(found: Any, path: Path) -> None:  # noqa: ANN401 (a group)
 
 
 def _name(model: BaseModel, written: str) -> str:
-    """Return the attribute of a key, which may stand in camel case."""
+    """Return the attribute of a key, which may be in camel case."""
     return next((name for name, field in type(model).model_fields.items() if written in (field.alias, name)), written)

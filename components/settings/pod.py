@@ -1,4 +1,4 @@
-"""What a cluster asks of every pod, in Kubernetes' own names: laid over the pods of the stack."""
+"""Fields of a pod in Kubernetes' own names, which are laid over the pods of the stack."""
 
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ class Variable(KubernetesGroup):
 
 
 class SecurityContext(KubernetesGroup):
-    """Users and groups; null takes away what the manifest sets, as OpenShift wants it."""
+    """Users and groups; null removes what the manifest sets, as OpenShift needs it."""
 
     run_as_user: int | None = Field(None, ge=1, description="User; null: the cluster chooses.", examples=[1000])
     run_as_group: int | None = Field(None, ge=1, description="Group; null: the cluster chooses.", examples=[1000])
@@ -101,7 +101,7 @@ def template_patch(pod: Pod, container: str) -> dict[str, Any]:
     Only what was written is in it, so that a null that was written takes away what the manifest sets.
     """
     written: dict[str, Any] = pod.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    # Elsewhere than in the security context, null is nothing.
+    # Outside the security context, null means unset.
     written = {key: each for key, each in written.items() if each not in (None, [], {})}
     metadata = {key: written.pop(key) for key in ("labels", "annotations") if key in written}
     inner = {key: written.pop(key) for key in ("env", "volumeMounts") if key in written}

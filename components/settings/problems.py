@@ -14,13 +14,13 @@ Path = tuple[str | int, ...]
 
 _LONGEST_VALUE: Final = 80
 HIDDEN: Final = "(not shown)"
-# A value below such a name may be a credential, whatever it looks like.
+# The value of a key with such a name may be a credential, whatever it looks like.
 _SECRET_NAME: Final = re.compile(r"key|token|passw|secret|credential|auth", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(
     r"\b(sk|hf|ghp|gho|ghs|glpat|nvapi|xox[abp]|AKIA|eyJ|github_pat)[-_]?(?=[A-Za-z_-]*[A-Z0-9])[A-Za-z0-9_-]{6,}"
     r"|(?=[A-Za-z0-9_+/]*[0-9])(?=[A-Za-z0-9_+/]*[A-Za-z])[A-Za-z0-9_+]{24,}|-----BEGIN|hooks\.slack\.com"
 )
-# Whoever knows the address of a receiver may write to it.
+# Everybody who knows the address of a receiver can write to it.
 _ADDRESSEE: Final = re.compile(r"receiver|slack|hook", re.IGNORECASE)
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/@]*@")
 
@@ -76,12 +76,12 @@ def set_command(path: Sequence[str | int], value: object, *, secret: bool = Fals
 
 
 def credential_cure(path: Sequence[str | int], prefix: str) -> str:
-    """Return how a credential that stands where its name belongs gets a secret of its own."""
+    """Return the cure of a credential that was written in place of the name of its secret."""
     return f"{set_command(path, 'my-key')}, then {set_command([f'{prefix}my-key'], '', secret=True)}"
 
 
 def rm_command(path: Sequence[str | int]) -> str:
-    """Return the command that takes a key away."""
+    """Return the command that removes a key."""
     return f"pulumi config rm --path {_quoted(full_key(path))}"
 
 
@@ -118,7 +118,7 @@ def _harmless(name: str, value: Any, *, addressed: bool) -> Any:  # noqa: ANN401
         return value
     if name == "think_end_token":  # a word of a model's, no secret
         return value
-    # The name of a secret may be shown; a text that is no name may be the secret.
+    # The name of a secret may be shown; a text that does not look like a name may be the secret itself.
     unnamed = _SECRET_NAME.search(name) and not re.fullmatch(r"[A-Za-z]{1,20}([-._/][A-Za-z0-9]{1,12})*", value)
     if unnamed or is_credential(value) or (addressed and "://" in value):
         return HIDDEN

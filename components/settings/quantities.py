@@ -15,7 +15,7 @@ _FACTORS: Final = {
 
 
 seconds: Final = parse_duration
-"""Return a duration such as ``24h`` in seconds, as the alert rules read it."""
+"""The seconds of a duration such as ``24h``, as the alert rules read it."""
 
 
 def amount(quantity: str) -> Fraction:

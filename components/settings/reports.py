@@ -18,7 +18,7 @@ class ReportReader(Group):
 
 
 class Report(Group):
-    """How people in reach of the cluster open the reports; the pod gets what `evaluation.pod` says, too."""
+    """How people who can reach the cluster open the reports; `evaluation.pod` applies to this pod, too."""
 
     service: bool = Field(
         False, description="Serve the reports from the results, read-only, as Service vllm-eval-report."

@@ -25,7 +25,7 @@ from components.settings.problems import (
     written,
 )
 
-# What says where a bucket is and who asks; its libraries read it from the environment.
+# Keys for a bucket's address and credentials, which the libraries of buckets read from the environment.
 BUCKET: Final = ("evaluation", "results")
 STORE_WORDS: Final = ("endpoint", "accesskey", "secret", "region")
 Every = typing.Mapping[str, type[BaseModel]]
@@ -39,7 +39,7 @@ def from_pydantic(
 
 
 def place(item: Any) -> Path:  # noqa: ANN401 (pydantic's)
-    """Return where an error is, without the tags of alternatives."""
+    """Return the path of an error, without the tags of unions."""
     return tuple(part for part in item["loc"] if not str(part).startswith("("))
 
 
@@ -106,7 +106,7 @@ CURES: Final[Mapping[object, Callable[[Path, str], str]]] = {
 
 
 def _of_this_field(kind: str, path: Path, value: object) -> str | None:
-    """Return the cure of a field that needs more than another value of its own."""
+    """Return the cure of a field that needs more than another value."""
     if "receivers" in path and path[-1] == "url":
         secret = set_command([f"{RECEIVER_PREFIX}NAME"], "", secret=True)
         return f"{rm_command(path)}, then, with the receiver's name, {secret}; Git may hold the address already"
@@ -122,7 +122,7 @@ def _of_this_field(kind: str, path: Path, value: object) -> str | None:
 
 
 def _by_name(value: object) -> str:
-    """Return how a map of entries looks as a list."""
+    """Say how a map of entries is written as a list."""
     if isinstance(value, dict) and value and all(isinstance(each, dict) for each in value.values()):
         return f" (- name: {next(iter(value))} …), instead of by name"
     return ""
