@@ -1,4 +1,4 @@
-"""Write the files that are made: ``python -m monitoring``, from the repository's root; `make generate` makes all."""
+"""Write the generated files of this folder: ``python -m monitoring``, from the repository's root."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The alerts: what must be true, how bad it is, and what a person reads who was asleep a minute ago."""
+"""The alerts: conditions, severities, and texts that help a person who was asleep a minute ago."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,8 +76,8 @@ def _evaluation_stale(stack: str, _: Thresholds, windows: Windows) -> str:
     expected = select(metrics.EXPECTED.name, stack)
     age = f"(time() - {last(select(LAST_RUN.name, stack), windows.lookback)} > {windows.stale})"
     seen = last(select(LAST_RUN.name, stack), windows.lookback)
-    # The age of a run that never was is infinite. A model that left the settings is not
-    # missed; where no settings are known (the plain rules file), every model is.
+    # A model that never ran has an infinite age. A model that was removed from the settings is not missed;
+    # where no settings are known (the plain rules file), every model that ever ran can be missed.
     before = last(expected, windows.lookback, ago=windows.grace)
     never = f"({before}\n  and {ON_MODEL} {expected}\n  unless {ON_MODEL} {seen})"
     return "\nor\n".join(
@@ -102,10 +102,10 @@ def _failed(stack: str, _: Thresholds, windows: Windows) -> str:
 
 
 def _endpoint_slow(stack: str, limits: Thresholds, windows: Windows) -> str:
-    """Compare each task's usual request with its last one; the task that slowed down least speaks for its model.
+    """Compare the request times of each task's last run with its usual ones; the task that slowed down least counts.
 
-    One task that takes longer than before has other prompts or longer answers: the endpoint is slow where all do. A
-    task that was not there a day ago has nothing usual to be compared with.
+    If one task takes longer than before, its prompts or answers have become longer; if all do, the endpoint is slow. A
+    task that did not exist a day ago has no usual time to compare with.
     """
     time = select(REQUEST_TIME.name, stack)
     usual = f"quantile_over_time(0.5, {time}[{duration(windows.usual)}])"

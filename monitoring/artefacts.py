@@ -1,4 +1,4 @@
-"""The files of this folder that are made: the rules that promtool reads, and the dashboard that a Grafana loads."""
+"""The generated files of this folder: the rules that promtool reads, and the dashboard that Grafana loads."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -15,8 +15,8 @@ RUNBOOK_URLS: Final[Mapping[str, str]] = {"en": RUNBOOK_URL, "ko": f"{_DOCS}/ko/
 
 
 def report_page(address: str, stack: str = "", model: str = "") -> str:
-    """Return where the reports below `address` have their index, at the lines of one model.
+    """Return the address of the index of the reports below `address`, at the lines of one model.
 
-    A fragment, since it needs nothing of the server: any web server or bucket may hold the pages.
+    The model is a fragment, so that any web server or bucket can serve the pages.
     """
     return f"{address.rstrip('/')}/index.html" + (f"#{stack}/{model}" if model else "")

@@ -1,20 +1,20 @@
-"""Which alerts become a message, how they are gathered, and what a message says; the alerts are `alerts.py`'s."""
+"""Which alerts become a message, how they are grouped, and the text of a message; `alerts.py` has the alerts."""
 
 from typing import Final
 
 ALERTS: Final = "CustomTaskRegression|Evaluation.+"
 """Regular expression of the alerts' names; a label `stack` goes with each."""
 
-# One message for a model, however many of its tasks are concerned.
+# One message for each alert and model, however many of its tasks it concerns.
 GROUP_BY: Final = ("alertname", "stack", "model")
 GROUP_WAIT: Final = "1m"
 GROUP_INTERVAL: Final = "10m"
 REPEAT_INTERVAL: Final = "1d"
 
 INHIBITED: Final = (
-    # The paired comparison says the same and more.
+    # The paired comparison tells the same with more detail.
     ("EvaluationRegression", "CustomTaskRegression"),
-    # The score is from before the task changed, and nobody can help that until a run passes.
+    # The score is of a run before the task changed, and stays so until a run passes.
     ("EvaluationFailed", "EvaluationSamplesMissing"),
 )
 """Pairs of an alert, and of the one that it silences for the same `INHIBITED_BY`."""
@@ -24,7 +24,7 @@ _OF: Final = (
     "{{ .CommonLabels.alertname }}{{ with .CommonLabels.model }}, {{ . }}{{ end }} in {{ .CommonLabels.stack }}"
 )
 _COLOR: Final = '{{ else if eq .CommonLabels.severity "critical" }}danger{{ else }}warning{{ end }}'
-# Without `monitoring.dashboard_url` it is a path, which leads nowhere from Slack.
+# Without `monitoring.dashboard_url` the annotation is a path, which is no link in Slack.
 _DASHBOARD: Final = '{{ if match "^https?://" .Annotations.dashboard_url }}'
 SLACK: Final = {
     "title": f'{{{{ if eq .Status "resolved" }}}}Resolved: {{{{ end }}}}{_OF}',

@@ -1,4 +1,4 @@
-"""Small builders of PromQL, so that an expression reads like what it says."""
+"""Small functions that build PromQL."""
 
 import json
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""The recorded series: one value for each task and model, whatever the tag, the pod or the gateway of the day.
+"""The recorded series: one value for each task and model, independent of tag, pod and gateway.
 
-Alerts look at these through `last`, so that a scrape that fails or a restart of
+Alerts read these through `last`, so that a scrape that fails or a restart of
 Prometheus changes no alert.
 """
 
@@ -49,7 +49,7 @@ def _share(stack: str) -> str:
 
 
 def _reference(stack: str, windows: Windows) -> str:
-    """Return what a score is compared with: the day before, standing still while the score is below its floor.
+    """Return what a score is compared with: the score of the day before, kept while the score is below its floor.
 
     Read from the top, the first that applies:
 
@@ -100,7 +100,7 @@ def score_rules(stack: str, limits: Thresholds, windows: Windows) -> list[dict[s
     return [
         _newest(SCORE, stack),
         _newest(SAMPLES, stack, "min"),
-        # After a limit was lifted, the run before it is still the noisier one of the two.
+        # After a limit was raised or removed, the earlier of the two runs has fewer items, and so more noise.
         _rule(SAMPLES_LEAST, f"min_over_time({select(SAMPLES.name, stack)}[{duration(2 * windows.day)}])"),
         _rule(SAMPLES_SHARE, _share(stack)),
         _newest(BASELINE, stack),

@@ -29,7 +29,7 @@ _HEADER: Final = """\
 
 @dataclass(frozen=True)
 class Annotations:
-    """Where an alert leads, and in which language it speaks; without an address of the reports, it leads to none."""
+    """The links of an alert and the language of its texts; without an address of the reports, it has no link to them."""
 
     runbook: str = RUNBOOK_URL
     dashboard: str = DASHBOARD_PATH

@@ -18,7 +18,7 @@ from vllm_eval import metrics
 WORD: Final = re.compile(r"\[(\w+)\]")
 
 ENGLISH: Final = "en"
-# What the words themselves say, by language; the alerts' texts are in `alerts.py` and `korean.py`.
+# What the words in square brackets become, by language; the alerts' texts are in `alerts.py` and `korean.py`.
 PHRASES: Final[Mapping[str, Mapping[str, str]]] = {
     ENGLISH: {
         "task_of_model": "{{ $labels.task }} of {{ $labels.model }}",
@@ -53,7 +53,7 @@ def fill(text: str, limits: Thresholds, windows: Windows, language: str = ENGLIS
         **{name: phrases[name] for name in ("task_of_model", "where", "model_where")},
         "percent": "{{ $value | humanizePercentage }}",
         "value": "{{ $value | humanize }}",
-        # After a restart, the tag before it may still be in sight for five minutes.
+        # For five minutes after the tag changes, queries may still return the earlier tag as well.
         "tag": ask(metrics.EXACT_MATCH.name, 'label "model_tag"', "topk(1, timestamp(%s))"),
         "score": ask(metrics.EXACT_MATCH.name, "value | humanizePercentage"),
         "reference": ask(REFERENCE.name, "value | humanizePercentage"),
@@ -79,10 +79,10 @@ def _ask(name: str, what: str, around: str = "%s", *, unknown: str) -> str:
 
 
 def _fell(phrases: Mapping[str, str]) -> str:
-    """Name the tasks of a group that its drop comes from; nothing where there are none."""
+    """Name the tasks of a group that its drop comes from; empty if there are none."""
     matchers = ",".join(f"{label}=%q" for label in TASK)
     values = " ".join(f"$labels.{label}" for label in TASK)
-    # Two tags may be in sight for five minutes.
+    # For five minutes queries may return two tags.
     drops = f"sort_desc(max by (leaf) ({metrics.LEAF_DROP.name}{{{matchers}}}))"
     drop = phrases["leaf"] % "{{ $leaf | value | humanizePercentage }}"
     each = f'{{{{ if $at }}}}, {{{{ end }}}}{{{{ $leaf | label "leaf" }}}} {drop}'

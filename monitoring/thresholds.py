@@ -1,7 +1,6 @@
-"""Every number that an alert compares with, and every window that it looks through, once.
+"""Every number that an alert compares with, and every time window, once.
 
-Expressions and alert texts are formatted from these tables; no number is typed
-a second time.
+Expressions and alert texts are formatted from these tables.
 """
 
 import re
@@ -13,7 +12,7 @@ from vllm_eval.metrics import PRACTICAL_DROP
 DAY: Final = "24h"
 """The day of the shipped rules. `Windows.scaled` takes a shorter one for drills."""
 STALE: Final = "36h"
-"""When a run is missed: one night and half a day. A stack that evaluates less often says so."""
+"""Age of the last run at which a run is missed: one night and half a day. Other schedules need another one."""
 
 DURATION: Final = r"^[0-9]+[smhd]$"
 """A duration: one number and one unit. The stack's settings take no other, though Prometheus itself would."""
@@ -21,7 +20,7 @@ _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 SHORTEST_DAY: Final = "2m"
 """On a shorter day, one failed scrape would end alerts."""
 SHORTEST_STALE: Final = "6h"
-"""A run may take hours, so it is not missed before."""
+"""A run may take hours, so no run is missed earlier."""
 
 
 def parse_duration(text: str) -> int:
@@ -78,7 +77,7 @@ class Windows:
     interval
         How often the rules are evaluated.
     lookback
-        A gap in scraping or in Prometheus itself that changes no alert.
+        Longest gap in scraping or in Prometheus itself that changes no alert.
     hold
         `for` of an alert.
     stale
@@ -90,7 +89,7 @@ class Windows:
         `for` of the alerts that only tell that comparisons decide nothing: as
         long as `stale`, so more than one run.
     usual
-        What "usual" speed is the median of.
+        Time over which the median speed is the "usual" one.
     """
 
     day: int = parse_duration(DAY)
@@ -107,8 +106,8 @@ class Windows:
         """Return the windows for a day of another length, all in proportion.
 
         The rules' interval does not go below 5 s, nor the lookback below three
-        evaluations and three scrapes: a failed scrape ends every raw series, and
-        must change no alert, on a short day no more than on a long one.
+        evaluations and three scrapes: a failed scrape ends every raw series, and must
+        change no alert, also on a short day.
 
         Parameters
         ----------
@@ -148,7 +147,7 @@ class Windows:
             lookback=lookback,
             hold=scale(usual.hold),
             stale=scale(usual.stale),
-            # Shorter than the lookback, it would call a model lost that is still in sight.
+            # Not shorter than the lookback: otherwise the alert would call a model lost whose series still counts.
             grace=scale(usual.grace, lookback),
             unsettled=scale(usual.unsettled),
             usual=scale(usual.usual),

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from monitoring import notices
 from vllm_eval import metrics
 
 RUN: Final = 'stack="$stack", model=~"$model"'
@@ -99,7 +100,7 @@ NEVER_RUN: Final = _count(
     f"{metrics.EXPECTED.name}{{{RUN}}} unless on (stack, model) {metrics.LAST_RUN_TIMESTAMP_SECONDS.name}{{{RUN}}}"
 )
 
-_FIRING: Final = f'alertname=~"CustomTaskRegression|Evaluation.+", alertstate="firing", {RUN}'
+_FIRING: Final = f'alertname=~"{notices.ALERTS}", alertstate="firing", {RUN}'
 ALERTS: Final = f"max by (alertname, model, task) (ALERTS{{{_FIRING}}})"
 """Prometheus' own series of the alerts that fire."""
 
