@@ -1,4 +1,4 @@
-"""Durable answers of unfinished runs, so that no answer is paid for twice.
+"""Durable answers of unfinished runs, so that no request is sent twice.
 
 Each answer is one line, appended the moment it arrives. A line survives the
 process being killed at once; the machine's own crash costs at most the second
@@ -70,7 +70,7 @@ class AnswerStore:
         self.taken: dict[str, Taken] = {}
         for name in storage.list(self._folder):
             for key, taken in _parse(_lines(storage, f"{self._folder}/{name}")):
-                # An answer from the future comes from a wrong clock and has no age.
+                # A time in the future comes from a wrong clock, so the age of the answer is unknown.
                 if now - max_age <= taken.time <= now + 60 and taken.time > closed.get(taken.task_hash, 0):
                     self.taken[key] = taken
         self._writer: _Writer = (
@@ -111,7 +111,7 @@ class AnswerStore:
             lines = _lines(self._storage, f"{self._folder}/{name}")
             kept += [line for line in lines if any(taken.task_hash in keep for _, taken in _parse([line]))]
         if kept:
-            # First the copy, then the originals: a crash between leaves an answer twice, never not at all.
+            # First the copy, then the originals: after a crash between them an answer exists twice, and is never lost.
             self._storage.write(f"{self._folder}/{_file_name()}-kept.jsonl", b"".join(kept))
         for name in names:
             self._storage.delete(f"{self._folder}/{name}")
@@ -136,7 +136,7 @@ def _file_name() -> str:
 
 
 def _lines(storage: Storage, path: str) -> Iterator[bytes]:
-    """Return the lines of a file one after the other: a run's long answers together may not fit into memory."""
+    """Yield the lines of a file one by one: the answers of a run may not fit into memory."""
     if storage.local is None:
         yield from (storage.read(path) or b"").splitlines(keepends=True)
         return
@@ -161,7 +161,7 @@ def _parse(lines: Iterable[bytes]) -> Iterator[tuple[str, Taken]]:
                 **_likelihood(row),
                 **_further(row),
             )  # fmt: skip
-            # Versions before this one recorded what the server had not finished, too: it is asked again.
+            # Earlier versions also recorded answers that the server had not finished: these are asked again.
             if answer.finished or answer.values is not None:
                 yield str(row["k"]), Taken(answer=answer, task_hash=str(row["h"]), time=float(row["t"]))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):

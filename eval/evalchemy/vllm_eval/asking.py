@@ -1,4 +1,4 @@
-"""How a model is asked beyond its API: its own block in the list of models, and who wins where several say it.
+"""Settings with which a model is asked: its own block in the list of models, and which setting takes precedence.
 
 From weak to strong: the task's YAML, the model's ``generation``, the task's
 ``generation`` in eval_config.json. A YAML speaks for every model, the block
@@ -14,10 +14,10 @@ from vllm_eval.strict import shown
 
 Reasoning = Literal["off", "any", "required"]
 
-# What templates call the switch: Qwen3, GLM and most others; DeepSeek-V3.1, Granite and Holo2. vLLM passes a template
-# only the names that stand in it.
+# What chat templates call the switch: Qwen3, GLM and most others; DeepSeek-V3.1, Granite and Holo2. vLLM passes to a
+# template only the names that it uses.
 THINKING_OFF: Final[Mapping[str, bool]] = {"enable_thinking": False, "thinking": False}
-# Keys that are the task's alone; `stop` and its kin are refused by `read_generation`.
+# Keys that only a task may set; `stop` and its kin are refused by `read_generation`.
 _OF_THE_TASK: Final = {
     "until": "stops belong to the task; where the model reasons they do not cut its thoughts anyway",
 }
@@ -43,14 +43,14 @@ class Asking:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What the block says; empty without one, so that hashes of before stay."""
+        """What the block says; empty without a block, so that hashes of models without one do not change."""
         said = {
             "generation": dict(self.generation), "reasoning": self.reasoning, "think_end_token": self.think_end_token,
         }  # fmt: skip
         return {key: value for key, value in said.items() if value}
 
     def layer(self, api: str) -> dict[str, Any]:
-        """Return what lies over a YAML's ``generation_kwargs``; ``reasoning: off`` turns the template's switch."""
+        """Return what is laid over a YAML's ``generation_kwargs``; ``reasoning: off`` sets the template's switch."""
         if self.reasoning != "off" or api != "chat":
             return dict(self.generation)
         return laid_over({"chat_template_kwargs": dict(THINKING_OFF)}, self.generation)
@@ -90,7 +90,7 @@ def check_block(asking: Asking, api: str) -> list[str]:
 
 
 def who_says(yaml: Mapping[str, Any], model: Mapping[str, Any], task: Mapping[str, Any]) -> str:
-    """Say with what a task is asked, each key with the layer that says it."""
+    """Return the settings with which a task is asked, each with the layer that it comes from."""
     layers = (("task", task), ("model", model), ("YAML", yaml))
     merged = laid_over(laid_over(yaml, model), task)
     parts = []

@@ -30,8 +30,8 @@ from vllm_eval.tasks import Task
 
 log = logging.getLogger(__name__)
 
-# The question "what is served now" at the end of a run rides out a short gap,
-# no more: the answers are there.
+# How long the last look at the served model, at the end of a run, waits for an endpoint that
+# does not answer: only a short time, since all answers are there.
 LAST_LOOK_SECONDS = 30.0
 # Requests for the log-probabilities of whole prompts, in flight at a time.
 HEAVY_AT_A_TIME = 4
@@ -177,7 +177,7 @@ class Attempt:
         """Answer from the recorded answers, and the rest from the endpoint."""
         answers: dict[str, Answer | Failure] = {}
         missing = []
-        # Items with the same question are asked once, and have one answer.
+        # Items with the same question are asked once and share the answer.
         for request in {request.key: request for request in requests}.values():
             taken = self._opened.taken.get(request.key)
             if taken is None:
@@ -202,7 +202,7 @@ class Attempt:
     def _ask_endpoint(
         self, requests: Sequence[Request], at_a_time: int, taken_over: int
     ) -> dict[str, Answer | Failure]:
-        # What is not recorded (tokens, control requests) is no news.
+        # Progress does not count what is not recorded (tokens, control requests).
         recorded = all(request.wanted is None or request.wanted.recorded for request in requests)
         log.log(
             logging.INFO if recorded else logging.DEBUG, "%d requests, %d at a time%s", len(requests), at_a_time,
@@ -217,7 +217,7 @@ class Attempt:
             progress.close()
 
     def _without_hopeless(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, Failure]]:
-        """Split off the tasks whose token limit alone is as long as the model's context: none would be answered."""
+        """Split off tasks whose token limit alone fills the model's context: no request of theirs would be answered."""
         context = self._served.max_model_len if self._served is not None else None
         limits = {request.task: int(request.payload.get("max_tokens") or 0) for request in requests}
         failures = {
@@ -313,12 +313,12 @@ class Attempt:
         except UserError as error:
             return f"at the end of the run the endpoint does not serve the model any more: {error}"
         except EndpointError as error:
-            # The endpoint died after the last answer. What it answered, it answered.
+            # The endpoint died after the last answer; the answers that it gave still count.
             log.warning("the endpoint cannot be asked what it serves now: %s", error)
             now = served
         if not now.same_model(served):
             return f"the served model changed during the run: {served.root or served.id} -> {now.root or now.id}"
-        # A name that served these weights at the start and at the end is this model's own.
+        # A name that was served with these weights at the start and at the end belongs to this model.
         aliases = served.aliases & now.aliases
         others = self.stats.served & (served.others | now.others | (served.aliases ^ now.aliases))
         if others:

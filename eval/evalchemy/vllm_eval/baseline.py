@@ -34,7 +34,7 @@ class BaselineRule:
     series: int
 
     def choose(self, runs: Sequence[RunResult], result: TaskResult) -> list[RunResult]:
-        """Choose the baseline of a task as ``result`` has it, among ended runs ordered by start.
+        """Choose the baseline of a task in the form of ``result``, among ended runs ordered by start.
 
         Without an accepted run, one of another task hash or engine is no
         beginning: there a new baseline begins by itself. Empty when the
@@ -71,7 +71,7 @@ def compare_task(
     outcome = compare(score, pinned, series=rule.series)
     changed = _data_change(runs, run, result) if outcome.verdict == "no_baseline" else None
     if changed is not None:
-        # The score itself is the level from now on: against that of other items, an alert would say nothing.
+        # From now on this score itself is the baseline: a comparison with a score of other items would mean nothing.
         return StoredComparison(
             verdict=outcome.verdict,
             decisive=False,
@@ -106,7 +106,7 @@ def compared_with(runs: Sequence[RunResult], run: RunResult, result: TaskResult)
 def _leaf_changes(
     run: RunResult, others: Sequence[RunResult], result: TaskResult, score: TaskScore, pinned: Sequence[TaskScore]
 ) -> tuple[LeafChange, ...]:
-    """Compare each leaf of a group; where single items are not right or wrong, its scores alone."""
+    """Compare each leaf of a group; by its scores alone where single items are not right or wrong."""
     same = [each for each in pinned if (each.task_hash, each.engine_version) == (score.task_hash, score.engine_version)]
     if tests := leaf_tests(score, same):
         return tuple(
@@ -142,7 +142,7 @@ def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) 
     before = [item for item in runs if item.started < run.started and name in item.tasks and item.tasks[name].good]
     if not before or not _other_data(before[-1].tasks[name], result):
         return None
-    # Of a group, the data is that of its leaves, most of which may be of one repository.
+    # The data of a group is the data of its leaves, which may share a repository.
     was, now = before[-1].asked_tasks, run.asked_tasks
     records = [(was[each].data, now[each].data) for each in result.leaves or (name,) if each in was]
     told = tuple(dict.fromkeys(_told(old, new) for old, new in records if old and new and old.digest != new.digest))
@@ -150,7 +150,7 @@ def _data_change(runs: Sequence[RunResult], run: RunResult, result: TaskResult) 
 
 
 def _told(old: DataRecord, new: DataRecord) -> str:
-    """Name what changed, in no language: commits where a hub has them, else the digests of the items."""
+    """Name what changed, independent of language: the commits of a hub, else the digests of the items."""
     if (old.repository, old.commit) == (new.repository, new.commit):
         place = f"{new.repository} {new.commit[:12]}: " if new.repository else ""
         return f"{place}{old.digest[:12]} -> {new.digest[:12]}"
@@ -176,7 +176,7 @@ def _score(store: ResultStore, run: RunResult, result: TaskResult) -> TaskScore:
 
 
 def task_score(result: TaskResult, items: ItemValues | None) -> TaskScore:
-    """Build what ``compare`` takes; items only if each of their answers is right or wrong and nothing between."""
+    """Build the argument of ``compare``; with items only if each of their answers is either right or wrong."""
     correct = None
     clusters = None
     counts = items.counts() if items is not None else None
@@ -197,7 +197,7 @@ def task_score(result: TaskResult, items: ItemValues | None) -> TaskScore:
 
 
 def accept(store: ResultStore, run: RunResult) -> None:
-    """Make ``run`` the baseline of its model where no stack's settings say so: on a laptop."""
+    """Make ``run`` the baseline of its model without a stack's settings, on a laptop."""
     content = json.dumps({"run": run.run_id}).encode() + b"\n"
     store.storage.write(_accepted_path(run.stack, run.model["name"]), content)
 

@@ -1,4 +1,4 @@
-"""What lm_eval brings: its tasks, groups and tags, judged by their YAML before anything is fetched.
+"""lm_eval's own tasks, groups and tags, judged by their YAML before anything is fetched.
 
 lm_eval's own index is read, which takes seconds of CPU and no network. It is
 read once a process, and only if a task without a YAML of ours is enabled.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 DEFAULT_METRIC = "exact_match"
-# What lm_eval takes where a YAML has no metric_list.
+# The metric that lm_eval uses if a YAML has no metric_list.
 _UNLISTED = {"multiple_choice": ("acc", "acc_norm"), "loglikelihood": ("perplexity", "acc")}
 
 # Metrics that are no share of right answers. A score is published as 0..1, where
@@ -44,7 +44,7 @@ OUT_OF_RANGE = {
 
 
 class Reason(StrEnum):
-    """Why a name does not run here as it is."""
+    """Why a task does not run here."""
 
     UNKNOWN = "unknown name"
     PERPLEXITY = "is perplexity, which is no share of right answers"
@@ -57,7 +57,7 @@ class Reason(StrEnum):
     PACKAGE = "needs a package that is not installed"
 
 
-# What a task may ask of a model: a text, or the log-probabilities of given texts.
+# What a task may request from a model: a text, or the log-probabilities of given texts.
 KINDS = frozenset({"generate_until", "multiple_choice", "loglikelihood"})
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of choices: asked by one route a task, and judged before they are a score."""
+"""Log-probabilities of choices: requested by one route for each task, and checked before they become a score."""
 
 import logging
 import math
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Place = tuple[int, int]
-# Of a task's requests, this share is asked again at the end, within these bounds.
+# Share of a task's requests that is repeated at the end, and its bounds.
 AGAIN_SHARE: Final = 0.01
 AGAIN_LEAST, AGAIN_MOST = 5, 200
-# Items whose choices are all equally likely. Of two choices, the coarse steps of bfloat16 make some so.
+# Largest share of items whose choices are all equally likely. With two choices, bfloat16's rounding makes some.
 MOST_TIED: Final = {2: 0.25}
 MOST_TIED_OF_MORE: Final = 0.01
-# Below this, the prompt's format does not fit the model: it wants to say something else than any choice.
+# Below this, the prompt's format does not fit the model: it would say something else than any of the choices.
 SMALL_MASS: Final = 0.1
 
 
@@ -97,7 +97,7 @@ class ChoiceAsker:
         self.found = {name: Choices(step=tokens.step.name, bos=bos) for name in pairs}
 
     def ask(self) -> dict[str, Choices]:
-        """Return what is known of each task's choices; a task whose values cannot be believed has problems."""
+        """Return the choices of each task; a task with implausible values has problems."""
         try:
             self._probe.began(self._job.ask(self._probe.first()))
             asked = {name: self._requests(name, pairs) for name, pairs in self._pairs.items()}
@@ -233,7 +233,7 @@ class ChoiceAsker:
         return self._read(name, asked, answers)
 
     def _again(self, asked: Mapping[str, Sequence[_Asked]], answers: Mapping[str, Answer | Failure]) -> None:
-        """Ask a few requests of each task again: values that change with the load cannot be believed."""
+        """Repeat a few requests of each task: values that change with the load are not trustworthy."""
         chosen = {name: _some(its) for name, its in asked.items()}
         again = {each.request.key: _repeated(each.request) for its in chosen.values() for each in its}
         second = self._job.ask(list(again.values()))
@@ -274,7 +274,7 @@ def _some(asked: Sequence[_Asked]) -> list[_Asked]:
 
 
 def _repeated(request: Request) -> Request:
-    # Answers are not kept under this key: whoever takes over asks anew, too.
+    # Answers with this key are not recorded, so a later attempt asks again as well.
     wanted = request.wanted
     if isinstance(wanted, FirstToken):
         wanted = FirstToken(wanted.ids, wanted.tail, wanted.by_id, recorded=False)

@@ -1,4 +1,4 @@
-"""What each command does, between the command line and the parts."""
+"""The commands of the command line."""
 
 import argparse
 import logging
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, redactor: Redactor) -> int:
     }
     single = {key: value for key, value in given.items() if value is not None}
     selection = select_model(settings.models_file, os.environ, single)
-    # A listed model names its key; this one must not go to an endpoint that did not ask for it.
+    # A listed model names its key; the key of the environment must not be sent to its endpoint.
     fallback_key = os.environ.get("OPENAI_API_KEY") if selection.listed is None else None
     outcome = EvaluationRunner(settings, selection, redactor, fallback_key=fallback_key).run()
     _write(tables.summary(outcome.run))

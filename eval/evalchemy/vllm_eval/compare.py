@@ -62,7 +62,7 @@ from vllm_eval.strata import Stratum, exchange_means
 Verdict = Literal["better", "same", "worse", "inconclusive", "no_baseline"]
 Method = Literal["paired", "two_proportions"]
 
-# A verdict that holds until the next of these, or until a baseline is accepted.
+# Verdicts that hold until the next one of these, or until a baseline is accepted.
 DECISIVE: Final[frozenset[Verdict]] = frozenset({"better", "same", "worse"})
 BASELINE_RUNS: Final = 10
 # A run that is lower at this level is not called "same", so that one lucky run
@@ -304,7 +304,7 @@ def _mismatch(one: TaskScore, other: TaskScore) -> Facts | None:
 
 
 def _alike(run: TaskScore, members: Sequence[TaskScore]) -> bool:
-    # What cannot be tested is no finding against the run.
+    # A run that cannot be tested is not left out of the baseline.
     return not _testable(run, members) or _test(run, members)[0].different > OUTLIER_LEVEL
 
 
@@ -320,7 +320,7 @@ def _test(candidate: TaskScore, runs: Sequence[TaskScore]) -> tuple[Exact, Metho
     if units is not None:
         return exchange(units[0], units[1:]), "paired"
     n, right = sum(run.n for run in runs), sum((run.right for run in runs), Fraction(0))
-    # Parts of a right answer are rounded against the finding.
+    # Fractions of right answers are rounded so that "worse" becomes less likely.
     low = two_proportions(ceil(candidate.right), candidate.n, floor(right), n)
     high = two_proportions(floor(candidate.right), candidate.n, ceil(right), n)
     return Exact(

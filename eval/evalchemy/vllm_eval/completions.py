@@ -18,7 +18,7 @@ from vllm_eval.strict import shown
 
 # Far above any answer that max_tokens allows; a server that sends more is broken.
 MAX_BODY_BYTES = 32 << 20
-# Each token comes with an envelope of its own.
+# In a stream each token comes in a JSON object of its own, which takes more bytes.
 STREAM_OVERHEAD = 64
 MAX_MESSAGE_BYTES = 4096
 # 404: some ingresses answer it while a backend is replaced.
@@ -36,7 +36,7 @@ TOO_LONG = re.compile(
 
 @dataclass(frozen=True)
 class Retry:
-    """No answer this time.
+    """No answer to this attempt.
 
     ``after`` is the server's own wish in seconds (Retry-After). ``stated``: the
     server works, and its word about this request will hardly change.
@@ -107,7 +107,7 @@ def _timed(outcome: Outcome, seconds: float, streamed: Stream | None) -> Outcome
     if not isinstance(outcome, Answer):
         return outcome
     timed = replace(outcome, seconds=round(seconds, 4))
-    # What the server measured has no network in it, and no wait for a free connection.
+    # The server's own measurement contains neither the network nor the wait for a free connection.
     if streamed is None or timed.first_token is not None:
         return timed
     first, between = streamed.times(timed.tokens)
@@ -206,7 +206,7 @@ def parse_answer(content: bytes, redactor: Redactor) -> Outcome:
 
 
 def _parse_wanted(content: bytes, redactor: Redactor, wanted: ResponseKind) -> Outcome:
-    """Read a response that is to hold something else than a text."""
+    """Read a response that holds something other than a text."""
     try:
         body: Any = json.loads(content)
         if body.get("error"):

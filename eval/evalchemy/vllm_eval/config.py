@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from vllm_eval.errors import ConfigError
 from vllm_eval.strict import Strict, parse_json, problems
 
-# More would tell nothing that more items would not tell better.
+# More repeats tell less than more items would.
 MOST_SAMPLES: Final = 256
 Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 

@@ -192,7 +192,7 @@ async def _refuse_missing_v1(session: aiohttp.ClientSession, model: Model) -> No
 
 
 def unused_proxies() -> str:
-    """Say which proxy variables a connection that failed did not obey; empty without any."""
+    """Name the proxy variables that are set but were not used for a failed connection; empty without any."""
     names = [name for name in PROXY_VARIABLES if os.environ.get(name)]
     return f" ({', '.join(names)} of the environment: the runner asks without a proxy)" if names else ""
 
@@ -240,6 +240,6 @@ def describe(error: BaseException) -> str:
 
 def excerpt(body: bytes, redactor: Redactor) -> str:
     """Show the start of a response body in one line."""
-    # Redacted before it is cut: half a key is found by nobody.
+    # Redact before cutting: the redactor would not find half a key.
     text = redactor.text(" ".join(body[:4096].decode("utf-8", "replace").split()))
     return text[:300] or "(empty body)"

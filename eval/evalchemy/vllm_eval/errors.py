@@ -1,4 +1,4 @@
-"""Every way a run can end badly, and the exit code that says which.
+"""Every way in which a run can fail, with its exit code.
 
 ::
 
@@ -90,7 +90,7 @@ class SecretError(UserError):
 
 
 class EndpointRefusedError(UserError):
-    """The endpoint answers, but not for this key, this model or at this address."""
+    """The endpoint answers, but refuses this key, this model or this address."""
 
 
 class InfrastructureError(VllmEvalError):

@@ -104,7 +104,7 @@ def _task_series(group: PushGroup, runs: Sequence[RunResult], task: str, of_run:
 
 
 def _speech_series(group: PushGroup, result: TaskResult, labels: dict[str, str]) -> None:
-    """Export what was counted of the answers beside their score: thoughts and times."""
+    """Export counts and times of the answers: thoughts, tokens and durations."""
     # A run of an earlier version did not count its answers.
     if result.answers:
         group.set(metrics.RESPONSES, labels, float(result.answers))

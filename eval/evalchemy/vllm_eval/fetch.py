@@ -44,7 +44,7 @@ def fetch_runs(source: Storage, target: Path, wanted: RunFilter, t: Words = ENGL
         for folder in folders[: wanted.last]:
             _copy_run(source, target, storage, folder, answers=wanted.answers)
             runs += 1
-        # The index links to no page that stayed where it was.
+        # The index must not link to pages that were not copied.
         pages = [f"{folder}/{PAGE}" for folder in folders]
         shown = [quote(page) if (target / page).is_file() else None for page in pages]
         told = [{**line, "page": page} for line, page in zip(lines, shown, strict=True)]
@@ -66,7 +66,7 @@ def _models(source: Storage, wanted: RunFilter) -> Iterator[tuple[str, list[dict
 
 
 def _copy_run(source: Storage, target: Path, storage: Storage, folder: str, *, answers: bool) -> None:
-    """Copy a run's files. An ended run never changes, so what is there stays."""
+    """Copy a run's files that are not there yet: an ended run never changes."""
     paths = [f"{folder}/{RESULT}", f"{folder}/{PAGE}"]
     if answers:
         paths += [f"{folder}/{part}/{name}" for part in ANSWERS for name in source.list(f"{folder}/{part}")]

@@ -54,7 +54,7 @@ class Gateway:
         asyncio.run(self._send("POST", group_path(stack, model), text.encode()))
 
     def delete(self, stack: str, model: str) -> None:
-        """Delete the group; one that is not there is fine."""
+        """Delete the group, if there is one."""
         asyncio.run(self._send("DELETE", group_path(stack, model), b""))
 
     async def _send(self, method: str, path: str, body: bytes) -> None:
@@ -100,7 +100,7 @@ class Reply:
 
     @property
     def taken(self) -> bool:
-        """Whether a gateway stored or deleted the group: it says so by 200 or 202, and by no word."""
+        """Whether the gateway stored or deleted the group: then it answers 200 or 202 without a body."""
         return self.status in {200, 202} and not self.content
 
     @property

@@ -29,7 +29,7 @@ PASSED = frozenset({
     "stop_token_ids", "structured_outputs", "thinking_token_budget", "top_k", "top_p", "typical_p", "verbosity",
     "vllm_xargs",
 })  # fmt: skip
-# Keys of other back ends whose one value says what is done anyway.
+# Keys of other back ends, with the only value that has no effect here.
 NEUTRAL: Mapping[str, Any] = {
     "n": 1, "best_of": 1, "num_beams": 1, "num_return_sequences": 1, "use_beam_search": False, "stream": False,
     "echo": False,
@@ -58,7 +58,7 @@ CURES: Mapping[str, str] = {
 # The part of a request that is the question, and not a setting.
 QUESTION = frozenset({"model", "prompt", "messages", "continue_final_message", "add_generation_prompt"})
 KNOWN = ("until", "do_sample", "temperature", "seed", *LIMITS, *sorted(PASSED), *NEUTRAL)
-# Holds parameters of a server that are not known here; they are sent beside the others.
+# Parameters of a server that are not known here; they are sent with the others.
 EXTRA = "extra_body"
 
 

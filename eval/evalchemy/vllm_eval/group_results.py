@@ -1,4 +1,4 @@
-"""From the results of its leaves to the one result of a group."""
+"""Combines the results of a group's leaves into the result of the group."""
 
 import time
 from collections import Counter
@@ -40,7 +40,7 @@ def group_result(
         task=group.name,
         task_hash=group.hash(hashes) if all(hashes.get(name) for name in group.leaves) else "",
         engine=group.settings.engine,
-        # The leaves' ways of asking may differ: each is told.
+        # The leaves may be asked in different ways, so all of them are recorded.
         engine_version="; ".join(sorted({result.engine_version for result in results})),
         good=good,
         cause=cause,
@@ -93,7 +93,7 @@ def pool(parts: Mapping[str, ItemValues | None]) -> ItemValues | None:
 
 
 def _failures(group: TaskGroup, leaves: Mapping[str, TaskResult]) -> tuple[list[str], str | None]:
-    """Say which leaves have no score, and whose fault it is: one that a retry may heal comes first."""
+    """Say which leaves have no score, and the cause: one that a retry may cure comes first."""
     failed = {name: leaves.get(name) for name in group.leaves if name not in leaves or not leaves[name].good}
     if not failed:
         return [], None

@@ -61,7 +61,7 @@ class TaskGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a configuration comes to.
+    """The tasks and groups that a configuration enables.
 
     ``lines`` are its enabled names in order, each of which gets one verdict;
     ``tasks`` all that is asked, each once; ``over`` the keys that a group's
@@ -148,7 +148,7 @@ def _expand(name: str, settings: TaskSettings, names: TaskNames) -> tuple[TaskGr
     leaves = {}
     for leaf, over in overs.items():
         own = names.task(leaf)
-        # What the leaf says itself is laid over nothing, so that its hash is that of the leaf alone.
+        # Without keys that the leaf itself sets to the same value: then its hash is the same as without the group.
         other = {key: value for key, value in over.items() if own.get(key) != value}
         leaves[leaf] = _Leaf(name, _leaf_settings(settings, chosen, {**own, **other}), other)
     by_size = next((each.by_size for each in (chosen, *aggregates) if each is not None), True)

@@ -1,4 +1,4 @@
-"""From an engine's outcome, or an error, to a task's stored result."""
+"""Turns an engine's outcome, or an error, into a task's stored result."""
 
 import time
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Which tasks of a group its drop comes from."""
+"""The tasks of a group that cause its drop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ _PREFIX: Final = "token_id:"
 TOP: Final = 20
 # A log-probability above 0 by no more than this is rounding.
 _ROUNDING: Final = 1e-4
-# What servers put where they know nothing.
+# Values that servers put in place of unknown log-probabilities.
 _FILLERS: Final = frozenset({-9999.0, -1000.0, -100.0})
 NO_IDS: Final = (
     "the server tells no token ids (`return_token_ids`), without which nobody can know which tokens its "

@@ -1,4 +1,4 @@
-"""What a name means: a task, a group or a tag of the tasks folder, else of lm_eval's index."""
+"""Resolves a name to a task, a group or a tag: of the tasks folder, else of lm_eval's index."""
 
 import copy
 from collections.abc import Mapping

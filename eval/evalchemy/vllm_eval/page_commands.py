@@ -1,4 +1,4 @@
-"""What the commands do that hand pages to people: `fetch` and `serve`."""
+"""The commands `fetch` and `serve`, which give people access to pages."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""What drop a task could show at all, said before anybody waits for its answers."""
+"""The smallest drop that a task can show, computed before its answers are asked for."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -9,11 +9,11 @@ from vllm_eval.compare import BASELINE_RUNS
 from vllm_eval.metrics import PRACTICAL_DROP
 from vllm_eval.stats import significance_level
 
-# The score from which a drop is reckoned: where sampled answers vary most.
+# The score that drops start from: at this one, sampled answers vary most.
 REFERENCE: Final = 0.5
-# A drop counts as seen if so many of the runs after it are called worse.
+# A drop counts as found if this share of the runs after it is called worse.
 POWER: Final = 0.8
-# Of greedy answers, so many are others in the next run, by batching alone.
+# Share of greedy answers that differ in the next run, only because of batching.
 FLIPS: Final = 0.02
 
 

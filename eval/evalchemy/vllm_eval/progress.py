@@ -45,7 +45,7 @@ class Progress:
             return
         self._next = now + self._interval
         rate = done / max(now - self._start, 1e-9)
-        # An engine that asks by itself does not say how much it will ask.
+        # An engine with a client of its own does not say how many requests it will send.
         left = f", {(self._total - done) / rate:.0f} s left" if rate and self._total else ""
         share = f"{done}/{self._total}" if self._total else str(done)
         retries = f", {stats.retries} retries" if stats.retries else ""

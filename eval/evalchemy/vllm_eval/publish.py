@@ -1,4 +1,4 @@
-"""From the results store to the Pushgateway.
+"""Publishes the results store to the Pushgateway.
 
 A group is computed from the store alone: publishing again changes nothing, and
 what a dead gateway missed is published by the next run or ``vllm-eval publish``.

@@ -1,4 +1,4 @@
-"""Why a verdict is what it is: facts that a run's record keeps, and the sentence that they make in any language."""
+"""The reason of a verdict: facts that a run's record keeps, and the sentence that they form in each language."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What is counted of a task's answers beside their score."""
+"""Counts and times of a task's answers, beside their score."""
 
 from collections.abc import Iterable, Sequence
 from math import ceil
@@ -43,7 +43,7 @@ class Speed(Record):
 
 
 def quantiles(values: Iterable[float | None]) -> Quantiles | None:
-    """Return the quantiles of what was measured, each one of the values; None of nothing."""
+    """Return the quantiles of the times, each of which is one of them; None without any."""
     known = sorted(value for value in values if value is not None)
     if not known:
         return None
@@ -52,7 +52,7 @@ def quantiles(values: Iterable[float | None]) -> Quantiles | None:
 
 
 def mean(values: Sequence[int | None]) -> float | None:
-    """Return the mean of what was counted; None of nothing."""
+    """Return the mean of the counts; None without any."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 

@@ -10,7 +10,7 @@ import zlib
 from functools import cache
 from typing import IO
 
-# A shorter text takes less memory than the account of where it stands.
+# A shorter text takes less memory than the record of its place on disk.
 LEAST_CHARACTERS = 1024
 
 

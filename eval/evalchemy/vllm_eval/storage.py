@@ -118,7 +118,7 @@ class RemoteStorage:
     """
 
     def __init__(self, url: str) -> None:
-        # Only here: most runs use a folder, and fsspec's back ends are slow to import.
+        # Imported only here: most runs use a folder, and fsspec's back ends are slow to import.
         from fsspec.core import url_to_fs
 
         if urlsplit(url).password is not None:

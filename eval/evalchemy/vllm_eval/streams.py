@@ -1,4 +1,4 @@
-"""An answer that comes token by token (server-sent events), put together as if it had come whole, with its times.
+"""Reads an answer that is streamed token by token (server-sent events), and puts it together with its times.
 
 The whole answer then goes through the checks of any other: a stream that
 breaks off has no reason of its end, and is asked again.

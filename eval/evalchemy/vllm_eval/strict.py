@@ -1,4 +1,4 @@
-"""Strict reading of JSON, YAML and text: one place for what is the same in every input."""
+"""Strict reading of JSON, YAML and text, for all inputs."""
 
 import json
 import re
@@ -77,7 +77,7 @@ def problems(error: ValidationError, prefix: str = "") -> list[str]:
             lines.append(f"{path}: missing")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            # What stands where the name of a secret belongs may be the secret.
+            # A value in place of the name of a secret may be the secret itself.
             got = "" if item["loc"][-1:] in {("api_key",), ("ca",)} else f" (got {shown(item['input'])})"
             lines.append(f"{path}: {message[:1].lower()}{message[1:]}{got}")
     return lines

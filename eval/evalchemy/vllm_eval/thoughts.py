@@ -176,7 +176,7 @@ def _has_closing(text: str) -> bool:
 
 def _after_thoughts(text: str) -> Spoken:
     start = text.lstrip()
-    # Other openings are words of the answer.
+    # Other opening tags are part of the answer.
     for opening, closing in [pair for pair in TAGS if start.startswith(pair[0]) or pair[1] in text]:
         rest = text.rpartition(closing)[2] if closing in text else text
         if not rest.strip():

@@ -1,4 +1,4 @@
-"""Which tokens a text has for the served model, found out without a hub.
+"""Finds the tokens of a text for the served model, without a hub.
 
 A ladder, whose step that answered is kept (``Tokens.step``): the server's
 ``/tokenize``; a completion of one token that tells its prompt's ids; a folder
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 Ids = tuple[int, ...]
 FOLDER: Final = "VLLM_EVAL_TOKENIZER"
-# Any text whose tokens are the same whatever stands before it.
+# A text whose tokens do not depend on the text before it.
 _SOME: Final = "Seoul"
 
 
 class TokensUnknownError(Exception):
-    """Nobody can tell the tokens of a text, and the message says why."""
+    """The tokens of a text cannot be found; the message says why."""
 
 
 class Step(Protocol):

@@ -46,7 +46,7 @@ def with_data(tasks: Sequence[Task], location: str) -> list[Task]:
             except VllmEvalError as error:
                 found.append(error)
     if found:
-        # Infrastructure comes first: a retry may heal it, and then shows whether the rest is still wrong.
+        # Faults of the infrastructure come first: a retry may cure them, and then shows whether others remain.
         kind = DataError if any(isinstance(error, InfrastructureError) for error in found) else TaskError
         raise kind("\n".join(dict.fromkeys(map(str, found))))
     for task in given.values():

@@ -20,7 +20,7 @@ from vllm_eval.tasks import Task, index_folder, load_tasks
 
 log = logging.getLogger(__name__)
 
-# What no bundle can help: such a task does not run here, whatever its data.
+# Reasons that no bundle can cure: such a task does not run here, whatever its data.
 _HOPELESS = frozenset({catalog.Reason.UNKNOWN, catalog.Reason.CLASS, catalog.Reason.PACKAGE, catalog.Reason.MEDIA})
 
 

@@ -62,7 +62,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 
 
 class EvalchemyEngine:
-    """Runs one process for each benchmark, since a failing one takes the later ones with it.
+    """Runs one process for each benchmark, so that a failing one does not end the others.
 
     ``VLLM_EVAL_EVALCHEMY_HOME`` (default ``/opt/evalchemy``) holds ``checkout``,
     ``venv`` and ``commit``, a file with the checkout's commit.
