@@ -81,7 +81,7 @@ def check_argocd(argocd: ArgoCDSettings, evaluation: EvaluationSettings, secrets
     if argocd.namespace == evaluation.namespace:
         fault = "is Argo CD's namespace: whoever may write there is administrator of Argo CD"
         path = ["evaluation", "namespace"]
-        yield problem(path, evaluation.namespace, fault, set_command(path, "vllm-eval"))
+        yield problem(path, evaluation.namespace, fault, set_command(path, labels.NAMESPACE))
     if keys.ARGOCD_ADMIN_HASH in secrets and not (argocd.admin and argocd.install):
         fault = "has no effect without the user admin or with an Argo CD that others install"
         yield Problem(
