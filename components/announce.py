@@ -25,8 +25,8 @@ class OwnerChangeError(pulumi.RunError):
 
     def __init__(self, old: str, new: str) -> None:
         super().__init__(
-            f"evaluation.owner cannot change from {old} to {new} in one update: the old owner's late delete would take"
-            f" the Job that the new one has just made. Run `pulumi config set --path '{PROJECT}:evaluation.owner' none`"
+            f"evaluation.owner cannot change from {old} to {new} in one update: the old owner could delete the Job late,"
+            f" after the new owner has created it. Run `pulumi config set --path '{PROJECT}:evaluation.owner' none`"
             f" and `pulumi up` first, wait until the Job is gone, then set {new}."
         )
 

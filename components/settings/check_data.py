@@ -28,7 +28,7 @@ def check_sources(evaluation: EvaluationSettings) -> Found:
     if data.hub is None and data.bundle is None:
         yield problem(path, _given(data), "has neither hub nor bundle", rm_command(path))
     if data.cache is not None and data.hub is None:
-        fault = "keeps what a hub gave, and no hub is asked"
+        fault = "caches what a hub sends, but no hub is set"
         yield problem([*path, "cache"], data.cache, fault, rm_command([*path, "cache"]))
 
 
@@ -42,7 +42,7 @@ def check_hub_way(evaluation: EvaluationSettings) -> Found:
     url = urlsplit(hub.endpoint)
     port = url.port or (443 if url.scheme == "https" else 80)
     if hub.network.cidr is not None and hub.network.port != port:
-        fault = f"the hub is asked at port {port}, and no other is open to it"
+        fault = f"the hub uses port {port}, which this network does not open"
         where: Key = [*path, "network", "port"]
         yield problem(where, hub.network.port, fault, set_command(where, port))
     if "@" in url.netloc:

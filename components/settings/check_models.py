@@ -97,7 +97,7 @@ def check_gateway(monitoring: Monitoring) -> Found:
         yield from check_network([*path, "network"], gateway.network)
     for name in sorted(gateway.model_fields_set - {"url", "network"}):
         where = [*path, name]
-        yield problem(where, "…", "is of a gateway of the stack's own, and there is none beside url", rm_command(where))
+        yield problem(where, "…", "configures a gateway of the stack's own, which url replaces", rm_command(where))
 
 
 def check_network(path: Key, network: Network) -> Found:
@@ -128,13 +128,13 @@ def check_models_way(index: int, model: Model, evaluation: EvaluationSettings) -
     elif network.cidr is not None:
         # At an address, the port is the endpoint's; the pods of a Service may listen on another one.
         if network.port != port:
-            fault = f"the endpoint is asked at port {port}, and no other is open to it"
+            fault = f"the endpoint uses port {port}, which this network does not open"
             yield problem([*path, "port"], network.port, fault, set_command([*path, "port"], port))
         if _outside(host, network.cidr):
             cure = set_command([*path, "cidr"], f"{host}/{128 if ':' in host else 32}")
             yield problem([*path, "cidr"], network.cidr, f"the endpoint's address {host} is not in it", cure)
     elif network.namespace == evaluation.namespace:
-        fault = "is the evaluation's own namespace, whose NetworkPolicy lets nobody reach other pods than the stack's"
+        fault = "is the evaluation's own namespace, where a NetworkPolicy keeps pods from reaching any but the stack's own"
         cure = set_command(["evaluation", "namespace"], "evaluations")
         yield problem([*path, "namespace"], network.namespace, fault, cure)
     elif network.namespace is not None and not any(map(GATEWAY.search, network.labels.values())):

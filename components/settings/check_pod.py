@@ -78,7 +78,7 @@ def _variable(path: Key, given: Variable) -> Found:
     """Refuse a credential in plain text, two sources, and an address that its reader does not take."""
     value, where = given.value, [*path, "value"]
     if value and given.value_from is not None:
-        yield problem(where, value, "is set beside valueFrom, and one must do", rm_command(where))
+        yield problem(where, value, "is set as well as valueFrom, and only one of them may be", rm_command(where))
     elif (
         value
         and not value.startswith("/")
@@ -96,13 +96,13 @@ def _variable(path: Key, given: Variable) -> Found:
 def _taint(path: Key, given: Toleration) -> Found:
     """Refuse a toleration that the API server would refuse."""
     if given.operator == "Exists" and given.value:
-        fault = "has no place beside operator Exists, which takes any value"
+        fault = "must not be set with operator Exists, which matches any value"
         yield problem([*path, "value"], given.value, fault, rm_command([*path, "value"]))
     elif given.operator != "Exists" and given.key is None:
         steps = [rm_command([*path, "value"])] * bool(given.value) + [set_command([*path, "operator"], "Exists")]
         yield problem(path, given.operator, "without a key, the operator must be Exists", ", then ".join(steps))
     if given.toleration_seconds is not None and given.effect != "NoExecute":
-        fault, where = "has an effect with NoExecute alone", [*path, "tolerationSeconds"]
+        fault, where = "has an effect only with effect NoExecute", [*path, "tolerationSeconds"]
         yield problem(where, given.toleration_seconds, fault, rm_command(where))
 
 
@@ -116,7 +116,7 @@ def _entries(path: Key, entries: Sequence[dict[str, Any]], key: str, taken: set[
             cure = rm_command([*path, index])
             yield problem([*path, index, key], name, "is set by the stack or its manifest", cure)
         elif name in seen:
-            yield problem([*path, index, key], name, "stands twice", rm_command([*path, index]))
+            yield problem([*path, index, key], name, "is there twice", rm_command([*path, index]))
         seen.add(str(name))
 
 

@@ -79,7 +79,7 @@ def check_git(git: Git, secrets: Mapping[str, str]) -> Found:
 def check_argocd(argocd: ArgoCDSettings, evaluation: EvaluationSettings, secrets: Mapping[str, str]) -> Found:
     """Refuse an evaluation in Argo CD's namespace, settings without effect, and a chart that is not there."""
     if argocd.namespace == evaluation.namespace:
-        fault = "is Argo CD's namespace: whoever may write there is administrator of Argo CD"
+        fault = "is Argo CD's namespace: everybody who may write there can control Argo CD"
         path = ["evaluation", "namespace"]
         yield problem(path, evaluation.namespace, fault, set_command(path, labels.NAMESPACE))
     if keys.ARGOCD_ADMIN_HASH in secrets and not (argocd.admin and argocd.install):
@@ -158,7 +158,7 @@ def check_results_url(evaluation: EvaluationSettings) -> Found:
         yield Problem(full_key(path), "", "a credential in the address", cure)
     for name in ("size", "storage_class", "access_mode"):
         if name in results.model_fields_set and vars(results).get(name) is not None:
-            fault = "is a claim's, and there is none beside results.url"
+            fault = "configures a claim, which results.url replaces"
             yield problem([*path[:-1], name], getattr(results, name), fault, rm_command([*path[:-1], name]))
     if results.url.startswith(("http:", "https:")):
         fault = "is read-only for fsspec; a bucket has an address of its own"
@@ -226,9 +226,7 @@ def check_stale(evaluation: EvaluationSettings, monitoring: Monitoring) -> Found
         return
     if evaluation.schedule is None:
         if stale < NO_SCHEDULE_SECONDS:
-            fault = (
-                "evaluation.schedule is null, so runs come with pushes alone, and each quiet time would raise an alert"
-            )
+            fault = "evaluation.schedule is null, so only pushes start runs: days without a push would raise an alert"
             yield problem(path, monitoring.stale, fault, set_command(path, "30d"))
         return
     try:
@@ -236,7 +234,7 @@ def check_stale(evaluation: EvaluationSettings, monitoring: Monitoring) -> Found
     except ValueError:
         return
     if stale <= gap:
-        fault = f"evaluation.schedule leaves {round(gap / 3600)} hours between two runs, so each would be called missed"
+        fault = f"evaluation.schedule leaves {round(gap / 3600)} hours between two runs, so each would be reported as missed"
         yield problem(path, monitoring.stale, fault, set_command(path, f"{math.ceil(1.5 * gap / 3600)}h"))
 
 
@@ -267,7 +265,7 @@ def _resources(path: Key, groups: Mapping[str, Group], own: Resources) -> Found:
     for name, request in whole.requests.items():
         limit = whole.limits.get(name)
         if "/" in name and limit != request:
-            fault = "devices are reserved as they are limited: the API server wants the same number in limits"
+            fault = "for devices, the API server requires the same number in requests and limits"
             yield problem([*path, "requests", name], request, fault, set_command([*path, "limits", name], request))
         elif limit and amount(request) > amount(limit) and name in given.requests:
             fault, cure = f"above the limit {limit}", set_command([*path, "limits", name], request)
@@ -283,7 +281,7 @@ def _amounts(path: Key, amounts: Mapping[str, str]) -> Found:
         where = [*path, name]
         if "/" not in name and name not in RESOURCES and not name.startswith("hugepages-"):
             close = difflib.get_close_matches(name.lower(), RESOURCES, n=1, cutoff=0.4)
-            fault = f"is no resource: there are {', '.join(RESOURCES)}, and those with a domain"
+            fault = f"is no resource: known are {', '.join(RESOURCES)}, and names with a domain"
             yield problem(where, quantity, fault, f"rename it to {(close or RESOURCES)[0]} in the stack file")
         elif name == "cpu" and amount(quantity) > MOST_CPUS:
             yield problem(where, quantity, "more processors than a node has", set_command(where, f"{quantity}m"))

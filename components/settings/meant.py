@@ -99,7 +99,7 @@ def _inside(value: object, model: type[BaseModel], path: Path) -> tuple[Any, lis
         return straightened(value, model, path)
     if not (found := _secret_key(value)):
         return value, []
-    fault = f"names a Secret by other words than {' and '.join(SecretKey.model_fields)}"
+    fault = f"names a Secret with other keys than {' and '.join(SecretKey.model_fields)}"
     cure = f"write {path[-1]}: {written(path, found)} in its place in the stack file"
     return found, [Problem(full_key(path), shown(path, value), fault, cure)]
 

@@ -27,8 +27,8 @@ def test_the_direct_way_is_refused_with_the_steps(old: str, new: str) -> None:
     with pytest.raises(announce.OwnerChangeError) as caught:
         announce.check_owner(old, new)
     assert str(caught.value) == (
-        f"evaluation.owner cannot change from {old} to {new} in one update: the old owner's late delete would take the"
-        " Job that the new one has just made. Run `pulumi config set --path 'vllm-eval:evaluation.owner' none` and"
+        f"evaluation.owner cannot change from {old} to {new} in one update: the old owner could delete the Job late,"
+        " after the new owner has created it. Run `pulumi config set --path 'vllm-eval:evaluation.owner' none` and"
         f" `pulumi up` first, wait until the Job is gone, then set {new}."
     )
 
