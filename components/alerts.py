@@ -55,7 +55,7 @@ class Alerts(pulumi.ComponentResource):
             language=language.value,
             **{key: url for key, url in links.items() if url is not None},
         )
-        # By default an AlertmanagerConfig matches only alerts with its own namespace as a label; no expression yields it.
+        # By default an AlertmanagerConfig matches only alerts with its namespace as a label; expressions yield none.
         for rule in [rule for group in groups for rule in group["rules"] if "alert" in rule]:
             rule["labels"]["namespace"] = namespace
         k8s.apiextensions.CustomResource(

@@ -25,9 +25,9 @@ class OwnerChangeError(pulumi.RunError):
 
     def __init__(self, old: str, new: str) -> None:
         super().__init__(
-            f"evaluation.owner cannot change from {old} to {new} in one update: the old owner could delete the Job late,"
-            f" after the new owner has created it. Run `pulumi config set --path '{PROJECT}:evaluation.owner' none`"
-            f" and `pulumi up` first, wait until the Job is gone, then set {new}."
+            f"evaluation.owner cannot change from {old} to {new} in one update: the old owner could delete the Job"
+            f" late, after the new owner has created it. Run `pulumi config set --path '{PROJECT}:evaluation.owner'"
+            f" none` and `pulumi up` first, wait until the Job is gone, then set {new}."
         )
 
 

@@ -29,7 +29,7 @@ _HEADER: Final = """\
 
 @dataclass(frozen=True)
 class Annotations:
-    """The links of an alert and the language of its texts; without an address of the reports, it has no link to them."""
+    """The links of an alert and the language of its texts; it links to the reports only if they have an address."""
 
     runbook: str = RUNBOOK_URL
     dashboard: str = DASHBOARD_PATH

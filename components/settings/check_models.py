@@ -134,7 +134,9 @@ def check_models_way(index: int, model: Model, evaluation: EvaluationSettings) -
             cure = set_command([*path, "cidr"], f"{host}/{128 if ':' in host else 32}")
             yield problem([*path, "cidr"], network.cidr, f"the endpoint's address {host} is not in it", cure)
     elif network.namespace == evaluation.namespace:
-        fault = "is the evaluation's own namespace, where a NetworkPolicy keeps pods from reaching any but the stack's own"
+        fault = (
+            "is the evaluation's own namespace, where a NetworkPolicy keeps pods from reaching any but the stack's own"
+        )
         cure = set_command(["evaluation", "namespace"], "evaluations")
         yield problem([*path, "namespace"], network.namespace, fault, cure)
     elif network.namespace is not None and not any(map(GATEWAY.search, network.labels.values())):

@@ -234,7 +234,8 @@ def check_stale(evaluation: EvaluationSettings, monitoring: Monitoring) -> Found
     except ValueError:
         return
     if stale <= gap:
-        fault = f"evaluation.schedule leaves {round(gap / 3600)} hours between two runs, so each would be reported as missed"
+        hours = round(gap / 3600)
+        fault = f"evaluation.schedule leaves {hours} hours between two runs, so each would be reported as missed"
         yield problem(path, monitoring.stale, fault, set_command(path, f"{math.ceil(1.5 * gap / 3600)}h"))
 
 

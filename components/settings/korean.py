@@ -148,7 +148,9 @@ KOREAN: Final[Mapping[str, str]] = {
     "Where the items of lm_eval's own tasks come from (null: nowhere).": (
         "lm_eval의 태스크가 항목을 가져오는 곳(null: 없음)."
     ),
-    "Fetch them from a hub, at the newest commit or the one that is set.": "허브에서, 최신 커밋이나 지정한 커밋으로 가져옴.",
+    "Fetch them from a hub, at the newest commit or the one that is set.": (
+        "허브에서, 최신 커밋이나 지정한 커밋으로 가져옴."
+    ),
     "Its address, or a mirror's (`HF_ENDPOINT`).": "허브나 미러의 주소(`HF_ENDPOINT`).",
     "How it is reached; the hub's files are at many addresses.": (
         "허브에 접근하는 경로. 허브의 파일은 여러 주소에 있습니다."
@@ -193,7 +195,7 @@ KOREAN: Final[Mapping[str, str]] = {
     'How far back the alerts\' "day before" is; change it only for drills.': (
         '알림에서 "하루 전"이 얼마나 앞인지. 훈련할 때만 바꾸십시오.'
     ),
-    "Age of the last run at which an alert reports a missed run; use 1.5 times the interval between runs.": (
+    "Age of the last run after which an alert reports a missed run; use 1.5 times the runs' interval.": (
         "마지막 실행이 이보다 오래되면 실행이 빠졌다고 알림. 실행 간격의 1.5배로 설정."
     ),
     "Labels for Grafana's sidecar.": "Grafana 사이드카를 위한 레이블.",
@@ -208,7 +210,7 @@ KOREAN: Final[Mapping[str, str]] = {
     "Address of the reports' index (without `/index.html`), for links in alerts and on the dashboard.": (
         "알림과 대시보드가 연결하는 리포트 인덱스의 주소(`/index.html` 제외)."
     ),
-    "Who receives the alerts, through an AlertmanagerConfig; the cluster's other routes stay as they are.": (
+    "Who gets the alerts, by an AlertmanagerConfig that leaves the cluster's other routes as they are.": (
         "알림을 받는 곳. AlertmanagerConfig로 만들며, 클러스터의 다른 라우트는 그대로입니다."
     ),
     "slack, or webhook, which gets Alertmanager's JSON.": "slack, 또는 Alertmanager의 JSON을 받는 webhook.",

@@ -120,7 +120,7 @@ class Monitoring(Group):
     day: Duration = Field(DAY, description='How far back the alerts\' "day before" is; change it only for drills.')
     stale: Duration = Field(
         STALE,
-        description="Age of the last run at which an alert reports a missed run; use 1.5 times the interval between runs.",
+        description="Age of the last run after which an alert reports a missed run; use 1.5 times the runs' interval.",
     )
     dashboard_labels: LabelSet = Field({"grafana_dashboard": "1"}, description="Labels for Grafana's sidecar.")
     dashboard: bool = Field(
@@ -140,7 +140,7 @@ class Monitoring(Group):
     )
     receivers: tuple[Receiver, ...] = Field(
         (),
-        description="Who receives the alerts, through an AlertmanagerConfig; the cluster's other routes stay as they are.",
+        description="Who gets the alerts, by an AlertmanagerConfig that leaves the cluster's other routes as they are.",
     )
     pushgateway: PushgatewaySettings = Field(PushgatewaySettings(), description="The gateway.")
     prometheus: Scraper = Field(Scraper(), description="Which pods may read the gateway.")

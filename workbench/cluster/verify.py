@@ -165,7 +165,9 @@ def _scores(stack: Stack) -> str:
     missing = sorted(set(stack.asked["models"]) - {each.model for each in found})
     if missing:
         told = RUN_SUCCESS.name
-        raise WorkbenchError(f"Prometheus has no score of {', '.join(missing)}: `{told}` says of each whether it passed")
+        raise WorkbenchError(
+            f"Prometheus has no score of {', '.join(missing)}: `{told}` says of each whether it passed"
+        )
     return f"{len(found)} of {', '.join(sorted({each.model for each in found}))}\n{report.table(found)}"
 
 

@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from workbench.cluster import requests
-from workbench.cluster.requests import Request
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import Paths
 from workbench.sandbox import doctor, model
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import WorkbenchError
 from workbench.toolchain.vllm import provide
 
-VLLM = Request(server="vllm")
+VLLM = DeployRequest(server="vllm")
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def paths(tmp_path: Path) -> Paths:
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
-        (Request(server="tgi"), "SERVER is 'tgi': it is one of llama.cpp and vllm"),
-        (Request(server="vllm", endpoint="http://h:8000/v1", model="m"), "leave it out with MODEL_ENDPOINT"),
-        (Request(server="vllm", context="mine"), "leave it out with CONTEXT"),
+        (DeployRequest(server="tgi"), "SERVER is 'tgi': it is one of llama.cpp and vllm"),
+        (DeployRequest(server="vllm", endpoint="http://h:8000/v1", model="m"), "leave it out with MODEL_ENDPOINT"),
+        (DeployRequest(server="vllm", context="mine"), "leave it out with CONTEXT"),
     ],
 )
-def test_a_wrong_server_is_refused_with_the_cure(request_: Request, said: str) -> None:
+def test_a_wrong_server_is_refused_with_the_cure(request_: DeployRequest, said: str) -> None:
     with pytest.raises(WorkbenchError, match=said):
         requests.settings(request_)
 
@@ -53,11 +53,11 @@ def test_a_machine_too_small_for_vllm_is_refused_with_every_cure(paths: Paths, m
         "locked for Python 3.9",
     ):
         assert said in str(error.value)
-    assert list(model.lacks(paths, Request())) == []
+    assert list(model.lacks(paths, DeployRequest())) == []
 
 
 def test_vllms_answers_never_count_as_llama_cpps(paths: Paths) -> None:
-    assert model.settings(Request()) == {}
+    assert model.settings(DeployRequest()) == {}
     [only] = model.settings(VLLM)["models"]
     assert only == {
         **yaml.safe_load(Path("Pulumi.local.yaml").read_text())["config"]["vllm-eval:models"][0],
