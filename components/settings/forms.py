@@ -55,11 +55,11 @@ Quantity = Annotated[
 ]
 ONE_LINE: Final = form(r"^\S(.*\S)?$", "must be one line, without a blank at either end")
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), ONE_LINE]
-# Pydantic keeps only the last pattern of a type, so this one combines the runner's pattern of names with ONE_LINE.
 ModelName = Annotated[
-    runner.Name,
+    str,
+    StringConstraints(min_length=1, max_length=runner.LONGEST_NAME),
     form(
-        r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+        rf"^[^\s{runner.CONTROL}]([^{runner.CONTROL}]*[^\s{runner.CONTROL}])?$",
         "must be one line of printable characters, without a blank at either end",
     ),
 ]

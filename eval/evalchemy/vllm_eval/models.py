@@ -28,7 +28,9 @@ CONCURRENCY: Final = 8
 UNKNOWN_COMMITS: Final = frozenset({"", "unknown"})
 # A label value of any text would do for Prometheus; control characters and
 # overlong names are mistakes, and `name` becomes a folder name as well.
-Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=180)]
+CONTROL: Final = r"\x00-\x1f\x7f"
+LONGEST_NAME: Final = 180
+Name = Annotated[str, StringConstraints(pattern=rf"^[^{CONTROL}]+$", min_length=1, max_length=LONGEST_NAME)]
 TaskName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 RunId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ThinkEndToken = Annotated[str, StringConstraints(min_length=1, max_length=200)]

@@ -93,6 +93,7 @@ def test_a_name_that_kubernetes_would_refuse(path: str) -> None:
         (forms.DnsName, ["Fast", "a_b"]),
         (forms.Quantity, ["half", "4GB", "10 Gi"]),
         (forms.Text, ["main\n", "x" * 201]),
+        (forms.ModelName, ["a\tb", "a ", "x" * 181]),
         (forms.Url, ["k8s.example.com", "oci://x/y", "http://x/?q", "http://x/#y"]),
         (forms.Cidr, ["example.com", "10.0.0.7"]),
         (forms.Digest, ["sha256:0", "0" * 64]),
