@@ -9,6 +9,7 @@ import yaml
 
 from components import labels, patches
 from vllm_eval import metrics
+from vllm_eval.settings import INCREMENTAL_JOB, RunSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 K8S = ROOT / "k8s"
@@ -99,22 +100,26 @@ def test_it_finds_models_commit_and_run_id_where_the_runner_looks(pod: dict[str,
     (container,) = pod["containers"]
     mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
     assert mounts == {
-        "pod": "/etc/vllm-eval/pod",
-        "secrets": "/etc/vllm-eval/secrets",
-        "results": "/results",
+        "pod": str(RunSettings.models_file.parent),
+        "secrets": str(RunSettings.secrets),
+        "results": RunSettings.results,
         "tmp": "/tmp",  # noqa: S108 (a path in the pod)
     }
     (volume,) = [each for each in pod["volumes"] if each["name"] == "pod"]
     files = {each["path"]: each["fieldRef"]["fieldPath"] for each in volume["downwardAPI"]["items"]}
     assert files == {
-        "models.json": f"metadata.annotations['{labels.MODELS_ANNOTATION}']",
-        "git-commit": "metadata.annotations['git-commit']",
+        RunSettings.models_file.name: f"metadata.annotations['{labels.MODELS_ANNOTATION}']",
+        RunSettings.git_commit_file.name: f"metadata.annotations['{labels.COMMIT_ANNOTATION}']",
     }
     environment = {each["name"]: each for each in container["env"]}
     run_id = environment["VLLM_EVAL_RUN_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
     assert run_id == "metadata.labels['batch.kubernetes.io/controller-uid']"
     job_name = environment["VLLM_EVAL_JOB_NAME"]["valueFrom"]["fieldRef"]["fieldPath"]
-    assert job_name == "metadata.labels['batch.kubernetes.io/job-name']"
+    assert job_name == f"metadata.labels['{labels.JOB_NAME}']"
+    assert environment["VLLM_EVAL_DEADLINE_SECONDS"]["value"] == f"{RunSettings.deadline:.0f}"
+    assert environment["VLLM_EVAL_ANSWER_MAX_AGE_SECONDS"]["value"] == f"{RunSettings.answer_max_age:.0f}"
+    assert pod["activeDeadlineSeconds"] == RunSettings.deadline + patches.DEADLINE_MARGIN_SECONDS
+    assert labels.EVALUATION == INCREMENTAL_JOB
     assert environment["VLLM_EVAL_RESULTS"]["value"] == mounts["results"]
     assert environment["VLLM_EVAL_PUSHGATEWAY"]["value"] == f"http://{labels.PUSHGATEWAY}:{labels.PUSHGATEWAY_PORT}"
     # There is no default model.
