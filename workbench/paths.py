@@ -1,4 +1,4 @@
-"""Where this clone keeps its files: the cache of tools and images, and the state and logs of what it runs."""
+"""Where things are: what of this clone its image is built from, the cache of tools and images, state and logs."""
 
 import hashlib
 import os
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
+# What the evaluation image is built from, as Git's commands take it after `--`. Prose is in no image, and a new image
+# re-runs every model. The paths of two workflows say the same (tests/unit/ci/test_rules.py compares them).
+IMAGE_SOURCES: Final = ("eval", "docker", ":!*.md")
 
 
 def cache_dir() -> Path:

@@ -16,11 +16,10 @@ from components import reruns
 from vllm_eval.config import load_config
 from vllm_eval.errors import ConfigError
 from workbench.ci.preview_plan import JOB, Objects, Plan
+from workbench.paths import IMAGE_SOURCES
 
 MANIFESTS: Final = "k8s"
 CONFIGS: Final = "eval/evalchemy/configs"
-BUILT: Final = ("eval/", "docker/")
-PROSE: Final = ".md"
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
 
 
@@ -47,9 +46,10 @@ class PullRequest:
     base: str
     head: str
 
-    def changed_files(self) -> list[str]:
-        """Return the paths that the pull request changes."""
-        return self._git("diff", "--name-only", f"{self.base}...{self.head}").decode().splitlines()
+    def changed_sources(self) -> list[str]:
+        """Return the paths that the pull request changes among those that the image is built from."""
+        paths = ("--", *IMAGE_SOURCES)
+        return self._git("diff", "--name-only", f"{self.base}...{self.head}", *paths).decode().splitlines()
 
     def revision(self, followed: str, *, after: bool) -> str:
         """Return the commit that an Application which follows `followed` syncs, before or after the merge.
@@ -134,10 +134,10 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
         effect = f"{describe(job, after.tasks)} It follows `{after.followed}`, which the merge does not move."
         return Rendered(diff, effect)
     effect = describe(job, after.tasks)
-    built = [path for path in pull_request.changed_files() if path.startswith(BUILT) and not path.endswith(PROSE)]
-    if built and job.after is not None:
+    changed = pull_request.changed_sources()
+    if changed and job.after is not None:
         effect += (
-            f" After the merge CI builds a new image (`{built[0]}`{' and others' if len(built) > 1 else ''} changed)"
+            f" After the merge CI builds a new image (`{changed[0]}`{' and others' if len(changed) > 1 else ''} changed)"
             f" and writes it back: **that re-runs {reruns.everything(job.after).times(len(after.tasks))}**."
         )
     return Rendered(diff, effect)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from workbench.ci.job_manifest import FILE as MANIFEST
+from workbench.paths import IMAGE_SOURCES
 
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 UNRELEASED: Final = "## Unreleased\n"
@@ -74,7 +75,7 @@ def check_image(repository: Path) -> None:
     cure = "push main, let image-build write its image back (docs/ci.md), `git pull`, and release again"
     if recorded is None or DIGEST.search(text) is None:
         raise ReleaseError(f"{MANIFEST} names no image that CI has built: {cure}")
-    paths = ("--", "eval", "docker", ":!*.md", f":!{PACKAGE}")
+    paths = ("--", *IMAGE_SOURCES, f":!{PACKAGE}")
     if changed := _git(repository, "diff", "--name-only", recorded[1], "HEAD", *paths).splitlines():
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise ReleaseError(f"{MANIFEST} runs the image of {recorded[1][:12]}, before {changed[0]}{others}: {cure}")
