@@ -54,8 +54,3 @@ class Paths:
     def logs(self) -> Path:
         """One file for each process, and the tools' build logs."""
         return self.state / "logs"
-
-    @property
-    def kubeconfig(self) -> Path:
-        """Credentials of the cluster's administrator; the address holds only inside the namespace."""
-        return self.state / "kubeconfig"

@@ -164,7 +164,7 @@ def hub(sandbox: Sandbox, folder: Path) -> Iterator[Path]:
         "stringData": {"name": STACK, "server": OTHER_NAME, "config": json.dumps(login)},
     }
     apply(sandbox, [secret])
-    config = yaml.safe_load(sandbox.paths.kubeconfig.read_text())
+    config = yaml.safe_load(sandbox.kubeconfig.read_text())
     config["contexts"].append({**config["contexts"][0], "name": HUB})
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(config))

@@ -66,26 +66,6 @@ class Context:
         return self.run(command, timeout=7200, log=self.logs / f"pulumi-{words[0]}.log")
 
 
-def of(request: Request, paths: Paths) -> Context | None:
-    """Return the cluster that CONTEXT names, None for the sandbox's own.
-
-    Raises
-    ------
-    WorkbenchError
-        When STACK is given without it.
-    """
-    if request.context:
-        return Context(request.context, request.stack or STACK, paths)
-    if request.stack and request.stack != stack.LOCAL:
-        raise WorkbenchError(
-            f"STACK is {request.stack!r} without a CONTEXT: name the cluster,"
-            f" make up CONTEXT=name STACK={request.stack}"
-        )
-    if os.environ.get("KUBECONFIG"):
-        say("KUBECONFIG is ignored: the sandbox makes a cluster of its own. For one of yours: make up CONTEXT=name")
-    return None
-
-
 def check(context: Context, request: Request) -> needs.Found:
     """Look at settings and cluster, change nothing, and raise one error that lists every fault."""
     return _look(context, request, *_judge(context, request))

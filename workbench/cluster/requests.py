@@ -15,37 +15,26 @@ from workbench.paths import REPOSITORY
 from workbench.shell import CommandError, WorkbenchError, run
 
 SECONDS: Final = 10
-VLLM: Final = "vllm"
-SERVERS: Final = ("llama.cpp", VLLM)
 
 
 @dataclass(frozen=True)
 class Request:
-    """The options of one command; an empty one was not given. Messages name them as they are typed after `make`.
+    """What to evaluate, and with which plugins; an empty option was not given. Messages name them as typed after `make`.
 
     Attributes
     ----------
-    context
-        CONTEXT: a cluster of the caller's kubeconfig instead of the sandbox.
-    stack
-        STACK: the stack that is deployed there.
     endpoint, model, tag
         MODEL_ENDPOINT, MODEL, MODEL_TAG: the one model to evaluate instead of the stack's.
     limit
         LIMIT: at most so many items a task.
-    server
-        SERVER: what serves the sandbox's own model, one of `SERVERS`.
     standins
-        STANDINS=1: take the sandbox's Pulumi plugins also for that cluster.
+        STANDINS=1: take our own Pulumi plugins where the official ones are missing.
     """
 
-    context: str = ""
-    stack: str = ""
     endpoint: str = ""
     model: str = ""
     tag: str = ""
     limit: str = ""
-    server: str = ""
     standins: bool = False
 
 
@@ -71,8 +60,6 @@ def settings(request: Request) -> dict[str, Any]:
         raise WorkbenchError(
             "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
         )
-    if request.server:
-        _check_server(request)
     if limit := request.limit:
         if not limit.isdigit() or int(limit) < 1:
             raise WorkbenchError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
@@ -81,18 +68,6 @@ def settings(request: Request) -> dict[str, Any]:
         tag = request.tag or "v1"
         changes["models"] = [{"name": model, "tag": tag, "endpoint": endpoint, "network": _network(endpoint)}]
     return changes
-
-
-def _check_server(request: Request) -> None:
-    if request.server not in SERVERS:
-        raise WorkbenchError(
-            f"SERVER is {request.server!r}: it is one of {' and '.join(SERVERS)}, as in make up SERVER=vllm"
-        )
-    if request.endpoint or request.context:
-        raise WorkbenchError(
-            f"SERVER is {request.server!r}, and it serves the sandbox's own model: leave it out with "
-            f"{'MODEL_ENDPOINT' if request.endpoint else 'CONTEXT'}"
-        )
 
 
 def check_evaluation(config: str | None = None) -> None:

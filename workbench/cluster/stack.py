@@ -14,8 +14,6 @@ from workbench.paths import REPOSITORY, Paths
 from workbench.shell import CommandError, WorkbenchError, run, say
 
 PROJECT: Final = "vllm-eval"
-LOCAL: Final = "local"
-"""The stack of the sandbox."""
 # The language host; the Kubernetes provider is among the tools.
 LANGUAGE: Final = REPOSITORY / "workbench/cluster/language"
 

@@ -15,6 +15,7 @@ from workbench.cluster.requests import Request
 from workbench.paths import Paths
 from workbench.sandbox import model
 from workbench.sandbox.namespaces import CGROUPS
+from workbench.sandbox.stack import NAME
 from workbench.shell import WorkbenchError
 from workbench.toolchain import tools
 
@@ -62,13 +63,14 @@ def problems(paths: Paths) -> list[str]:
     return found
 
 
-def check(paths: Paths, request: Request) -> None:
+def check(paths: Paths, request: Request, server: str = "") -> None:
     """Raise one error that lists every missing prerequisite, and everything in the request that cannot be met."""
     found = problems(paths)
-    found += model.lacks(paths, request)
+    found += model.lacks(paths, server)
     try:
+        model.check(server, request)
         requests.check(request)
-        stack.check(stack.LOCAL, requests.settings(request))
+        stack.check(NAME, requests.settings(request))
     except WorkbenchError as error:
         found.append(str(error))
     if found:

@@ -43,13 +43,23 @@ class Sandbox:
         A process of this machine, such as a kind node's first, whose network it joins instead of making one.
     request
         What the caller of `make up` asks for; nothing by default.
+    server
+        What serves its model, one of `model.SERVERS`; empty for the default.
     """
 
-    def __init__(self, paths: Paths, node: int | None = None, request: Request | None = None) -> None:
+    def __init__(
+        self, paths: Paths, node: int | None = None, request: Request | None = None, server: str = ""
+    ) -> None:
         self.paths = paths
         self.request = request or Request()
+        self.server = server
         self._node = node
         self._pid_file = paths.state / "init.pid"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Credentials of the cluster's administrator; the address holds only inside."""
+        return self.paths.state / "kubeconfig"
 
     def pid(self) -> int | None:
         """Return the host's process id of process 1, or None when there is no sandbox."""
@@ -140,7 +150,7 @@ class Sandbox:
             # Git, Helm, crane and others look there for settings, credentials and caches: not for the caller's.
             "HOME": str(self.paths.state / "home"),
             "GIT_CONFIG_NOSYSTEM": "1",
-            "KUBECONFIG": str(self.paths.kubeconfig),
+            "KUBECONFIG": str(self.kubeconfig),
             "KUBECACHEDIR": str(self.paths.state / "kube-cache"),
         }
         return {**kept, **ours, "PATH": path}
