@@ -51,9 +51,7 @@ preview: venv  ## show what an update would change: STACK=local is the sandbox's
 	@$(WORKBENCH) preview $(OPTIONS)
 
 render: venv  ## write the manifests of STACK=… to DIR=… (rendered/STACK), without a cluster or Pulumi's state
-	@[ -n "$(STACK)" ] || { echo 'error: STACK is not set: make render STACK=prod' >&2; exit 2; }
-	@[ -f 'Pulumi.$(STACK).yaml' ] || { echo 'error: there is no Pulumi.$(STACK).yaml' >&2; exit 2; }
-	@$(PYTHON) -m components.render '$(STACK)' '$(or $(DIR),rendered/$(STACK))' < 'Pulumi.$(STACK).yaml'
+	@$(PYTHON) -m components.render $(call typed,STACK,stack) $(call typed,DIR,folder)
 
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(WORKBENCH) shell $(OPTIONS)
@@ -88,8 +86,7 @@ pictures: chromium  ## take the pictures of the documentation anew, in that Chro
 	@$(PYTHON) -m tests.browser.pictures
 
 grafana-picture: chromium  ## show the dashboard in the Grafana at GRAFANA=http://…:3000, one for trying, and take its picture
-	@[ -n "$(GRAFANA)" ] || { echo 'error: GRAFANA is not set: make grafana-picture GRAFANA=http://localhost:3000' >&2; exit 2; }
-	@$(PYTHON) -m tests.browser.grafana '$(GRAFANA)' out/grafana.webp
+	@$(PYTHON) -m tests.browser.grafana $(call typed,GRAFANA,grafana)
 
 prometheus-page: venv  ## build Prometheus' own page for `make ui`, from npm's registry (Node 20, five minutes, 400 MB while it lasts)
 	@$(PYTHON) -m workbench.toolchain.prometheus_page
@@ -132,7 +129,7 @@ bench-alerts: venv tools  ## play years of noise, drops and slips to the alert r
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
 vllm: venv  ## serve the small model by vLLM itself on port 18555 of 127.0.0.1 until Ctrl-C (OPTIONS_OF_VLLM=…)
-	@exec $(PYTHON) -m workbench.toolchain.vllm.serve $(OPTIONS_OF_VLLM)
+	@exec $(PYTHON) -m workbench.toolchain.vllm.serve $(call typed,OPTIONS_OF_VLLM,options)
 
 lint: venv  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, zizmor; `make check` adds actionlint
 	@$(PYTHON) -m ruff check --quiet .

@@ -121,8 +121,11 @@ class Elsewhere:
         """Return what `make render` writes, of a hub's stack as if Argo CD were in the stack's own cluster."""
         file = yaml.safe_load(self.file.read_text())
         file["config"].get("vllm-eval:argocd", {}).pop("context", None)
-        folder = self.clone / "rendered"
-        self.run(sys.executable, "-m", "components.render", STACK, folder, stdin=yaml.safe_dump(file))
+        folder, changed = self.clone / "rendered", self.clone / "without-hub.yaml"
+        changed.write_text(yaml.safe_dump(file))
+        self.run(
+            *(sys.executable, "-m", "components.render"), f"--stack={STACK}", f"--file={changed}", f"--folder={folder}"
+        )
         names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
         return [yaml.safe_load((folder / name).read_text()) for name in names]
 
