@@ -136,8 +136,9 @@ def render(plan: Plan, pull_request: PullRequest) -> Rendered:
     effect = describe(job, after.tasks)
     changed = pull_request.changed_sources()
     if changed and job.after is not None:
+        named = f"`{changed[0]}`{' and others' if len(changed) > 1 else ''}"
         effect += (
-            f" After the merge CI builds a new image (`{changed[0]}`{' and others' if len(changed) > 1 else ''} changed)"
+            f" After the merge CI builds a new image ({named} changed)"
             f" and writes it back: **that re-runs {reruns.everything(job.after).times(len(after.tasks))}**."
         )
     return Rendered(diff, effect)

@@ -19,7 +19,7 @@ SECONDS: Final = 10
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate, and with which plugins; an empty option was not given. Messages name them as typed after `make`.
+    """What to evaluate, and with which plugins; an empty option was not given. Messages name them as `make` does.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def check_evaluation(config: str | None = None) -> None:
 def _network(endpoint: str) -> dict[str, Any]:
     """Return whom the evaluation's NetworkPolicy lets it reach: a Service's namespace, one address, or any.
 
-    The addresses behind a name may change while the policy stands, so a name outside the cluster opens the port alone.
+    A policy holds addresses, and those behind a name outside the cluster may change: then its port is open to all.
     """
     url = urllib.parse.urlsplit(endpoint)
     try:
@@ -103,7 +103,7 @@ def _network(endpoint: str) -> dict[str, Any]:
         host, port = "", 0
     if url.scheme not in ("http", "https") or not host:
         raise WorkbenchError(f"MODEL_ENDPOINT is {endpoint!r}: write an address such as http://host:8000/v1")
-    if host == "localhost" or host.startswith("127.") or host == "::1":
+    if host in {"localhost", "::1"} or host.startswith("127."):
         raise WorkbenchError(
             f"MODEL_ENDPOINT is {endpoint!r}, and the pods have a loopback of their own: "
             "let vLLM listen on an address of this machine (--host) and name that one"
@@ -131,7 +131,7 @@ def ask(endpoint: str) -> None:
     if _is_service(urllib.parse.urlsplit(endpoint).hostname or ""):
         return
     try:
-        # Any answer will do, a refusal without a key too: whether it is the right model is the runner's to say.
+        # Any answer is enough, even a refusal for want of a key: the runner checks whether the model is there.
         with (
             contextlib.suppress(urllib.error.HTTPError),
             urllib.request.urlopen(f"{endpoint.rstrip('/')}/models", timeout=SECONDS),  # noqa: S310 -- http or https, as just checked

@@ -1,7 +1,7 @@
-"""Whether a Prometheus and an Alertmanager of the cluster read the stack's objects, or else no alert ever arrives.
+"""Tells whether a Prometheus and an Alertmanager of the cluster select the stack's objects: else no alert arrives.
 
-A selector that is not set selects nothing, an empty one everything; a namespace
-selector that is not set means the Prometheus' own namespace.
+A selector that is not set selects nothing, and an empty one everything. A namespace
+selector that is not set means the namespace of the Prometheus itself.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Starts vLLM on the small model: for tests, for people (`make vllm`), and as what the sandbox's pod runs.
 
-`python -m workbench.toolchain.vllm.serve` listens on loopback until Ctrl-C; `--options` are further ones of `vllm serve`.
+`python -m workbench.toolchain.vllm.serve` listens on loopback until Ctrl-C. `--options` adds options of `vllm serve`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def arguments(model: str, *, host: str, port: int, names: Sequence[str] = NAMES)
 
 def command(found: Vllm, *, port: int, names: Sequence[str] = NAMES, options: Sequence[str] = ()) -> list[str]:
     """Return the command that serves it on this machine's loopback."""
-    # The module and not the script, whose first line names the folder that it was installed in.
+    # As a module: the first line of its script names the folder of the installation, which was renamed afterwards.
     vllm = [str(found.env / "bin/python"), "-m", "vllm.entrypoints.cli.main"]
     return [*vllm, *arguments(str(found.model), host="127.0.0.1", port=port, names=names), *options]
 
