@@ -168,7 +168,7 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
         raise PreviewError(f"the Application sets source.kustomize.{unknown[0]}, which the preview cannot render")
     file = folder / "kustomization.yaml"
     kustomization = yaml.safe_load(file.read_text(encoding="utf-8"))
-    # Into the folder's own file, not an overlay: only so do the patches come before its replacements.
+    # In the folder's own file, as Argo CD does it: in an overlay, the patches would come after the replacements.
     kustomization["patches"] = [*kustomization.get("patches", []), *kustomize.get("patches", [])]
     if kustomize.get("namespace"):
         kustomization["namespace"] = kustomize["namespace"]

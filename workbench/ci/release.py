@@ -1,7 +1,7 @@
 """Makes a release of what is checked out: `make release VERSION=1.2.0`.
 
-Names what CHANGELOG.md has under *Unreleased* after the version and the day, sets the version of the runner's package,
-commits both and tags the commit. Nothing is pushed.
+Puts the section *Unreleased* of CHANGELOG.md under a heading with the version and the day, sets the version of the
+runner's package, commits both and tags the commit. Nothing is pushed.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def released(changelog: str, version: str, day: str) -> str:
 
 
 def check(version: str, tags: Iterable[str]) -> None:
-    """Refuse a version that is none, or not above every tag.
+    """Refuse a text that is no version, and a version that is not above every tag.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def check(version: str, tags: Iterable[str]) -> None:
 
 
 def check_image(repository: Path) -> None:
-    """Refuse a release whose manifest runs another image than its own code's.
+    """Refuse a release whose manifest names an image of older code.
 
     Raises
     ------

@@ -131,7 +131,7 @@ def ask(endpoint: str) -> None:
     if _is_service(urllib.parse.urlsplit(endpoint).hostname or ""):
         return
     try:
-        # Any answer is enough, even a refusal for want of a key: the runner checks whether the model is there.
+        # Any answer is enough, even that a key is missing: the runner itself checks whether the model is there.
         with (
             contextlib.suppress(urllib.error.HTTPError),
             urllib.request.urlopen(f"{endpoint.rstrip('/')}/models", timeout=SECONDS),  # noqa: S310 -- http or https, as just checked

@@ -172,5 +172,6 @@ def _modes(runner: Runner, stack: str, asked: Mapping[str, Any], told: Told) -> 
                 told.faults.append(
                     f"{setting} is {each['metadata']['name']!r}, whose {each['provisioner']} provisions volumes"
                     " that only one node can mount, but the claim is ReadWriteMany"
-                    f" (others: {', '.join(others) or 'none'}): pulumi config set --stack {stack} --path 'vllm-eval:{setting}' NAME"
+                    f" (others: {', '.join(others) or 'none'}):"
+                    f" pulumi config set --stack {stack} --path 'vllm-eval:{setting}' NAME"
                 )

@@ -117,7 +117,7 @@ def _index(sandbox: Sandbox) -> Path:
 
 
 class GitHandler(http.server.BaseHTTPRequestHandler):
-    """Hands each request to git's own CGI program."""
+    """Passes each request to git's own CGI program."""
 
     protocol_version = "HTTP/1.1"
     root: Path

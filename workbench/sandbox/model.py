@@ -23,12 +23,11 @@ from workbench.toolchain.vllm.provide import lacks as vllm_lacks
 from workbench.toolchain.vllm.provide import places
 from workbench.toolchain.vllm.provide import provide as provide_vllm
 
-# What it uses with its cache of 1 GiB, and what the pod may use at most; seconds until it serves beside image builds.
-MEMORY: Final = 6 * 10**9
-LIMIT: Final = "8Gi"
-READY_SECONDS: Final = 580  # the Deployment itself gives up after 600
-# What the rest of a sandbox uses.
-OTHERS_MEMORY: Final = 4 * 10**9
+MEMORY: Final = 6 * 10**9  # bytes that vLLM uses, its cache of 1 GiB included
+LIMIT: Final = "8Gi"  # and what its pod may use at most
+OTHERS_MEMORY: Final = 4 * 10**9  # bytes that the rest of a sandbox uses
+# How long vLLM may take to start while images are built. The Deployment itself gives up after 600 s.
+READY_SECONDS: Final = 580
 VLLM: Final = "vllm"
 SERVERS: Final = ("llama.cpp", VLLM)
 """What SERVER may name; the first serves where it names none."""
@@ -95,7 +94,7 @@ def _pod(paths: Paths) -> dict[str, Any]:
     found = places(paths)
     python, minor = Path(sys.base_prefix), f"python{sys.version_info.major}.{sys.version_info.minor}"
     mounted = {"env": (found.env, "/opt/vllm/env"), "model": (found.model, "/opt/vllm/model")}
-    if python != Path("/usr"):  # Debian's own is in the image, which is of this machine's release
+    if python != Path("/usr"):  # Debian's own Python is in the image, which has this machine's release of Debian
         mounted["python"] = (python, "/opt/python")
     prefix = "/opt/python" if "python" in mounted else "/usr"
     env = {
@@ -140,6 +139,6 @@ def _served(paths: Paths) -> Path:
 
 
 def _available() -> int:
-    """Return the bytes of memory that programs can take without another one losing its own."""
+    """Return the bytes of memory that new programs can use without swapping."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

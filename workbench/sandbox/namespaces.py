@@ -27,8 +27,8 @@ LOCK: Final = "up.lock"  # of `make up`, in the state
 # Variables that tell the caller's own tools their folders and settings.
 THEIRS: Final = ("DOCKER_CONFIG", "ETCD_", "GIT_", "HELM_", "KUBE", "PULUMI_", "XDG_")
 
-# kubelet writes these three, and they are the whole machine's: inside the
-# namespace it finds files with the values that it wants instead.
+# kubelet sets these three settings, which are the whole machine's. In the sandbox,
+# files take their place that already have the values which it wants.
 KERNEL_SETTINGS: Final = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 
 
@@ -262,8 +262,8 @@ def _make_cgroups(name: str) -> list[Path]:
     groups = _groups(name)
     for group in groups:
         group.mkdir(exist_ok=True)
-        # A new cpuset is empty, and a process cannot join an empty one. On version 2, whose root has
-        # no such files, an empty one is as its parent.
+        # No process can join a new cpuset, which is empty: give it its parent's values. On version 2, whose
+        # root has no such files, an empty cpuset has its parent's values already.
         for file in ("cpuset.cpus", "cpuset.mems"):
             if (group / file).exists() and (group.parent / file).exists():
                 (group / file).write_text((group.parent / file).read_text())
@@ -271,7 +271,7 @@ def _make_cgroups(name: str) -> list[Path]:
 
 
 def _pass_controllers_on(name: str) -> None:
-    """Let pods have cgroups of their own below the namespace's root, the group `name`.
+    """Let pods have cgroups with controllers below the namespace's root, which is the group `name`.
 
     The root of a cgroup namespace is the cgroup in which its first process started. Only
     a process outside of the namespace can move that process, and `unshare` itself, to a leaf.
@@ -289,7 +289,7 @@ def _pass_controllers_on(name: str) -> None:
 
 def _cgroup_mounts() -> list[str]:
     controllers = _cgroup_controllers()
-    # Also under version 2, which the kernel does not mount on top of itself.
+    # Version 2 needs the tmpfs, too: the kernel does not mount cgroup2 on top of a cgroup2.
     lines = ["mount -t tmpfs tmpfs /sys/fs/cgroup"]
     if not controllers:
         lines.append("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
@@ -305,8 +305,8 @@ def _remove_cgroups(group: Path) -> None:
         return
     deadline = time.monotonic() + 10
     while group.exists():
-        # Children first; the kernel needs a moment to let go of killed processes. One may live that no pid file names:
-        # the first, of a start that was killed before it wrote the file.
+        # Children first. The kernel needs a moment to remove killed processes. A process may live that no pid file
+        # names: the sandbox's first one, if `make up` was killed before it wrote the file.
         for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 for pid in (Path(folder) / "cgroup.procs").read_text().split():
