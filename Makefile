@@ -104,7 +104,7 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e $(call typed,CONTEXT,context) tests/e2e/test_context.py
 
-test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some twenty minutes, 6 GB of memory)
+test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some twenty minutes, 8 GB of memory)
 	@$(PYTHON) -m pytest -q -m vllm --durations=5 tests/vllm
 
 test-all: test test-browser test-vllm  ## `make test`, then what takes longer: the pages in a browser, vLLM itself, every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
