@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 up: root venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
 	@$(WORKBENCH) up $(OPTIONS)
 
-# Before anything is changed, the virtual environment too.
+# Before anything is changed, even the virtual environment.
 root:
 	@python3 -m workbench may-start $(OPTIONS)
 
@@ -85,10 +85,10 @@ test-browser: chromium  ## the report, the dashboard and the sandbox's page in a
 pictures: chromium  ## take the pictures of the documentation anew, in that Chromium
 	@$(PYTHON) -m tests.browser.pictures
 
-grafana-picture: chromium  ## show the dashboard in the Grafana at GRAFANA=http://…:3000, one for trying, and take its picture
+grafana-picture: chromium  ## show the dashboard in the Grafana at GRAFANA=http://…:3000, which must be one for trials, and take its picture
 	@$(PYTHON) -m tests.browser.grafana $(call typed,GRAFANA,grafana)
 
-prometheus-page: venv  ## build Prometheus' own page for `make ui`, from npm's registry (Node 20, five minutes, 400 MB while it lasts)
+prometheus-page: venv  ## build Prometheus' own page for `make ui`, from npm's registry (Node 20, five minutes, 400 MB meanwhile)
 	@$(PYTHON) -m workbench.toolchain.prometheus_page
 
 # The machine's own, or Debian's unpacked into the cache; the dashboard needs Prometheus besides.
@@ -107,7 +107,7 @@ test-context: venv  ## with CONTEXT=name: the main job on that cluster, which mu
 test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some twenty minutes, 8 GB of memory)
 	@$(PYTHON) -m pytest -q -m vllm --durations=5 tests/vllm
 
-test-all: test test-browser test-vllm  ## `make test`, then what takes longer: the pages in a browser, vLLM itself, every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
+test-all: test test-browser test-vllm  ## `make test`, then what takes longer: the pages in a browser, vLLM itself, every setting on the engine, kills at every stage of `make up`, two clones, a node like kind's
 	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)

@@ -29,7 +29,7 @@ class Paths:
     def of_this_clone(cls, purpose: str = "") -> "Paths":
         """Return the paths of this clone and its cache, which no other clone uses; tests add a purpose.
 
-        The cgroups go by the name alone, and whoever starts a sandbox ends all that it finds in them.
+        A sandbox's cgroups have this name alone, and the start of a sandbox ends all processes in its cgroups.
         """
         cache = cache_dir()
         digest = hashlib.sha256(f"{REPOSITORY}\0{cache.resolve()}".encode()).hexdigest()[:8]

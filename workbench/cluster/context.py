@@ -75,7 +75,7 @@ def up(context: Context, request: Request) -> None:
     """Update the stack on the cluster, wait for its evaluation and print the scores."""
     with stage("prerequisites"):
         asked, faults = _judge(context, request)
-        if not faults:  # or else the minutes of a build would come before the refusal
+        if not faults:  # else a build of minutes would come before the refusal
             _provide_programs(context)
         found = _look(context, request, asked, faults)
         _open_stack(context)
@@ -193,7 +193,7 @@ def _answers(context: Context) -> bool:
 
 
 def _refusal(context: Context, request: Request, told: Sequence[str]) -> list[str]:
-    """Return what the program itself would refuse when it sees the cluster; no stack file at all was `told` before."""
+    """Return what the program itself would refuse when it sees the cluster, but what was `told` already."""
     try:
         stack.preflight(context.stack, _changes(context, request), context.env())
     except WorkbenchError as error:

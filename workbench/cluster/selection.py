@@ -90,7 +90,7 @@ def faults(reader: Reader, wanted: Wanted) -> list[str]:
 
 
 def cure(prometheus: Reader, wanted: Wanted) -> str:
-    """Return the setting that lets a Prometheus read what it leaves out: of ours, else of the Prometheus itself."""
+    """Return what to change so that a Prometheus reads what it leaves out: a setting of ours, else its selectors."""
     for release in _releases(prometheus):
         if not faults(prometheus, wanted.released(release)):
             return f"pulumi config set --stack {wanted.stack} --path 'vllm-eval:monitoring.release' {release}"

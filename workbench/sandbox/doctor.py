@@ -130,6 +130,6 @@ def _missing_cgroups() -> Iterator[str]:
     elif kept := CONTROLLERS - passed_on:
         words, names = " ".join(f"+{each}" for each in sorted(kept)), ", ".join(sorted(kept))
         yield (
-            f"{CGROUPS} keeps these cgroups to itself: {names}; echo '{words}' > {CGROUPS}/cgroup.subtree_control"
+            f"{CGROUPS} gives its children no controllers {names}: echo '{words}' > {CGROUPS}/cgroup.subtree_control"
             " (in a container, first move its processes to a child group)"
         )

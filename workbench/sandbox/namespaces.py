@@ -24,7 +24,7 @@ from workbench.toolchain.tools import debian_root
 CGROUPS: Final = Path("/sys/fs/cgroup")
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 LOCK: Final = "up.lock"  # of `make up`, in the state
-# Variables that tell the caller's own tools their folders and settings.
+# Beginnings of the variables that tell the caller's own tools their folders and settings.
 THEIRS: Final = ("DOCKER_CONFIG", "ETCD_", "GIT_", "HELM_", "KUBE", "PULUMI_", "XDG_")
 
 # kubelet sets these three settings, which are the whole machine's. In the sandbox,
@@ -105,7 +105,7 @@ class Sandbox:
         ready.touch()
 
     def connect(self) -> None:
-        """Give the network namespace its way out, by user-space NAT that the host's network does not see."""
+        """Connect the network namespace to the outside by NAT in user space, which changes nothing outside."""
         if "tap0" in self._enter(["ip", "-o", "link"]):
             return
         # --network is left out: slirp4netns opens its sockets in the host's network.
@@ -168,14 +168,14 @@ class Sandbox:
             return False
 
     def stop(self) -> None:
-        """End everything inside and remove what it left: idempotent, and whole also after a crash."""
+        """End everything inside and remove what it left, also after a crash, or when there is nothing."""
         self._kill()
         shutil.rmtree(self.paths.state, ignore_errors=True)
         if self.paths.state.exists():
             raise WorkbenchError(f"{self.paths.state} could not be removed: is something mounted there?")
 
     def _forget_another_boot(self) -> None:
-        """Remove the files of a sandbox that a power failure ended: nothing in it waits for the disk."""
+        """Remove the files of a sandbox that a power failure ended: they may be incomplete, and their cluster is gone."""
         boot, file = BOOT_ID.read_text(), self.paths.state / "boot_id"
         if file.exists() and file.read_text() != boot:
             say("  this machine was started anew since the last `make up`: the sandbox begins anew, too")
