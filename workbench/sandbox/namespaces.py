@@ -47,9 +47,7 @@ class Sandbox:
         What serves its model, one of `model.SERVERS`; empty for the default.
     """
 
-    def __init__(
-        self, paths: Paths, node: int | None = None, request: Request | None = None, server: str = ""
-    ) -> None:
+    def __init__(self, paths: Paths, node: int | None = None, request: Request | None = None, server: str = "") -> None:
         self.paths = paths
         self.request = request or Request()
         self.server = server
@@ -175,7 +173,7 @@ class Sandbox:
             raise WorkbenchError(f"{self.paths.state} could not be removed: is something mounted there?")
 
     def _forget_another_boot(self) -> None:
-        """Remove the files of a sandbox that a power failure ended: they may be incomplete, and their cluster is gone."""
+        """Remove the files of a sandbox that a power failure ended: some may be incomplete."""
         boot, file = BOOT_ID.read_text(), self.paths.state / "boot_id"
         if file.exists() and file.read_text() != boot:
             say("  this machine was started anew since the last `make up`: the sandbox begins anew, too")

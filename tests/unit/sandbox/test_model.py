@@ -16,7 +16,6 @@ from workbench.shell import WorkbenchError
 from workbench.toolchain.vllm import provide
 
 
-
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     """A sandbox that was never started."""
