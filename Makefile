@@ -28,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 up: root venv  ## deploy everything and print the scores, on a cluster on this machine; CONTEXT=name is one of yours (STACK=dev)
 	@$(WORKBENCH) up $(OPTIONS)
 
-# Before anything is changed, the virtual environment too.
+# Before anything is changed, even the virtual environment.
 root:
 	@python3 -m workbench may-start $(OPTIONS)
 
@@ -51,9 +51,7 @@ preview: venv  ## show what an update would change: STACK=local is the sandbox's
 	@$(WORKBENCH) preview $(OPTIONS)
 
 render: venv  ## write the manifests of STACK=… to DIR=… (rendered/STACK), without a cluster or Pulumi's state
-	@[ -n "$(STACK)" ] || { echo 'error: STACK is not set: make render STACK=prod' >&2; exit 2; }
-	@[ -f 'Pulumi.$(STACK).yaml' ] || { echo 'error: there is no Pulumi.$(STACK).yaml' >&2; exit 2; }
-	@$(PYTHON) -m components.render '$(STACK)' '$(or $(DIR),rendered/$(STACK))' < 'Pulumi.$(STACK).yaml'
+	@$(PYTHON) -m components.render $(call typed,STACK,stack) $(call typed,DIR,folder)
 
 shell: venv  ## open a shell inside the sandbox (kubectl, pulumi, helm at hand)
 	@$(WORKBENCH) shell $(OPTIONS)
@@ -87,11 +85,10 @@ test-browser: chromium  ## the report, the dashboard and the sandbox's page in a
 pictures: chromium  ## take the pictures of the documentation anew, in that Chromium
 	@$(PYTHON) -m tests.browser.pictures
 
-grafana-picture: chromium  ## show the dashboard in the Grafana at GRAFANA=http://…:3000, one for trying, and take its picture
-	@[ -n "$(GRAFANA)" ] || { echo 'error: GRAFANA is not set: make grafana-picture GRAFANA=http://localhost:3000' >&2; exit 2; }
-	@$(PYTHON) -m tests.browser.grafana '$(GRAFANA)' out/grafana.webp
+grafana-picture: chromium  ## show the dashboard in the Grafana at GRAFANA=http://…:3000, which must be one for trials, and take its picture
+	@$(PYTHON) -m tests.browser.grafana $(call typed,GRAFANA,grafana)
 
-prometheus-page: venv  ## build Prometheus' own page for `make ui`, from npm's registry (Node 20, five minutes, 400 MB while it lasts)
+prometheus-page: venv  ## build Prometheus' own page for `make ui`, from npm's registry (Node 20, five minutes, 400 MB meanwhile)
 	@$(PYTHON) -m workbench.toolchain.prometheus_page
 
 # The machine's own, or Debian's unpacked into the cache; the dashboard needs Prometheus besides.
@@ -107,10 +104,10 @@ test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and e
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e $(call typed,CONTEXT,context) tests/e2e/test_context.py
 
-test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some twenty minutes, 6 GB of memory)
+test-vllm: venv  ## the runner's main paths on vLLM itself, for CPUs, with a small real model (some twenty minutes, 8 GB of memory)
 	@$(PYTHON) -m pytest -q -m vllm --durations=5 tests/vllm
 
-test-all: test test-browser test-vllm  ## `make test`, then what takes longer: the pages in a browser, vLLM itself, every setting on the engine, kills at every stage of `make up`, two clones, a node that plays kind's
+test-all: test test-browser test-vllm  ## `make test`, then what takes longer: the pages in a browser, vLLM itself, every setting on the engine, kills at every stage of `make up`, two clones, a node like kind's
 	@$(PYTHON) -m pytest -m slow
 
 drill: venv tools  ## let a model get worse, better, unreachable, and watch the alerts arrive (some ten minutes)
@@ -132,7 +129,7 @@ bench-alerts: venv tools  ## play years of noise, drops and slips to the alert r
 	@$(PYTHON) -m pytest -q -s -m bench tests/bench tests/integration/monitoring
 
 vllm: venv  ## serve the small model by vLLM itself on port 18555 of 127.0.0.1 until Ctrl-C (OPTIONS_OF_VLLM=…)
-	@exec $(PYTHON) -m workbench.toolchain.vllm.serve $(OPTIONS_OF_VLLM)
+	@exec $(PYTHON) -m workbench.toolchain.vllm.serve $(call typed,OPTIONS_OF_VLLM,options)
 
 lint: venv  ## ruff, mypy, import-linter, vulture, shellcheck, yamllint, zizmor; `make check` adds actionlint
 	@$(PYTHON) -m ruff check --quiet .

@@ -1,9 +1,10 @@
 """Writes a stack's objects as plain manifests, for teams that review or apply them without Pulumi.
 
-``python -m components.render STACK FOLDER < Pulumi.STACK.yaml`` contacts no cluster and no
-backend: the program runs as for an update, and every object that it declares becomes a file.
+``python -m components.render --stack STACK`` asks no cluster and no backend: the
+program runs as for an update, and what it declares is written down.
 """
 
+import argparse
 import asyncio
 import json
 import shutil
@@ -31,7 +32,7 @@ LAST: Final = ("Job", "Application")
 
 
 class RenderError(Exception):
-    """The folder cannot be written."""
+    """Why nothing was written, and what to do."""
 
 
 class _Recorder(mocks.Mocks):
@@ -60,18 +61,32 @@ class _NoHooks:
         """Ignore it."""
 
 
-def main() -> int:
-    """Write the folder and print what it does not contain; return 2 for wrong settings or a folder that is in use."""
-    stack, folder = sys.argv[1], Path(sys.argv[2])
-    # The outputs of secrets, which reading the settings makes, and the program must use the same loop.
+def main(arguments: list[str] | None = None) -> int:
+    """Write the folder and say what is not in it; return 2 when an option, a setting or the folder is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m components.render")
+    parser.add_argument("--stack", default="", metavar="NAME", help="the stack")
+    parser.add_argument("--file", type=Path, help="its file (default: Pulumi.NAME.yaml)")
+    parser.add_argument("--folder", type=Path, help="where the manifests go (default: rendered/NAME)")
+    options = parser.parse_args(arguments)
+    folder = options.folder or Path("rendered") / options.stack
+    # The secrets' outputs and the program must share one.
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
-        notes = write(declared(read(stack, sys.stdin.buffer.read())), folder)
+        notes = write(declared(read(options.stack, _text(options.stack, options.file))), folder)
     except (SettingsError, RenderError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{folder}: kubectl apply -k {folder}, or an Application of Argo CD whose path it is", *notes, sep="\n  ")
     return 0
+
+
+def _text(stack: str, file: Path | None) -> bytes:
+    if not stack:
+        raise RenderError("error: STACK is not set: make render STACK=prod (--stack prod)")
+    file = file or Path(__file__).resolve().parents[1] / f"Pulumi.{stack}.yaml"
+    if not file.is_file():
+        raise RenderError(f"error: STACK is {stack!r}, but there is no {file.name}: write it, or name another stack")
+    return file.read_bytes()
 
 
 def declared(settings: Settings) -> list[tuple[str, dict[str, Any]]]:

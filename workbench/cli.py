@@ -29,9 +29,8 @@ def main(words: Iterable[str] | None = None) -> int:
 def _run(options: Options, paths: Paths) -> int:
     chosen = options.command
     if options.context and chosen not in OF_CONTEXT:
-        raise WorkbenchError(
-            f"`make {chosen}` is the sandbox's alone: CONTEXT goes with `make up`, `make doctor` and `make verify`"
-        )
+        commands = ", ".join(f"`make {each}`" for each in OF_CONTEXT if each != "may-start")
+        raise WorkbenchError(f"`make {chosen}` takes no CONTEXT: leave it out. These commands take one: {commands}")
     if chosen == "may-start":
         return _may_start(options)
     if chosen in down.COMMANDS:

@@ -1,5 +1,6 @@
 """What the commands of `python -m workbench` do; `sandbox/down.py` has the two that need no package."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Final
 
 from components import labels
 from workbench.cluster import context, report, reports, verify
+from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl
 from workbench.cluster.requests import DeployRequest
 from workbench.options import Options
@@ -32,10 +34,10 @@ Next:
 def up(paths: Paths, options: Options) -> None:
     """Deploy everything and print the scores: in the sandbox, or on the cluster that CONTEXT names."""
     request = _request(options)
-    if theirs := context.of(request, paths):
+    if theirs := chosen(paths, options):
         context.up(theirs, request)
         return
-    sandbox = steps.up(paths, request)
+    sandbox = steps.up(paths, request, options.server)
     say(f"\n{report.table(report.scores(sandbox, stack.NAME))}\n{NEXT}")
 
 
@@ -79,21 +81,20 @@ def preview(paths: Paths, options: Options) -> None:
 def check(paths: Paths, options: Options) -> None:
     """Tell whether this machine can run the sandbox, or whether the stack fits CONTEXT's cluster; change nothing."""
     request = _request(options)
-    if theirs := context.of(request, paths):
+    if theirs := chosen(paths, options):
         context.check(theirs, request)
         say(f"the cluster of context {theirs.name!r} has all that the stack {theirs.stack} needs")
         return
-    doctor.check(paths, request)
+    doctor.check(paths, request, options.server)
     say("this machine has all that `make up` needs")
 
 
 def verified(paths: Paths, options: Options) -> None:
     """Tell step by step whether a deployed stack works, up to a test alert at its receivers."""
-    request = _request(options)
-    theirs = context.of(request, paths)
+    theirs = chosen(paths, options) if options.context else None
     if theirs is None:
         raise WorkbenchError("CONTEXT is not set: make verify CONTEXT=name STACK=prod")
-    verify.verify(theirs, context.asked(theirs, request), alert=options.alert != "0")
+    verify.verify(theirs, context.asked(theirs, _request(options)), alert=options.alert != "0")
     say(f"the stack {theirs.stack} works")
 
 
@@ -111,7 +112,7 @@ def forward(paths: Paths, options: Options) -> None:
 
 def fetch_reports(paths: Paths, options: Options) -> None:
     """Copy the last runs' reports out of the cluster that CONTEXT names; the sandbox's are in `make ui`."""
-    theirs = context.of(_request(options), paths) if options.context else None
+    theirs = chosen(paths, options) if options.context else None
     if theirs is None:
         raise WorkbenchError(
             "CONTEXT is not set: make reports CONTEXT=name STACK=prod; the sandbox's are shown by `make ui`"
@@ -124,15 +125,36 @@ def build_tools(paths: Paths, options: Options) -> None:
     tools.build_all(paths, tools.SMALL if options.small else None)
 
 
+def chosen(paths: Paths, options: Options) -> Context | None:
+    """Return the cluster that CONTEXT names, None when it is the sandbox's.
+
+    Raises
+    ------
+    WorkbenchError
+        SERVER is given with CONTEXT, or STACK without it.
+    """
+    if options.context:
+        if options.server:
+            raise WorkbenchError(
+                f"SERVER is {options.server!r}, and it serves the sandbox's own model: leave it out with CONTEXT"
+            )
+        return Context(options.context, options.stack or context.STACK, paths)
+    if options.stack and options.stack != stack.NAME:
+        raise WorkbenchError(
+            f"STACK is {options.stack!r} without a CONTEXT: name the cluster,"
+            f" make up CONTEXT=name STACK={options.stack}"
+        )
+    if os.environ.get("KUBECONFIG"):
+        say("KUBECONFIG is ignored: the sandbox makes a cluster of its own. For one of yours: make up CONTEXT=name")
+    return None
+
+
 def _request(options: Options) -> DeployRequest:
     return DeployRequest(
-        context=options.context,
-        stack=options.stack,
         endpoint=options.model_endpoint,
         model=options.model,
         tag=options.model_tag,
         limit=options.limit,
-        server=options.server,
         standins=options.standins == "1",
     )
 

@@ -23,8 +23,8 @@ COMMANDS: Final = {
     "down": "end the sandbox and remove all that it left on this machine but the caches",
     "clean": "remove the caches; the sandbox must be down",
 }
-# What goes with --context; `tools` and `may-start` come before a target that does.
-OF_CONTEXT: Final = ("up", "doctor", "verify", "preview", "reports", "tools", "may-start")
+# The commands that take --context; `make` calls `may-start` before `up`, with the same options.
+OF_CONTEXT: Final = ("up", "doctor", "verify", "reports", "may-start")
 
 
 @dataclass(frozen=True)

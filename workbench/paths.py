@@ -1,4 +1,4 @@
-"""Where this clone keeps its files: the cache of tools and images, and the state and logs of what it runs."""
+"""Where things are: what of this clone its image is built from, the cache of tools and images, state and logs."""
 
 import hashlib
 import os
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
+# What the evaluation image is built from, as Git's commands take it after `--`. Prose is in no image, and a new image
+# re-runs every model. The paths of two workflows say the same (tests/unit/ci/test_rules.py compares them).
+IMAGE_SOURCES: Final = ("eval", "docker", ":!*.md")
 
 
 def cache_dir() -> Path:
@@ -26,7 +29,7 @@ class Paths:
     def of_this_clone(cls, purpose: str = "") -> "Paths":
         """Return the paths of this clone and its cache, which no other clone uses; tests add a purpose.
 
-        The cgroups go by the name alone, and whoever starts a sandbox ends all that it finds in them.
+        A sandbox's cgroups have this name alone, and the start of a sandbox ends all processes in its cgroups.
         """
         cache = cache_dir()
         digest = hashlib.sha256(f"{REPOSITORY}\0{cache.resolve()}".encode()).hexdigest()[:8]
@@ -51,8 +54,3 @@ class Paths:
     def logs(self) -> Path:
         """One file for each process, and the tools' build logs."""
         return self.state / "logs"
-
-    @property
-    def kubeconfig(self) -> Path:
-        """Credentials of the cluster's administrator; the address holds only inside the namespace."""
-        return self.state / "kubeconfig"

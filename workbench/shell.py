@@ -123,7 +123,7 @@ def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float, interv
         except WorkbenchError as error:
             last = str(error)
         time.sleep(interval)
-    raise WorkbenchError(f"{what}: not after {seconds:.0f} s; last seen: {last}")
+    raise WorkbenchError(f"{what}: timed out after {seconds:.0f} s; last seen: {last}")
 
 
 def fail(error: WorkbenchError) -> int:

@@ -37,9 +37,11 @@ def main() -> None:
         Grafana does not answer, or a panel is missing or shows an error.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.browser.grafana")
-    parser.add_argument("grafana", help="its address, such as http://localhost:3000")
-    parser.add_argument("picture", type=Path, help="where the picture goes")
+    parser.add_argument("--grafana", default="", metavar="URL", help="its address, such as http://localhost:3000")
+    parser.add_argument("--picture", type=Path, default=Path("out/grafana.webp"), help="where the picture goes")
     given = parser.parse_args()
+    if not given.grafana:
+        parser.error("GRAFANA is not set: make grafana-picture GRAFANA=http://localhost:3000")
     os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
     given.picture.parent.mkdir(parents=True, exist_ok=True)
     grafana = given.grafana.rstrip("/")

@@ -121,8 +121,11 @@ class Elsewhere:
         """Return what `make render` writes, of a hub's stack as if Argo CD were in the stack's own cluster."""
         file = yaml.safe_load(self.file.read_text())
         file["config"].get("vllm-eval:argocd", {}).pop("context", None)
-        folder = self.clone / "rendered"
-        self.run(sys.executable, "-m", "components.render", STACK, folder, stdin=yaml.safe_dump(file))
+        folder, changed = self.clone / "rendered", self.clone / "without-hub.yaml"
+        changed.write_text(yaml.safe_dump(file))
+        self.run(
+            *(sys.executable, "-m", "components.render"), f"--stack={STACK}", f"--file={changed}", f"--folder={folder}"
+        )
         names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
         return [yaml.safe_load((folder / name).read_text()) for name in names]
 
@@ -164,7 +167,7 @@ def hub(sandbox: Sandbox, folder: Path) -> Iterator[Path]:
         "stringData": {"name": STACK, "server": OTHER_NAME, "config": json.dumps(login)},
     }
     apply(sandbox, [secret])
-    config = yaml.safe_load(sandbox.paths.kubeconfig.read_text())
+    config = yaml.safe_load(sandbox.kubeconfig.read_text())
     config["contexts"].append({**config["contexts"][0], "name": HUB})
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(config))

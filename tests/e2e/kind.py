@@ -41,7 +41,7 @@ def up(namespace: Sandbox, name: str) -> None:
     tools.build_all(namespace.paths)
     namespace.start()
     cluster.write_config(namespace, images.store(namespace.paths))
-    namespace.paths.kubeconfig.write_text(kubeconfig(run(["kind", "get", "kubeconfig", "--name", name])))
+    namespace.kubeconfig.write_text(kubeconfig(run(["kind", "get", "kubeconfig", "--name", name])))
     refuse_unfit(namespace, name)
     images.start(namespace)
     mirror(namespace, name)

@@ -115,7 +115,7 @@ def _leave_to_others(node: Sandbox) -> None:
 
 def _kubeconfig(node: Sandbox, file: Path) -> Path:
     """Write a node's kubeconfig as kind prints it, with an address and names that hold outside of the node."""
-    config = yaml.safe_load(node.paths.kubeconfig.read_text())
+    config = yaml.safe_load(node.kubeconfig.read_text())
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:39999"
     config["contexts"][0]["name"] = config["current-context"] = f"kind-{NAME}"
     file.write_text(yaml.safe_dump(config))

@@ -1,7 +1,7 @@
-"""Builds the documentation as a site: `make docs`. The Markdown stays as GitHub shows it; only links are laid anew.
+"""Builds the documentation as a site: `make docs`. The Markdown stays as GitHub shows it; only links are rewritten.
 
-The site's generator wants all pages in one folder. README.md and a few others lie beside it, and pages link to files
-that are no page, so a copy is made in which the former have a place and the latter are addresses of the repository.
+The site's generator wants all pages in one folder, but README.md and a few others lie outside of docs/, and pages link
+to files that are no pages. So a copy is made, where all pages are in one folder and the other links lead to GitHub.
 """
 
 import os
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def assemble(target: Path) -> list[str]:
-    """Write every page, with its links laid anew, and the pictures; return the links that lead nowhere."""
+    """Write every page, with its links rewritten, and the pictures; return the links that lead nowhere."""
     places = pages()
     broken: list[str] = []
     for source, place in places.items():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Removes from a hosted runner what no job here uses, some 25 GB: the runner promises 14 free, and building the tools takes
-# more. $1 is the runner's root: `/`, or where a container has mounted it. A runner of one's own has none of these.
+# Removes software that no job here uses from a hosted runner, some 25 GB: the runner promises 14 GB free, and building
+# the tools takes more. $1 is the runner's root: `/`, or where a container has mounted it. Other runners lack these folders.
 set -euo pipefail
 
 root=${1%/}

@@ -1,8 +1,9 @@
 """One branch of a Git remote: read a file at its tip, commit a new version of it, push that.
 
 Commits are made with Git's plumbing and a temporary index, so the checkout's
-work tree, index, hooks and local branches are neither used nor changed: the
-caller may be a developer's own clone, and nothing is left behind by a kill.
+work tree, index, hooks and local branches are neither used nor changed: it may
+be a developer's own clone. A killed run leaves one ref `refs/write-back/…`, a
+temporary folder and unused objects; all of them are harmless.
 """
 
 import base64
@@ -69,7 +70,7 @@ class RemoteBranch:
     token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        # A ref of its own: two of these may work in one clone at once, which FETCH_HEAD does not allow.
+        # A ref for each object, since two of them may work in one clone at once, where FETCH_HEAD is shared.
         self._ref = f"refs/write-back/{uuid.uuid4().hex}"
 
     def __enter__(self) -> Self:
@@ -91,7 +92,7 @@ class RemoteBranch:
         TransportError
             The remote was not reached, or it has no such branch.
         """
-        # Ancestry is meaningless where history was cut off.
+        # Which commit is older cannot be told from a history that was cut off.
         shallow = self._git("rev-parse", "--is-shallow-repository").strip() == "true"
         unshallow = ["--unshallow"] if shallow else []
         refspec = f"+refs/heads/{self.branch}:{self._ref}"

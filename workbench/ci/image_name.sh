@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Names the evaluation image and its registry, in lower case, which registries demand of an owner's name in any case.
-# IMAGE_NAME is another registry's, such as harbor.example.com/ml/vllm-eval-evalchemy.
+# Writes the name of the evaluation image and its registry to the job's outputs. Both are in lower case, because
+# registries refuse capitals and an owner's name may have some. IMAGE_NAME names an image of another registry, such as
+# harbor.example.com/ml/vllm-eval-evalchemy.
 set -euo pipefail
 
 name=${IMAGE_NAME:-ghcr.io/$GITHUB_REPOSITORY_OWNER/vllm-eval-evalchemy}

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Lets a job's container have cgroups with controllers below its own root, $1, as `make doctor` demands: with version 2
-# only a group without processes may pass its controllers on, and in a container all processes are in the root.
+# Gives the cgroups below a container's root, $1, their controllers, as `make doctor` demands. With version 2, a group
+# can do so only while no process is in it, and in a container all processes are in the root.
 set -euo pipefail
 
 root=${1:-/sys/fs/cgroup}
 
 if [ ! -e "$root/cgroup.controllers" ]; then
-    exit 0 # version 1, where every group may have both
+    exit 0 # version 1, where a group may have processes and children
 fi
 wanted=$(sed -e 's/[^ ]*/+&/g' "$root/cgroup.controllers")
 mkdir -p "$root/init"
-# The runner starts every step by `docker exec`, so that a process may come between the two halves of an attempt. A
-# step after this one joins the first process's group, as runc does where the root is closed.
+# Up to 20 times, because the runner starts every step by `docker exec`, and a new process may enter the root after it
+# was emptied. Later steps are no problem: runc puts them into the group of the container's first process.
 for _ in {1..20}; do
     while read -r pid; do
         # It may have ended since.

@@ -120,7 +120,7 @@ def _line(change: Change) -> str:
     if change.rerun:
         line += "  (the evaluation)"
     elif change.kept and change.operation in {"delete", "replace"}:
-        line += "  (nothing in the cluster goes)"
+        line += "  (nothing in the cluster is deleted)"
     if change.reasons:
         return f"{line}  because of {', '.join(change.reasons)}"
     return f"{line}  {', '.join(change.paths)}" if change.operation == "update" and change.paths else line

@@ -39,7 +39,7 @@ class Change:
     rerun
         Whether this is the evaluation Job: replacing it is what a re-run is.
     kept
-        Whether nothing in the cluster goes with it: a component, or an object that is retained on deletion.
+        Whether nothing in the cluster is deleted with it: a component, or an object with `retain_on_delete`.
     """
 
     operation: str
@@ -52,7 +52,7 @@ class Change:
 
     @property
     def destroys(self) -> bool:
-        """Whether something is lost that is not lost on every evaluation."""
+        """Whether it loses something that a new evaluation does not replace anyway."""
         return self.operation in {"replace", "delete"} and not self.rerun and not self.kept
 
     @property
@@ -129,7 +129,7 @@ def parse(record: dict[str, Any]) -> PreviewPlan:
         errors=_errors(record, digest),
         changes=tuple(changes),
         unchanged=sum(_operations(group) <= UNCHANGED for group in steps.values()),
-        # Of each, a stack has one, whatever it is called: argocd.application names the first.
+        # Found by type, of which a stack has one: the Application's name is a setting.
         application=_objects(steps, APPLICATION_TYPE),
         job=_objects(steps, JOB_TYPE),
     )

@@ -16,9 +16,8 @@ from components import labels, reruns
 from vllm_eval.config import load_config
 from vllm_eval.errors import ConfigError
 from workbench.ci.preview_plan import JOB, Objects, PreviewPlan
+from workbench.paths import IMAGE_SOURCES
 
-BUILT: Final = ("eval/", "docker/")
-PROSE: Final = ".md"
 KUSTOMIZE_KEYS: Final = frozenset({"namespace", "patches"})
 
 
@@ -45,9 +44,10 @@ class PullRequest:
     base: str
     head: str
 
-    def changed_files(self) -> list[str]:
-        """Return the paths that the pull request changes."""
-        return self._git("diff", "--name-only", f"{self.base}...{self.head}").decode().splitlines()
+    def changed_sources(self) -> list[str]:
+        """Return the paths that the pull request changes among those that the image is built from."""
+        paths = ("--", *IMAGE_SOURCES)
+        return self._git("diff", "--name-only", f"{self.base}...{self.head}", *paths).decode().splitlines()
 
     def revision(self, followed: str, *, after: bool) -> str:
         """Return the commit that an Application which follows `followed` syncs, before or after the merge.
@@ -132,10 +132,11 @@ def render(plan: PreviewPlan, pull_request: PullRequest) -> Rendered:
         effect = f"{describe(job, after.tasks)} It follows `{after.followed}`, which the merge does not move."
         return Rendered(diff, effect)
     effect = describe(job, after.tasks)
-    built = [path for path in pull_request.changed_files() if path.startswith(BUILT) and not path.endswith(PROSE)]
-    if built and job.after is not None:
+    changed = pull_request.changed_sources()
+    if changed and job.after is not None:
+        named = f"`{changed[0]}`{' and others' if len(changed) > 1 else ''}"
         effect += (
-            f" After the merge CI builds a new image (`{built[0]}`{' and others' if len(built) > 1 else ''} changed)"
+            f" After the merge CI builds a new image ({named} changed)"
             f" and writes it back: **that re-runs {reruns.everything(job.after).times(len(after.tasks))}**."
         )
     return Rendered(diff, effect)
@@ -165,7 +166,7 @@ def build(folder: Path, kustomize: dict[str, Any]) -> str:
         raise PreviewError(f"the Application sets source.kustomize.{unknown[0]}, which the preview cannot render")
     file = folder / "kustomization.yaml"
     kustomization = yaml.safe_load(file.read_text(encoding="utf-8"))
-    # Into the folder's own file, not an overlay: only so do the patches come before its replacements.
+    # In the folder's own file, as Argo CD does it: in an overlay, the patches would come after the replacements.
     kustomization["patches"] = [*kustomization.get("patches", []), *kustomize.get("patches", [])]
     if kustomize.get("namespace"):
         kustomization["namespace"] = kustomize["namespace"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lets crane read the registry that $1 names, and says so to the steps that follow ($INSPECT). Without a password, as for
-# one that is reached by a cloud's identity, an image that was built again with the same bits counts as another one.
+# Logs crane in to the registry that $1 names, and tells the steps that follow ($INSPECT). Without a password (a cloud's
+# identity may log in instead), an image that was built again counts as another one even if its content is the same.
 set -euo pipefail
 
 if [ -z "${REGISTRY_TOKEN:-}" ]; then

@@ -1,7 +1,7 @@
 """Makes a release of what is checked out: `make release VERSION=1.2.0`.
 
-Names what CHANGELOG.md has under *Unreleased* after the version and the day, sets the version of the runner's package,
-commits both and tags the commit. Nothing is pushed.
+Puts the section *Unreleased* of CHANGELOG.md under a heading with the version and the day, sets the version of the
+runner's package, commits both and tags the commit. Nothing is pushed.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from components.labels import COMMIT_ANNOTATION, JOB_MANIFEST
+from workbench.paths import IMAGE_SOURCES
 
 VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 UNRELEASED: Final = "## Unreleased\n"
@@ -48,7 +49,7 @@ def released(changelog: str, version: str, day: str) -> str:
 
 
 def check(version: str, tags: Iterable[str]) -> None:
-    """Refuse a version that is none, or not above every tag.
+    """Refuse a text that is no version, and a version that is not above every tag.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def check(version: str, tags: Iterable[str]) -> None:
 
 
 def check_image(repository: Path) -> None:
-    """Refuse a release whose manifest runs another image than its own code's.
+    """Refuse a release whose manifest names an image of older code.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def check_image(repository: Path) -> None:
     cure = "push main, let image-build write its image back (docs/ci.md), `git pull`, and release again"
     if recorded is None or DIGEST.search(text) is None:
         raise ReleaseError(f"{JOB_MANIFEST} names no image that CI has built: {cure}")
-    paths = ("--", "eval", "docker", ":!*.md", f":!{PACKAGE}")
+    paths = ("--", *IMAGE_SOURCES, f":!{PACKAGE}")
     if changed := _git(repository, "diff", "--name-only", recorded[1], "HEAD", *paths).splitlines():
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise ReleaseError(f"{JOB_MANIFEST} runs the image of {recorded[1][:12]}, before {changed[0]}{others}: {cure}")

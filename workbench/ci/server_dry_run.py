@@ -4,8 +4,8 @@ Each argument is a manifest or a folder with a kustomization. etcd and
 kube-apiserver (bare names on PATH) run on loopback for the few seconds that it
 takes. A refusal matters before it is pushed: Argo CD re-creates the evaluation
 Job by Force+Replace, which has deleted the running one by the time the server
-refuses the new one. Warnings count, too: a pod that the namespace's Pod
-Security level forbids gives only a warning on the Job, and a Job without pods.
+refuses the new one. Warnings count, too: of a pod that the namespace's Pod
+Security level forbids the server only warns, and the Job then gets no pods.
 
 Exit codes: 0 all would be taken; 1 one would not; 2 the server did not start.
 """

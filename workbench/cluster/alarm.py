@@ -1,6 +1,6 @@
-"""A test alert on the whole way: a rule of its own, the cluster's Prometheus, its Alertmanager, somebody's receiver.
+"""Sends a test alert the whole way of a real one: a rule, the cluster's Prometheus, its Alertmanager, a receiver.
 
-The rule is there for minutes; at its end the receiver is told that the alert is resolved.
+The rule exists for some minutes. When it is deleted, the receiver is told that the alert is resolved.
 """
 
 import json
@@ -17,20 +17,20 @@ from workbench.cluster.kubectl import kubectl, query, service_proxy
 from workbench.shell import CommandError, Runner, WorkbenchError, say, wait_for
 
 NAME: Final = "vllm-eval-verify"
-# With the severity behind it, since kube-prometheus-stack lets a critical alert silence a lesser one of the same name.
-# The route of `monitoring.receivers` takes it (monitoring/notices.py).
+# The alert's name is this and its severity: under one name for both, a critical alert would silence the lesser one (a
+# rule of kube-prometheus-stack). The route of `monitoring.receivers` takes every name that begins so (notices.py).
 ALERT: Final = "EvaluationTest"
-# The operator's reloader, a rule's first evaluation, Alertmanager's wait for the rest of a group.
+# What takes time: the operator loads the rule, Prometheus evaluates it, Alertmanager waits for the rest of the group.
 PROMETHEUS_SECONDS: Final = 300.0
 ALERTMANAGER_SECONDS: Final = 120.0
 RECEIVER_SECONDS: Final = 180.0
-# Requests, not notifications: of those that are tried again, only the last one counts as failed, ten minutes later.
+# Requests and not notifications: Alertmanager tries a notification again for ten minutes before it counts it as failed.
 _COUNTER: Final = re.compile(r"^alertmanager_notification_requests(_failed)?_total\{([^}]*)\} (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Way:
-    """What an alert of the stack passes.
+    """The way of an alert, from the labels of its rule to the receivers.
 
     Attributes
     ----------
@@ -51,12 +51,12 @@ class Way:
     rule_labels: Mapping[str, str]
     prometheus: str
     told: Mapping[str, Sequence[str]]
-    # A group of its own, which no alert of an earlier test is in.
+    # Another one for each test, so that Alertmanager puts it into a new group, without alerts of earlier tests.
     model: str = field(default_factory=lambda: f"verify-{secrets.token_hex(3)}")
 
     @property
     def messages(self) -> int:
-        """How many messages the receivers get; at least one, where only others are told."""
+        """How many messages the stack's receivers get; one where it has none, since another route may send one."""
         return sum(len(severities) for severities in self.told.values()) or 1
 
     @property
@@ -83,12 +83,12 @@ class Sent:
 
 
 def send(runner: Runner, way: Way) -> str:
-    """Let a test alert take the whole way, and say whom it reached.
+    """Send a test alert the whole way, and return a sentence that says whom it reached.
 
     Raises
     ------
     WorkbenchError
-        With the first place that it did not pass.
+        Names the first place that the alert did not get past.
     """
     known = needs.alertmanagers(runner)
     if not known:
@@ -125,7 +125,7 @@ def send(runner: Runner, way: Way) -> str:
 
 
 def rule(way: Way) -> dict[str, Any]:
-    """Return the PrometheusRule of the test alert, which a Prometheus selects as it does the stack's own."""
+    """Return the PrometheusRule of the test alert, with the labels by which a Prometheus selects the stack's own."""
     text = "A test by `make verify`: nothing is wrong, and it ends by itself."
     alerts = [
         {

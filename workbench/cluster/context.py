@@ -66,26 +66,6 @@ class Context:
         return self.run(command, timeout=7200, log=self.logs / f"pulumi-{words[0]}.log")
 
 
-def of(request: DeployRequest, paths: Paths) -> Context | None:
-    """Return the cluster that CONTEXT names, None for the sandbox's own.
-
-    Raises
-    ------
-    WorkbenchError
-        When STACK is given without it.
-    """
-    if request.context:
-        return Context(request.context, request.stack or STACK, paths)
-    if request.stack and request.stack != stack.LOCAL:
-        raise WorkbenchError(
-            f"STACK is {request.stack!r} without a CONTEXT: name the cluster,"
-            f" make up CONTEXT=name STACK={request.stack}"
-        )
-    if os.environ.get("KUBECONFIG"):
-        say("KUBECONFIG is ignored: the sandbox makes a cluster of its own. For one of yours: make up CONTEXT=name")
-    return None
-
-
 def check(context: Context, request: DeployRequest) -> needs.Found:
     """Look at settings and cluster, change nothing, and raise one error that lists every fault."""
     return _look(context, request, *_judge(context, request))
@@ -95,7 +75,7 @@ def up(context: Context, request: DeployRequest) -> None:
     """Update the stack on the cluster, wait for its evaluation and print the scores."""
     with stage("prerequisites"):
         asked, faults = _judge(context, request)
-        if not faults:  # or else the minutes of a build would come before the refusal
+        if not faults:  # else a build of minutes would come before the refusal
             _provide_programs(context)
         found = _look(context, request, asked, faults)
         _open_stack(context)
@@ -213,7 +193,7 @@ def _answers(context: Context) -> bool:
 
 
 def _refusal(context: Context, request: DeployRequest, told: Sequence[str]) -> list[str]:
-    """Return what the program itself would refuse when it sees the cluster; no stack file at all was `told` before."""
+    """Return what the program itself would refuse when it sees the cluster, but what was `told` already."""
     try:
         stack.preflight(context.stack, _changes(context, request), context.env())
     except WorkbenchError as error:

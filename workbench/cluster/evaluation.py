@@ -15,8 +15,6 @@ from workbench.shell import CommandError, Runner, WorkbenchError, say, wait_for
 JOB: Final = ("get", "job", labels.EVALUATION, "--ignore-not-found", "-o", "json")
 PODS: Final = f"{labels.JOB_NAME}={labels.EVALUATION}"
 INTERVAL: Final = 2.0
-# A cluster on this machine that is silent for longer than this has ended.
-OUTAGE: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def follow(
     namespace: str = labels.NAMESPACE,
     prometheus: str | None = PROMETHEUS,
     seconds: float,
-    outage: float = OUTAGE,
+    outage: float,
 ) -> JobState:
     """Say what the evaluation does until its Job has ended well and its scores are in Prometheus.
 

@@ -1,4 +1,4 @@
-"""Whether a Grafana of the cluster would find the stack's dashboard: its sidecar looks for a label, in namespaces."""
+"""Tells whether a Grafana of the cluster would find the stack's dashboard: by a label, and in which namespaces."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -67,10 +67,10 @@ def _of(workload: Mapping[str, Any]) -> Iterator[Sidecar]:
     metadata = workload["metadata"]
     for container in workload["spec"]["template"]["spec"]["containers"]:
         given = {each["name"]: each.get("value", "") for each in container.get("env", [])}
-        # The chart runs the same image for datasources, whose folder is another.
+        # The chart runs the same image for datasources, too, with another folder.
         if "LABEL" not in given or "dashboard" not in f"{container['name']} {given.get('FOLDER', '')}":
             continue
-        # Without NAMESPACE it looks around itself alone.
+        # Without NAMESPACE it looks in its own namespace only.
         namespaces = [each.strip() for each in (given.get("NAMESPACE") or metadata["namespace"]).split(",")]
         yield Sidecar(
             where=f"{workload['kind']} {metadata['namespace']}/{metadata['name']}",

@@ -1,4 +1,4 @@
-"""What a stack needs in a cluster beside what the program itself looks at: storage, and a Prometheus that reads it."""
+"""What a stack needs in a cluster beside what the program itself checks: storage, and a Prometheus that reads it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ def look(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[str]
     faults
         Takes a sentence with its cure for everything that is missing.
     reachable
-        Whether a cluster that does not answer is a fault of its own, and not one that was told.
+        Whether to report a cluster that does not answer; False if that was reported already.
     """
     prometheus = alertmanager = None
     try:
@@ -95,7 +95,7 @@ def reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[st
     """Return the Service of the Prometheus that reads the stack's rule and, with a gateway of its own, its monitor."""
     answer = _get(runner, f"{OPERATOR}/prometheuses") if asked["monitored"] else None
     if not asked["monitored"] or (answer is None and _get(runner, OPERATOR) is None):
-        return None  # nothing to read, or the kinds are missing, which is a fault of its own
+        return None  # there is nothing to read, or the operator's kinds are missing, which the program itself reports
     wanted = _wanted(runner, stack, asked, asked["monitored"])
     found, fault = selection.report(_readers(answer, "Prometheus"), wanted)
     if found is None:
@@ -106,7 +106,7 @@ def reader(runner: Runner, stack: str, asked: Mapping[str, Any], faults: list[st
 
 
 def _kept_out(stack: str, prometheus: selection.Reader, scraper: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each way in which the gateway's NetworkPolicy keeps a Prometheus' pods out."""
+    """Yield a sentence for each setting by which the gateway's NetworkPolicy refuses the pods of a Prometheus."""
     where = f"{prometheus.namespace}/{prometheus.name}"
     setting = "vllm-eval:monitoring.prometheus"
     if scraper["namespace"] not in {None, prometheus.namespace}:

@@ -1,7 +1,7 @@
-"""Whether the evaluation's pods would reach the models: what stands behind each Service, and what it serves.
+"""Tells whether the evaluation's pods could reach the models, and whether these serve the names that are asked for.
 
-No pod is started for it: the NetworkPolicy is held against the pods' labels and ports, and the Service is asked
-through the API server.
+No pod is started for that: the stack's `network` is compared with the labels and ports of the pods behind each
+Service, and the Service is asked through the API server.
 """
 
 import json
@@ -23,7 +23,7 @@ class Told:
 
 
 def look(runner: Runner, stack: str, asked: Mapping[str, Any], told: Told) -> None:
-    """Hold each model's network against the pods behind its Service, and ask the Service for its models."""
+    """Compare each model's network with the pods behind its Service, and ask the Service for its models."""
     for index, model in enumerate(asked["reach"]):
         url = urlsplit(model["endpoint"])
         name, *rest = (url.hostname or "").split(".")
@@ -66,13 +66,13 @@ def _behind(runner: Runner, namespace: str, service: Mapping[str, Any]) -> list[
 
 
 def _target(service: Mapping[str, Any], port: int) -> int | str | None:
-    """Return the pods' port of a Service's port; one that has a name is the pods' to resolve."""
+    """Return the port of the pods that a Service's port leads to; a name is resolved by each pod itself."""
     ports = {each["port"]: each.get("targetPort", each["port"]) for each in service["spec"].get("ports", [])}
     return ports.get(port)
 
 
 def _ask(runner: Runner, what: str, address: str, served: str, told: Told) -> None:
-    """Ask for the list of models; a server that wants a key is left alone."""
+    """Ask for the list of models; of a server that demands a key nothing is said."""
     try:
         answer = json.loads(kubectl(runner, "get", f"--raw={address}", "--request-timeout=15s"))
         names = [each["id"] for each in answer["data"]]

@@ -16,7 +16,7 @@ from workbench.cluster.requests import DeployRequest
 from workbench.shell import CommandError, Runner, WorkbenchError, run, say
 
 NAME: Final = "vllm-eval-fetch"
-# The pod ends by itself, should this program be killed.
+# If this program is killed, the pod ends by itself.
 SECONDS: Final = 1800
 START: Final = 240
 SCRATCH: Final = "/tmp"  # noqa: S108 (the pod's own volume)
@@ -66,7 +66,7 @@ def evaluation_pod(runner: Runner, namespace: str) -> tuple[dict[str, Any], str 
         raise WorkbenchError(f"the namespace {namespace} has neither a Job nor a CronJob of the evaluation yet")
     spec: dict[str, Any] = specs["Job"]["template"]["spec"]
     if _claim(spec) is None:
-        raise WorkbenchError(f"the evaluation in {namespace} keeps its results on no claim, so nothing is kept")
+        raise WorkbenchError(f"the evaluation in {namespace} has no claim for its results, so none are kept")
     holding = (
         each["spec"].get("nodeName")
         for each in listed
@@ -88,7 +88,7 @@ def manifest(name: str, namespace: str, spec: Mapping[str, Any], node: str | Non
     container = spec["containers"][0]
     kept = {key: spec[key] for key in KEPT if key in spec}
     if node is not None:
-        # A claim that one node may mount: anywhere else the pod would wait for the evaluation's end.
+        # The claim may be of a kind that one node mounts: on another one, the pod would wait for the evaluation's end.
         there = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
         required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [there]}}
         kept["affinity"] = {"nodeAffinity": required}

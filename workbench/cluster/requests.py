@@ -16,37 +16,26 @@ from workbench.paths import REPOSITORY
 from workbench.shell import CommandError, WorkbenchError, run
 
 SECONDS: Final = 10
-VLLM: Final = "vllm"
-SERVERS: Final = ("llama.cpp", VLLM)
 
 
 @dataclass(frozen=True)
 class DeployRequest:
-    """The options of one command; an empty one was not given. Messages name them as they are typed after `make`.
+    """What to evaluate, and with which plugins; an empty option was not given. Messages name them as `make` does.
 
     Attributes
     ----------
-    context
-        CONTEXT: a cluster of the caller's kubeconfig instead of the sandbox.
-    stack
-        STACK: the stack that is deployed there.
     endpoint, model, tag
         MODEL_ENDPOINT, MODEL, MODEL_TAG: the one model to evaluate instead of the stack's.
     limit
         LIMIT: at most so many items a task.
-    server
-        SERVER: what serves the sandbox's own model, one of `SERVERS`.
     standins
-        STANDINS=1: take the sandbox's Pulumi plugins also for that cluster.
+        STANDINS=1: take our own Pulumi plugins where the official ones are missing.
     """
 
-    context: str = ""
-    stack: str = ""
     endpoint: str = ""
     model: str = ""
     tag: str = ""
     limit: str = ""
-    server: str = ""
     standins: bool = False
 
 
@@ -72,8 +61,6 @@ def settings(request: DeployRequest) -> dict[str, Any]:
         raise WorkbenchError(
             "MODEL_ENDPOINT and MODEL go together: make up MODEL_ENDPOINT=http://host:8000/v1 MODEL=name"
         )
-    if request.server:
-        _check_server(request)
     if limit := request.limit:
         if not limit.isdigit() or int(limit) < 1:
             raise WorkbenchError(f"LIMIT is {limit!r}: give a number of items for each task, such as make up LIMIT=50")
@@ -82,18 +69,6 @@ def settings(request: DeployRequest) -> dict[str, Any]:
         tag = request.tag or "v1"
         changes["models"] = [{"name": model, "tag": tag, "endpoint": endpoint, "network": _network(endpoint)}]
     return changes
-
-
-def _check_server(request: DeployRequest) -> None:
-    if request.server not in SERVERS:
-        raise WorkbenchError(
-            f"SERVER is {request.server!r}: it is one of {' and '.join(SERVERS)}, as in make up SERVER=vllm"
-        )
-    if request.endpoint or request.context:
-        raise WorkbenchError(
-            f"SERVER is {request.server!r}, and it serves the sandbox's own model: leave it out with "
-            f"{'MODEL_ENDPOINT' if request.endpoint else 'CONTEXT'}"
-        )
 
 
 def check_evaluation(config: str | None = None) -> None:
@@ -120,7 +95,7 @@ def check_evaluation(config: str | None = None) -> None:
 def _network(endpoint: str) -> dict[str, Any]:
     """Return whom the evaluation's NetworkPolicy lets it reach: a Service's namespace, one address, or any.
 
-    The addresses behind a name may change while the policy stands, so a name outside the cluster opens the port alone.
+    A policy holds addresses, and those behind a name outside the cluster may change: then its port is open to all.
     """
     url = urllib.parse.urlsplit(endpoint)
     try:
@@ -129,7 +104,7 @@ def _network(endpoint: str) -> dict[str, Any]:
         host, port = "", 0
     if url.scheme not in ("http", "https") or not host:
         raise WorkbenchError(f"MODEL_ENDPOINT is {endpoint!r}: write an address such as http://host:8000/v1")
-    if host == "localhost" or host.startswith("127.") or host == "::1":
+    if host in {"localhost", "::1"} or host.startswith("127."):
         raise WorkbenchError(
             f"MODEL_ENDPOINT is {endpoint!r}, and the pods have a loopback of their own: "
             "let vLLM listen on an address of this machine (--host) and name that one"
@@ -157,7 +132,7 @@ def ask(endpoint: str) -> None:
     if _is_service(urllib.parse.urlsplit(endpoint).hostname or ""):
         return
     try:
-        # Any answer will do, a refusal without a key too: whether it is the right model is the runner's to say.
+        # Any answer is enough, even that a key is missing: the runner itself checks whether the model is there.
         with (
             contextlib.suppress(urllib.error.HTTPError),
             urllib.request.urlopen(f"{endpoint.rstrip('/')}/models", timeout=SECONDS),  # noqa: S310 -- http or https, as just checked

@@ -1,7 +1,7 @@
-"""Whether a Prometheus and an Alertmanager of the cluster read the stack's objects, or else no alert ever arrives.
+"""Tells whether a Prometheus and an Alertmanager of the cluster select the stack's objects: else no alert arrives.
 
-A selector that is not set selects nothing, an empty one everything; a namespace
-selector that is not set means the Prometheus' own namespace.
+A selector that is not set selects nothing, and an empty one everything. A namespace
+selector that is not set means the namespace of the Prometheus itself.
 """
 
 import json
@@ -90,7 +90,7 @@ def faults(reader: Reader, wanted: StackObjects) -> list[str]:
 
 
 def cure(prometheus: Reader, wanted: StackObjects) -> str:
-    """Return the setting that lets a Prometheus read what it leaves out: of ours, else of the Prometheus itself."""
+    """Return what to change so that a Prometheus reads what it leaves out: a setting of ours, else its selectors."""
     for release in _releases(prometheus):
         if not faults(prometheus, wanted.released(release)):
             return f"pulumi config set --stack {wanted.stack} --path 'vllm-eval:monitoring.release' {release}"

@@ -14,8 +14,6 @@ from components.labels import PROJECT
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import CommandError, WorkbenchError, run, say
 
-LOCAL: Final = "local"
-"""The stack of the sandbox."""
 # The language host; the Kubernetes provider is among the tools.
 LANGUAGE: Final = REPOSITORY / "workbench/cluster/language"
 
@@ -47,9 +45,9 @@ def say_plugins() -> None:
 
 
 def merged(name: str, changes: Mapping[str, Any]) -> str:
-    """Return the text of a stack file with `changes` laid over its groups; as it is if it is no YAML.
+    """Return the text of a stack file with `changes` laid over its groups; a text that is no YAML stays as it is.
 
-    The program says what is wrong with such a text without its lines, which may hold a credential.
+    The program says later what is wrong with it, and quotes no line of it, since one may hold a credential.
 
     Raises
     ------
@@ -74,8 +72,8 @@ def merged(name: str, changes: Mapping[str, Any]) -> str:
 def laid_over(text: str, changes: Mapping[str, Any]) -> str:
     """Return a stack file with groups of settings laid over its own, key by key where a group has keys.
 
-    All else stays as it is written, so that the program judges what Pulumi would: `no` is a text, and of a key that
-    stands twice both are there.
+    Everything else stays as it is written, so that the program checks the text that Pulumi reads: `no` stays a text,
+    and a key that stands twice stays twice.
 
     Raises
     ------

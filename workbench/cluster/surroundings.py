@@ -1,4 +1,4 @@
-"""What the docs demand of a cluster beside its kinds: rights, Argo CD's version and pace, and pods that can be reached.
+"""Checks what the docs demand of a cluster: rights, Argo CD's version and self-heal, storage, models within reach.
 
 What would make an update or an evaluation fail is a fault. What works, but not as the docs promise, is a note.
 """
@@ -33,7 +33,7 @@ INSTALLING: Final = (
 OLDEST_ARGOCD: Final = (3, 3)
 # docs/adr/self-heal.md
 PACE: Final = {"controller.self.heal.timeout.seconds": "30", "controller.self.heal.backoff.timeout.seconds": "0"}
-# Containers that enforce NetworkPolicies; of Amazon's, only where it is told to.
+# Containers that enforce NetworkPolicies. Amazon's does so only with an option, so it is looked at by itself.
 ENFORCERS: Final = (
     *("calico-node", "cilium-agent", "kube-router", "antrea-ovs", "antrea-agent", "weave-npc", "ovnkube-controller"),
     *("kindnet-cni", "kube-network-policies", "azure-npm"),
@@ -48,7 +48,7 @@ ONE_NODE: Final = {
 
 
 def look(runner: Runner, argocd: Runner, stack: str, asked: Mapping[str, Any]) -> Told:
-    """Look at a cluster, and at that of its Argo CD; what may not be read is a note."""
+    """Look at a cluster, and at that of its Argo CD; what the account may not read becomes a note."""
     told = Told()
     looks: dict[str, Callable[[], None]] = {
         "the account's rights": lambda: _rights(runner, argocd, asked, told),
@@ -127,8 +127,8 @@ def _argocd(runner: Runner, asked: Mapping[str, Any], told: Told) -> None:
         told.notes.append(f"no version of Argo CD in the namespace {asked['argocd']} is known: it must be 3.3 or later")
     elif tuple(map(int, version.groups())) < OLDEST_ARGOCD:
         told.faults.append(
-            f"Argo CD in the namespace {asked['argocd']} is {version[0].lstrip(':')}: before 3.3, a project's"
-            " permission for one Namespace would be one for all; upgrade it"
+            f"Argo CD in the namespace {asked['argocd']} is {version[0].lstrip(':')}: before 3.3, a project"
+            " that may create one Namespace may create every Namespace; upgrade it"
         )
     text = kubectl(runner, *where, "get", "configmap", "argocd-cmd-params-cm", "--ignore-not-found", "-o", "json")
     given = json.loads(text).get("data", {}) if text else {}
@@ -140,7 +140,7 @@ def _argocd(runner: Runner, asked: Mapping[str, Any], told: Told) -> None:
 
 
 def _workloads(runner: Runner, asked: Mapping[str, Any], told: Told) -> None:
-    """Look for Grafana's sidecar, and for somebody who enforces NetworkPolicies."""
+    """Look for Grafana's sidecar, and for a program that enforces NetworkPolicies."""
     if asked["dashboard"] is not None:
         _, fault = grafana.report(grafana.sidecars(runner), asked["namespace"], asked["dashboard"])
         told.notes += [f"the dashboard: {fault}"] if fault else []
@@ -150,8 +150,8 @@ def _workloads(runner: Runner, asked: Mapping[str, Any], told: Told) -> None:
     if not amazons and not containers.keys() & set(ENFORCERS):
         told.notes.append(
             "no program that enforces NetworkPolicies was recognized among the DaemonSets (Calico, Cilium, kube-router,"
-            " Antrea, OVN, Amazon's with network policies on …): without one, evaluation pods can reach everything, and"
-            " everybody the gateway"
+            " Antrea, OVN, Amazon's with network policies on …): without one, evaluation pods can reach everything,"
+            " and every pod can reach the gateway"
         )
 
 
@@ -166,9 +166,10 @@ def _modes(runner: Runner, stack: str, asked: Mapping[str, Any], told: Told) -> 
             notes = each["metadata"].get("annotations", {})
             chosen = each["metadata"]["name"] == name if name else needs.is_default(notes)
             if chosen and each["provisioner"] in ONE_NODE:
-                others = [one["metadata"]["name"] for one in items if one["provisioner"] not in ONE_NODE]
+                others = sorted(one["metadata"]["name"] for one in items if one["provisioner"] not in ONE_NODE)
                 told.faults.append(
-                    f"{setting} is {each['metadata']['name']!r}, whose {each['provisioner']} makes disks of one node,"
-                    f" but the claim is ReadWriteMany (others: {', '.join(sorted(others)) or 'none'}):"
+                    f"{setting} is {each['metadata']['name']!r}, whose {each['provisioner']} provisions volumes"
+                    " that only one node can mount, but the claim is ReadWriteMany"
+                    f" (others: {', '.join(others) or 'none'}):"
                     f" pulumi config set --stack {stack} --path 'vllm-eval:{setting}' NAME"
                 )

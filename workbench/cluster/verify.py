@@ -1,6 +1,6 @@
-"""`make verify CONTEXT=…`: whether a deployed stack does what it is there for, from the sync to somebody's receiver.
+"""`make verify CONTEXT=…`: whether a deployed stack works, from Argo CD's sync to a test alert at a receiver.
 
-Each step is looked at whatever the others say, so that one run shows every fault.
+Every step is taken, also after one that failed, so that one run shows every fault.
 """
 
 import json
@@ -59,7 +59,7 @@ class Note:
 
 
 def verify(context: Context, asked: Mapping[str, Any], *, alert: bool) -> None:
-    """Look at every step, print a line for each, and raise one error if any of them is not as it should be."""
+    """Take every step, print a line for each, and raise one error if any of them failed."""
     faults: list[str] = []
     try:
         prometheus = needs.reader(context, context.stack, asked, faults)
@@ -82,7 +82,7 @@ def verify(context: Context, asked: Mapping[str, Any], *, alert: bool) -> None:
             failed.append(name)
             say(f"FAIL  {name:10} {error}")
     if failed:
-        raise WorkbenchError(f"of {len(steps)} steps {len(failed)} are not as they should be: {', '.join(failed)}")
+        raise WorkbenchError(f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}")
 
 
 def _application(stack: Stack) -> str:
@@ -140,7 +140,7 @@ def _the_job(stack: Stack) -> evaluation.JobState:
 def _results(stack: Stack) -> str:
     if stack.asked["results"] is not None:
         # The runner publishes no score that it could not store.
-        return f"{stack.asked['results']}, of which a score in Prometheus is the proof"
+        return f"they go to {stack.asked['results']}; a score in Prometheus shows that they were stored"
     claim = stack.get("persistentvolumeclaim", labels.RESULTS_CLAIM)
     phase = claim["status"].get("phase", "Unknown") if claim else "not there"
     if phase != "Bound":
@@ -164,11 +164,11 @@ def _scores(stack: Stack) -> str:
     found = report.scores(stack.context, stack.context.stack, stack.reader())
     missing = sorted(set(stack.asked["models"]) - {each.model for each in found})
     if missing:
-        told = RUN_SUCCESS.name
         raise WorkbenchError(
-            f"Prometheus has no score of {', '.join(missing)}: `{told}` says of each whether it passed"
+            f"Prometheus has no score of {', '.join(missing)}: the series `{RUN_SUCCESS.name}` says which run failed"
         )
-    return f"{len(found)} of {', '.join(sorted({each.model for each in found}))}\n{report.table(found)}"
+    counted = f"{len(found)} score{'' if len(found) == 1 else 's'}"
+    return f"{counted} of {', '.join(sorted({each.model for each in found}))}\n{report.table(found)}"
 
 
 def _rules(stack: Stack) -> str:
@@ -177,8 +177,8 @@ def _rules(stack: Stack) -> str:
     groups = [each for each in answer["data"]["groups"] if file in each["file"]]
     if not groups:
         raise WorkbenchError(
-            f"Prometheus {stack.reader()} selects them, but has not loaded them: the operator refuses rules that are"
-            " wrong (its log), and needs a minute for new ones"
+            f"Prometheus {stack.reader()} selects them, but has not loaded them: the operator needs a minute for new"
+            " rules, and refuses wrong ones (its log says why)"
         )
     broken = [
         f"{rule['name']}: {rule['lastError']}" for group in groups for rule in group["rules"] if rule.get("lastError")

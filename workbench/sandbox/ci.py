@@ -63,7 +63,7 @@ def write_back(
     repository
         The bare repository to write to, None: the sandbox's own.
     validate
-        Let an API server judge the manifest first, as the workflow does; a sandbox has one that will say the same.
+        Let an API server check the manifest first, as the workflow does. The sandbox's own one would do the same later.
     """
     bare = repository or git.repository(sandbox)
     # One for each, since both may be written to at the same time.

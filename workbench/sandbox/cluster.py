@@ -31,7 +31,7 @@ def write_config(sandbox: Sandbox, images: Path) -> None:
     values = {
         "state": state,
         "images": images,
-        "kubeconfig": sandbox.paths.kubeconfig,
+        "kubeconfig": sandbox.kubeconfig,
         "token": token,
         "node": NODE_ADDRESS,
         "pods": POD_SUBNET,
@@ -41,8 +41,8 @@ def write_config(sandbox: Sandbox, images: Path) -> None:
     (state / "config").mkdir(exist_ok=True)
     for template in CONFIG.iterdir():
         (state / "config" / template.name).write_text(Template(template.read_text()).substitute(values))
-    sandbox.paths.kubeconfig.write_text((state / "config/kubeconfig.yaml").read_text())
-    sandbox.paths.kubeconfig.chmod(0o600)
+    sandbox.kubeconfig.write_text((state / "config/kubeconfig.yaml").read_text())
+    sandbox.kubeconfig.chmod(0o600)
     (state / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     (state / "tokens.csv").chmod(0o600)
     sandbox.run([SCRIPTS / "node.sh", state, NODE_ADDRESS])
@@ -70,7 +70,7 @@ def start_control_plane(sandbox: Sandbox) -> None:
          f"--service-account-key-file={account_key}", f"--service-account-signing-key-file={account_key}"],
     )  # fmt: skip
     wait_for("the API server", lambda: kubectl(sandbox, "get", "--raw=/readyz") == "ok", seconds=90)
-    client = [f"--kubeconfig={sandbox.paths.kubeconfig}", "--leader-elect=false"]
+    client = [f"--kubeconfig={sandbox.kubeconfig}", "--leader-elect=false"]
     sandbox.daemon(
         "kube-controller-manager",
         ["kube-controller-manager", *client, f"--root-ca-file={state}/pki/apiserver.crt",
@@ -86,7 +86,7 @@ def start_node(sandbox: Sandbox) -> None:
     wait_for("containerd", lambda: sandbox.run(["ctr", "-a", "/run/containerd/containerd.sock", "version"]), seconds=30)
     sandbox.daemon(
         "kubelet",
-        ["kubelet", f"--kubeconfig={sandbox.paths.kubeconfig}", f"--config={state}/config/kubelet.yaml",
+        ["kubelet", f"--kubeconfig={sandbox.kubeconfig}", f"--config={state}/config/kubelet.yaml",
          f"--root-dir={state}/kubelet", f"--node-ip={NODE_ADDRESS}", "--hostname-override=sandbox"],
     )  # fmt: skip
     sandbox.daemon("kube-proxy", ["kube-proxy", f"--config={state}/config/kube-proxy.yaml"])
@@ -96,7 +96,7 @@ def start_node(sandbox: Sandbox) -> None:
 
 def enforce_policies(sandbox: Sandbox) -> None:
     """Start the controller that enforces NetworkPolicies, or say that this kernel cannot."""
-    kubeconfig, services = f"--kubeconfig={sandbox.paths.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
+    kubeconfig, services = f"--kubeconfig={sandbox.kubeconfig}", f"--service-cluster-ip-range={SERVICE_SUBNET}"
     rules = ["iptables-save", "--table=filter"]
     try:
         sandbox.run(["ipset", "list", "-name"])

@@ -15,6 +15,7 @@ from workbench.cluster.requests import DeployRequest
 from workbench.paths import Paths
 from workbench.sandbox import model
 from workbench.sandbox.namespaces import CGROUPS
+from workbench.sandbox.stack import NAME
 from workbench.shell import WorkbenchError
 from workbench.toolchain import tools
 
@@ -62,13 +63,14 @@ def problems(paths: Paths) -> list[str]:
     return found
 
 
-def check(paths: Paths, request: DeployRequest) -> None:
+def check(paths: Paths, request: DeployRequest, server: str = "") -> None:
     """Raise one error that lists every missing prerequisite, and everything in the request that cannot be met."""
     found = problems(paths)
-    found += model.lacks(paths, request)
+    found += model.lacks(paths, server)
     try:
+        model.check(server, request)
         requests.check(request)
-        stack.check(stack.LOCAL, requests.settings(request))
+        stack.check(NAME, requests.settings(request))
     except WorkbenchError as error:
         found.append(str(error))
     if found:
@@ -128,6 +130,6 @@ def _missing_cgroups() -> Iterator[str]:
     elif kept := CONTROLLERS - passed_on:
         words, names = " ".join(f"+{each}" for each in sorted(kept)), ", ".join(sorted(kept))
         yield (
-            f"{CGROUPS} keeps these cgroups to itself: {names}; echo '{words}' > {CGROUPS}/cgroup.subtree_control"
+            f"{CGROUPS} gives its children no controllers {names}: echo '{words}' > {CGROUPS}/cgroup.subtree_control"
             " (in a container, first move its processes to a child group)"
         )

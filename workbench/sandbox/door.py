@@ -1,7 +1,7 @@
-"""The first page of `make ui`: what the sandbox has come to, the reports of its runs, and what to type for more.
+"""The first page of `make ui`: the sandbox's alerts, scores and reports, Argo CD's state, and what to type for more.
 
-Each request asks the cluster anew. What cannot be had yet is said in its place,
-so that the page helps most when something is broken.
+Each request asks the cluster anew. Where a part cannot be shown, the page says
+why, so that it helps most when something is broken.
 """
 
 import base64

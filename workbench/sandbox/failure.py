@@ -40,7 +40,7 @@ def causes(runner: Runner) -> str:
 
 
 def collect(runner: Runner, folder: Path) -> None:
-    """Write a cluster's events, objects and the logs of its pods into a folder, as far as it still tells them."""
+    """Write a cluster's events, objects and the logs of its pods into a folder, as far as it still answers."""
     for name, words in FILES.items():
         with contextlib.suppress(WorkbenchError):
             (folder / name).write_text(kubectl(runner, *words, "--request-timeout=20s"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from components import labels
-from workbench.paths import REPOSITORY
+from workbench.paths import IMAGE_SOURCES, REPOSITORY
 from workbench.sandbox.addresses import GIT_PORT, NODE_ADDRESS
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import CommandError, run
@@ -98,7 +98,7 @@ def image_is_current(sandbox: Sandbox) -> bool:
     if commit == UNKNOWN:
         return False
     try:
-        git(sandbox, f"--git-dir={repository(sandbox)}", "diff", "--quiet", commit, "main", "--", "eval", "docker")
+        git(sandbox, f"--git-dir={repository(sandbox)}", "diff", "--quiet", commit, "main", "--", *IMAGE_SOURCES)
     except CommandError:
         return False
     return True
@@ -117,7 +117,7 @@ def _index(sandbox: Sandbox) -> Path:
 
 
 class GitHandler(http.server.BaseHTTPRequestHandler):
-    """Hands each request to git's own CGI program."""
+    """Passes each request to git's own CGI program."""
 
     protocol_version = "HTTP/1.1"
     root: Path

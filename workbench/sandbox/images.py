@@ -47,10 +47,10 @@ SMALL: Final = 2**20
 
 
 def store(paths: Paths) -> Path:
-    """Return the folder for images: the cache's, or the sandbox's own while another sandbox has that one.
+    """Return the folder for images: the cache's, or the sandbox's own while another sandbox uses the cache's.
 
-    Chosen and looked through whenever the registry does not run: a power failure, which is what damages images, leaves
-    the choice of before.
+    It is chosen, and checked for damage, whenever the registry does not run. The choice of an earlier start is not
+    enough: it survives a power failure, and the images may not.
     """
     chosen = paths.state / "images.path"
     if chosen.exists() and Sandbox(paths).alive("registry"):

@@ -12,39 +12,50 @@ from typing import Any, Final
 import yaml
 
 from workbench.cluster.kubectl import kubectl, rollout
-from workbench.cluster.requests import VLLM, DeployRequest
-from workbench.cluster.stack import LOCAL, merged
+from workbench.cluster.requests import DeployRequest
 from workbench.paths import Paths
 from workbench.sandbox.cluster import MANIFESTS
 from workbench.sandbox.images import BASE
 from workbench.sandbox.namespaces import Sandbox
+from workbench.shell import WorkbenchError
 from workbench.toolchain.vllm import serve
 from workbench.toolchain.vllm.provide import lacks as vllm_lacks
 from workbench.toolchain.vllm.provide import places
 from workbench.toolchain.vllm.provide import provide as provide_vllm
 
-# What it uses with its cache of 1 GiB, and what the pod may use at most; seconds until it serves beside image builds.
-MEMORY: Final = 6 * 10**9
-LIMIT: Final = "8Gi"
-READY_SECONDS: Final = 580  # the Deployment itself gives up after 600
-# What the rest of a sandbox uses.
-OTHERS_MEMORY: Final = 4 * 10**9
-TAG: Final = "vllm"
+MEMORY: Final = 6 * 10**9  # bytes that vLLM uses, its cache of 1 GiB included
+LIMIT: Final = "8Gi"  # and what its pod may use at most
+OTHERS_MEMORY: Final = 4 * 10**9  # bytes that the rest of a sandbox uses
+# How long vLLM may take to start while images are built. The Deployment itself gives up after 600 s.
+READY_SECONDS: Final = 580
+VLLM: Final = "vllm"
+SERVERS: Final = ("llama.cpp", VLLM)
+"""What SERVER may name; the first serves where it names none."""
 
 
-def by_vllm(request: DeployRequest) -> bool:
+def by_vllm(server: str) -> bool:
     """Tell whether vLLM is to serve the model."""
-    return request.server == VLLM
+    return server == VLLM
 
 
-def settings(request: DeployRequest) -> dict[str, Any]:
-    """Return the stack's models with a tag of vLLM's own: its answers are not llama.cpp's, whose tag is `v1`."""
-    return {"models": [{**each, "tag": TAG} for each in _models()]} if by_vllm(request) else {}
+def check(server: str, request: DeployRequest) -> None:
+    """Refuse a server that there is not, or one beside an endpoint of the caller's own.
+
+    Raises
+    ------
+    WorkbenchError
+    """
+    if server and server not in SERVERS:
+        raise WorkbenchError(f"SERVER is {server!r}: it is one of {' and '.join(SERVERS)}, as in make up SERVER=vllm")
+    if server and request.endpoint:
+        raise WorkbenchError(
+            f"SERVER is {server!r}, and it serves the sandbox's own model: leave it out with MODEL_ENDPOINT"
+        )
 
 
-def lacks(paths: Paths, request: DeployRequest) -> Iterator[str]:
+def lacks(paths: Paths, server: str) -> Iterator[str]:
     """Say what this machine lacks for vLLM beside the rest of the sandbox, each with its cure."""
-    if not by_vllm(request):
+    if not by_vllm(server):
         return
     yield from vllm_lacks(paths)
     running = Sandbox(paths).pid() is not None
@@ -59,23 +70,23 @@ def lacks(paths: Paths, request: DeployRequest) -> Iterator[str]:
 
 def provide(sandbox: Sandbox) -> None:
     """Put vLLM into the cache, if it is to serve."""
-    if by_vllm(sandbox.request):
+    if by_vllm(sandbox.server):
         provide_vllm(sandbox.paths)
 
 
 def start(sandbox: Sandbox) -> None:
     """Create or change the Deployment and its Service."""
     objects = list(yaml.safe_load_all((MANIFESTS / "model.yaml").read_text()))
-    if by_vllm(sandbox.request):
+    if by_vllm(sandbox.server):
         pod = next(each for each in objects if each["kind"] == "Deployment")["spec"]["template"]["spec"]
         pod.update(_pod(sandbox.paths))
-    _served(sandbox.paths).write_text(sandbox.request.server)
+    _served(sandbox.paths).write_text(sandbox.server)
     kubectl(sandbox, "apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
 
 def wait(sandbox: Sandbox) -> None:
     """Wait until it serves."""
-    rollout(sandbox, "-n serving deployment/model", seconds=READY_SECONDS if by_vllm(sandbox.request) else 180)
+    rollout(sandbox, "-n serving deployment/model", seconds=READY_SECONDS if by_vllm(sandbox.server) else 180)
 
 
 def _pod(paths: Paths) -> dict[str, Any]:
@@ -83,7 +94,7 @@ def _pod(paths: Paths) -> dict[str, Any]:
     found = places(paths)
     python, minor = Path(sys.base_prefix), f"python{sys.version_info.major}.{sys.version_info.minor}"
     mounted = {"env": (found.env, "/opt/vllm/env"), "model": (found.model, "/opt/vllm/model")}
-    if python != Path("/usr"):  # Debian's own is in the image, which is of this machine's release
+    if python != Path("/usr"):  # Debian's own Python is in the image, which has this machine's release of Debian
         mounted["python"] = (python, "/opt/python")
     prefix = "/opt/python" if "python" in mounted else "/usr"
     env = {
@@ -123,16 +134,11 @@ def _pod(paths: Paths) -> dict[str, Any]:
     return {"containers": [container], "volumes": volumes}
 
 
-def _models() -> list[dict[str, Any]]:
-    config = yaml.safe_load(merged(LOCAL, {}))["config"]
-    return next(value for key, value in config.items() if key.endswith(":models"))
-
-
 def _served(paths: Paths) -> Path:
     return paths.state / "model-server"
 
 
 def _available() -> int:
-    """Return the bytes of memory that programs can take without another one losing its own."""
+    """Return the bytes of memory that new programs can use without swapping."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

@@ -24,11 +24,11 @@ from workbench.toolchain.whole import BOOT_ID
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 LOCK: Final = "up.lock"  # of `make up`, in the state
-# Variables that tell the caller's own tools their folders and settings.
+# Beginnings of the variables that tell the caller's own tools their folders and settings.
 THEIRS: Final = ("DOCKER_CONFIG", "ETCD_", "GIT_", "HELM_", "KUBE", "PULUMI_", "XDG_")
 
-# kubelet writes these three, and they are the whole machine's: inside the
-# namespace it finds files with the values that it wants instead.
+# kubelet sets these three settings, which are the whole machine's. In the sandbox,
+# files take their place that already have the values which it wants.
 KERNEL_SETTINGS: Final = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
 
 
@@ -43,13 +43,23 @@ class Sandbox:
         A process of this machine, such as a kind node's first, whose network it joins instead of making one.
     request
         What the caller of `make up` asks for; nothing by default.
+    server
+        What serves its model, one of `model.SERVERS`; empty for the default.
     """
 
-    def __init__(self, paths: Paths, node: int | None = None, request: DeployRequest | None = None) -> None:
+    def __init__(
+        self, paths: Paths, node: int | None = None, request: DeployRequest | None = None, server: str = ""
+    ) -> None:
         self.paths = paths
         self.request = request or DeployRequest()
+        self.server = server
         self._node = node
         self._pid_file = paths.state / "init.pid"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Credentials of the cluster's administrator; the address holds only inside."""
+        return self.paths.state / "kubeconfig"
 
     def pid(self) -> int | None:
         """Return the host's process id of process 1, or None when there is no sandbox."""
@@ -95,7 +105,7 @@ class Sandbox:
         ready.touch()
 
     def connect(self) -> None:
-        """Give the network namespace its way out, by user-space NAT that the host's network does not see."""
+        """Connect the network namespace to the outside by NAT in user space, which changes nothing outside."""
         if "tap0" in self._enter(["ip", "-o", "link"]):
             return
         # --network is left out: slirp4netns opens its sockets in the host's network.
@@ -140,7 +150,7 @@ class Sandbox:
             # Git, Helm, crane and others look there for settings, credentials and caches: not for the caller's.
             "HOME": str(self.paths.state / "home"),
             "GIT_CONFIG_NOSYSTEM": "1",
-            "KUBECONFIG": str(self.paths.kubeconfig),
+            "KUBECONFIG": str(self.kubeconfig),
             "KUBECACHEDIR": str(self.paths.state / "kube-cache"),
         }
         return {**kept, **ours, "PATH": path}
@@ -158,14 +168,14 @@ class Sandbox:
             return False
 
     def stop(self) -> None:
-        """End everything inside and remove what it left: idempotent, and whole also after a crash."""
+        """End everything inside and remove what it left, also after a crash, or when there is nothing."""
         self._kill()
         shutil.rmtree(self.paths.state, ignore_errors=True)
         if self.paths.state.exists():
             raise WorkbenchError(f"{self.paths.state} could not be removed: is something mounted there?")
 
     def _forget_another_boot(self) -> None:
-        """Remove the files of a sandbox that a power failure ended: nothing in it waits for the disk."""
+        """Remove the files of a sandbox that a power failure ended: some may be incomplete."""
         boot, file = BOOT_ID.read_text(), self.paths.state / "boot_id"
         if file.exists() and file.read_text() != boot:
             say("  this machine was started anew since the last `make up`: the sandbox begins anew, too")
@@ -252,8 +262,8 @@ def _make_cgroups(name: str) -> list[Path]:
     groups = _groups(name)
     for group in groups:
         group.mkdir(exist_ok=True)
-        # A new cpuset is empty, and a process cannot join an empty one. On version 2, whose root has
-        # no such files, an empty one is as its parent.
+        # No process can join a new cpuset, which is empty: give it its parent's values. On version 2, whose
+        # root has no such files, an empty cpuset has its parent's values already.
         for file in ("cpuset.cpus", "cpuset.mems"):
             if (group / file).exists() and (group.parent / file).exists():
                 (group / file).write_text((group.parent / file).read_text())
@@ -261,7 +271,7 @@ def _make_cgroups(name: str) -> list[Path]:
 
 
 def _pass_controllers_on(name: str) -> None:
-    """Let pods have cgroups of their own below the namespace's root, the group `name`.
+    """Let pods have cgroups with controllers below the namespace's root, which is the group `name`.
 
     The root of a cgroup namespace is the cgroup in which its first process started. Only
     a process outside of the namespace can move that process, and `unshare` itself, to a leaf.
@@ -279,7 +289,7 @@ def _pass_controllers_on(name: str) -> None:
 
 def _cgroup_mounts() -> list[str]:
     controllers = _cgroup_controllers()
-    # Also under version 2, which the kernel does not mount on top of itself.
+    # Version 2 needs the tmpfs, too: the kernel does not mount cgroup2 on top of a cgroup2.
     lines = ["mount -t tmpfs tmpfs /sys/fs/cgroup"]
     if not controllers:
         lines.append("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
@@ -295,8 +305,8 @@ def _remove_cgroups(group: Path) -> None:
         return
     deadline = time.monotonic() + 10
     while group.exists():
-        # Children first; the kernel needs a moment to let go of killed processes. One may live that no pid file names:
-        # the first, of a start that was killed before it wrote the file.
+        # Children first. The kernel needs a moment to remove killed processes. A process may live that no pid file
+        # names: the sandbox's first one, if `make up` was killed before it wrote the file.
         for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 for pid in (Path(folder) / "cgroup.procs").read_text().split():

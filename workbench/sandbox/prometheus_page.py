@@ -1,4 +1,4 @@
-"""Prometheus' own page on the sandbox's door: its files from the cache, its questions by way of the API server."""
+"""Prometheus' own page, served by `make ui`: its files come from the cache, its data through the API server."""
 
 import json
 import mimetypes

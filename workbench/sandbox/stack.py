@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
+from components import labels
 from workbench.cluster import requests
 from workbench.cluster.requests import DeployRequest
-from workbench.cluster.stack import LOCAL, merged, plugins, say_plugins
+from workbench.cluster.stack import merged, plugins, say_plugins
 from workbench.paths import REPOSITORY
 from workbench.sandbox import model
 from workbench.sandbox.namespaces import Sandbox
 
-NAME: Final = LOCAL
+NAME: Final = "local"
 
 
 def env(sandbox: Sandbox) -> dict[str, str]:
@@ -45,10 +48,16 @@ def configure(sandbox: Sandbox, changes: Mapping[str, Any]) -> None:
 
 
 def overrides(sandbox: Sandbox, request: DeployRequest) -> dict[str, Any]:
-    """Return what only this run knows: where the sandbox's chart is, if it has one, and what the caller asked for."""
+    """Return what only this run knows: where the sandbox's chart is, if it has one, and what the caller asked for.
+
+    Where vLLM serves, the models get another tag than llama.cpp's `v1`: the two programs do not answer alike.
+    """
     chart = sandbox.paths.state / "argo-cd"
-    ours = {"argocd": {"chart": str(chart)}} if chart.exists() else {}
-    return {**ours, **model.settings(request), **requests.settings(request)}
+    ours: dict[str, Any] = {"argocd": {"chart": str(chart)}} if chart.exists() else {}
+    if model.by_vllm(sandbox.server):
+        listed = yaml.safe_load(merged(NAME, {}))["config"][f"{labels.PROJECT}:models"]
+        ours["models"] = [{**each, "tag": model.VLLM} for each in listed]
+    return {**ours, **requests.settings(request)}
 
 
 def config_file(sandbox: Sandbox) -> tuple[str, str]:

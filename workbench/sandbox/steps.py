@@ -15,12 +15,14 @@ from workbench.shell import WorkbenchError, stage
 from workbench.toolchain import tools
 
 PATIENCE: Final = 1800.0
+# A cluster on this machine that does not answer for so many seconds has ended.
+OUTAGE: Final = 60.0
 Step = Callable[[Sandbox], None]
 
 
 def check(sandbox: Sandbox) -> None:
     """Refuse, before anything is changed, a machine that lacks something or a request that cannot be met."""
-    doctor.check(sandbox.paths, sandbox.request)
+    doctor.check(sandbox.paths, sandbox.request, sandbox.server)
 
 
 def build_tools(sandbox: Sandbox) -> None:
@@ -47,7 +49,7 @@ def provide_images(sandbox: Sandbox) -> None:
     """Build the images that are not in the cache."""
     images.provide_base(sandbox)
     images.provide_services(sandbox)
-    if not model.by_vllm(sandbox.request):
+    if not model.by_vllm(sandbox.server):
         images.provide_model(sandbox)
 
 
@@ -85,7 +87,7 @@ def evaluate(sandbox: Sandbox) -> None:
             return ""
         return evaluation.sync_state(evaluation.application(sandbox))
 
-    evaluation.follow(sandbox, pending, stack=stack.NAME, seconds=PATIENCE)
+    evaluation.follow(sandbox, pending, stack=stack.NAME, seconds=PATIENCE, outage=OUTAGE)
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (
@@ -101,15 +103,15 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
 )
 
 
-def up(paths: Paths, request: DeployRequest | None = None) -> Sandbox:
-    """Run every step, for what the caller asks for.
+def up(paths: Paths, request: DeployRequest | None = None, server: str = "") -> Sandbox:
+    """Run every step, for what the caller asks for and with the server that is to serve the sandbox's model.
 
     Raises
     ------
     WorkbenchError
         Names the step that failed, its likely cause and the folder with all logs.
     """
-    sandbox = Sandbox(paths, request=request)
+    sandbox = Sandbox(paths, request=request, server=server)
     with ExitStack() as held:
         for number, (title, step) in enumerate(STEPS):
             if number == 1:  # the first step changes nothing, not even by a lock

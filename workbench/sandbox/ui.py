@@ -44,8 +44,8 @@ class Door:
 class Page:
     """A Service of the sandbox, and the port of this machine that leads to it.
 
-    The sandbox builds these programs from Go modules, which hold no web pages: each is an API. ``path`` is one of its
-    paths that says something.
+    Each is only an API: the Go modules of Argo CD and Prometheus hold no web pages, and Debian's package of
+    Alertmanager leaves its page out. ``path`` is an example of what the API can be asked.
     """
 
     title: str
@@ -109,7 +109,7 @@ def serve(sandbox: Sandbox, first: Door, pages: tuple[Page, ...]) -> None:
         listeners = _listen((first, *pages), stack)
         stack.callback(door.serve(listeners[0], sandbox, pages).shutdown)
         say(f"open {first.url} in a browser: scores, reports, alerts, Argo CD's state")
-        say("\nand these are APIs; the sandbox's builds of them have no pages:")
+        say("\nand these are APIs, here without web pages:")
         for page in pages:
             say(f"  {page.title:<14}{page.example}")
         say(f'\nuser admin of Argo CD; its password:\n  make -s shell <<< "{PASSWORD}"\nCtrl-C ends this')
@@ -176,7 +176,7 @@ class PortForward:
 async def _both(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: asyncio.StreamReader, back: asyncio.StreamWriter
 ) -> None:
-    """Copy in both directions until both have ended, or one has failed and so cannot end the other."""
+    """Copy in both directions until both have ended, or until one fails."""
     try:
         async with asyncio.TaskGroup() as ways:
             ways.create_task(_copy(reader, back))

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from workbench.paths import Paths
 from workbench.shell import WorkbenchError, fail, run, say
 
-# Noto's Korean letters, since answers and the guide have them; DejaVu, without which there may be no letters at all.
+# Noto has the Korean letters that answers and the guide have; DejaVu is for machines without any fonts.
 PACKAGES: Final = ("chromium", "chromium-driver", "fonts-dejavu-core", "fonts-noto-cjk")
 PROGRAMS: Final = {"chromium": "usr/lib/chromium/chromium", "chromedriver": "usr/bin/chromedriver"}
 FONTS: Final = """<?xml version="1.0"?>

@@ -1,7 +1,7 @@
 """Builds Prometheus' own page, from the module that the sandbox compiles: `make prometheus-page`. Optional.
 
-Its sources and their lock file are in the module; the packages come from the npm registry. It takes five minutes and
-400 MB while it lasts, and leaves 2 MB in the cache, from where `make ui` serves it (docs/adr/front-ends.md).
+Its sources and their lock file are in the module; the packages come from the npm registry. The build takes five minutes
+and 400 MB, and leaves 2 MB in the cache, from where `make ui` serves the page (docs/adr/front-ends.md).
 """
 
 import hashlib

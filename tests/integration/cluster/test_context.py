@@ -12,9 +12,11 @@ import yaml
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from tests.support.clusters import install_operator_kinds, namespace, prometheus, storage_class
 from tests.support.ports import free_port, own_address
+from workbench import commands
 from workbench.cluster import context, needs, requests, stack
 from workbench.cluster.context import Context
 from workbench.cluster.requests import DeployRequest
+from workbench.options import Options
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import WorkbenchError
 from workbench.toolchain import tools
@@ -305,16 +307,16 @@ def test_a_bare_kubeconfig_is_ignored_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", "/production")
-    assert context.of(DeployRequest(), Paths(tmp_path, "test")) is None
+    assert commands.chosen(Paths(tmp_path, "test"), Options("up")) is None
     assert "KUBECONFIG is ignored" in capsys.readouterr().out
     monkeypatch.delenv("KUBECONFIG")
-    assert context.of(DeployRequest(), Paths(tmp_path, "test")) is None
+    assert commands.chosen(Paths(tmp_path, "test"), Options("up")) is None
     assert capsys.readouterr().out == ""
 
 
 def test_a_stack_without_a_cluster_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match=r"STACK is 'prod' without a CONTEXT"):
-        context.of(DeployRequest(stack="prod"), Paths(tmp_path, "test"))
+        commands.chosen(Paths(tmp_path, "test"), Options("up", stack="prod"))
 
 
 def test_the_sandboxs_plugins_are_nobodys_unless_asked_for(
@@ -345,4 +347,4 @@ def test_make_doctor_ends_well_on_a_good_cluster_and_make_down_does_not_take_one
     assert f"the cluster of context '{CONTEXT}' has all that the stack dev needs" in done.stdout
     down = make("down", f"CONTEXT={CONTEXT}")
     assert down.returncode != 0
-    assert "`make down` is the sandbox's alone" in down.stderr
+    assert "`make down` takes no CONTEXT" in down.stderr

@@ -51,7 +51,7 @@ def test_a_cluster_without_an_evaluation_says_so(server: ApiServer, context: Con
     with pytest.raises(WorkbenchError, match="the namespace vllm-eval has neither a Job nor a CronJob"):
         reports.evaluation_pod(context, NAMESPACE)
     server.apply(job(claim=False))
-    with pytest.raises(WorkbenchError, match="keeps its results on no claim"):
+    with pytest.raises(WorkbenchError, match="has no claim for its results"):
         reports.evaluation_pod(context, NAMESPACE)
 
 

@@ -127,7 +127,7 @@ def test_a_disk_of_one_node_is_no_claim_of_many(server: ApiServer, tmp_path: Pat
         return [each for each in told.faults if "ReadWriteMany" in each]
 
     (fault,) = faults(access_mode="ReadWriteMany")
-    assert fault.startswith("evaluation.results.storage_class is 'gp3', whose ebs.csi.aws.com makes disks of one node")
+    assert fault.startswith("evaluation.results.storage_class is 'gp3', whose ebs.csi.aws.com provisions volumes")
     assert (
         "(others: efs): pulumi config set --stack prod --path 'vllm-eval:evaluation.results.storage_class' NAME"
         in fault

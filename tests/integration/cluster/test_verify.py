@@ -244,7 +244,7 @@ def test_every_fault_is_a_line_of_its_own(
     cluster: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said, error = run(tmp_path, capsys, alert=False)
-    assert error == "of 8 steps 4 are not as they should be: Argo CD, image, Job, results"
+    assert error == "4 of 8 steps failed: Argo CD, image, Job, results"
     assert "there is no Application argocd/second" in said["Argo CD"]
     assert "there is no Job yet" in said["Job"]
     assert "the claim vllm-eval/vllm-eval-results is Pending" in said["results"]
@@ -322,7 +322,7 @@ def test_a_stack_that_works_up_to_the_receiver(
     assert set(said) == {"Argo CD", "image", "Job", "results", "gateway", "scores", "rules", "dashboard", "alert"}
     assert "Application argocd/second is Synced and Healthy, at abcdef012345" in said["Argo CD"]
     assert "Deployment grafana/grafana takes it, without the folder 'vLLM'" in said["dashboard"]
-    assert said["scores"] == f"ok 2 of {', '.join(sorted(MODELS))}"
+    assert said["scores"] == f"ok 2 scores of {', '.join(sorted(MODELS))}"
     assert "vllm-eval/vllm-eval/on-call, vllm-eval/vllm-eval/team; 3 sent by webhook" in said["alert"]
     # The critical one at both, the warning at the team's alone.
     assert len(HOOK.alerts("EvaluationTestCritical", "firing")) == 2

@@ -78,7 +78,7 @@ def test_a_process_that_died_is_quoted(sandbox: Sandbox, program: Program, monke
         wait_for("the API server", lambda: False, seconds=3)
 
     text = failing("cluster", step, monkeypatch)
-    assert "cluster: the API server: not after 3 s" in text
+    assert "cluster: the API server: timed out after 3 s" in text
     assert "likely cause:\n  etcd has ended:\n    listening\n    bind: address already in use" in text
     assert "lives has ended" not in text
 

@@ -10,7 +10,7 @@ PINNED: Final = re.compile(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}")
 COMMENTED: Final = re.compile(r"uses:\s+\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 # `sudo` forgets PATH unless it is given again.
 OWN: Final = re.compile(
-    r'(sudo env "PATH=\$PATH" ([A-Z_]+=[\w/.-]+ )*)?make (?P<target>[a-z0-9-]+)( [A-Z]+=[\w-]+)*'
+    r'(sudo env "PATH=\$PATH" ([A-Z_]+=[\w/.-]+ )*)?make (?P<target>[a-z0-9-]+)( [A-Z]+=[\w:/.-]+)*'
     r"|((\.venv/bin/python |python3 )(-m workbench\.ci\.|workbench/ci/)|workbench/ci/)[\w.]+( [^;|&<>()`\n]*)?"
 )
 # Triggers that run with the repository's secrets on what a stranger wrote.

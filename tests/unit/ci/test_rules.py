@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.ci.git_world import REPOSITORY
 from tests.unit.ci.rules import OWN, faults, step_faults, steps
-from workbench.ci import preview_render
+from workbench.paths import IMAGE_SOURCES
 
 GITHUB: Final = REPOSITORY / ".github"
 WORKFLOWS: Final = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -137,9 +137,30 @@ def test_the_cli_is_of_the_same_version_as_the_package() -> None:
     assert cli[1] == package[1]
 
 
-def test_prose_builds_no_image_in_the_workflow_and_in_the_preview_alike() -> None:
+FOLDERS: Final = [each for each in IMAGE_SOURCES if not each.startswith(":!")]
+PROSE: Final = [each.removeprefix(":!*") for each in IMAGE_SOURCES if each.startswith(":!")]
+
+
+def test_githubs_workflow_names_what_the_image_is_built_from() -> None:
     workflow = yaml.safe_load((GITHUB / "workflows" / "image-build.yml").read_text(encoding="utf-8"))
     paths = workflow[True]["push"]["paths"]  # YAML 1.1 reads the key `on` as true
-    assert f"!**{preview_render.PROSE}" in paths
-    # The last pattern that fits decides.
-    assert paths.index(f"!**{preview_render.PROSE}") > max(paths.index(f"{each}**") for each in preview_render.BUILT)
+    # The last pattern that fits decides, and the workflow's own file is no prose.
+    assert paths == [*(f"{each}/**" for each in FOLDERS), *(f"!**{each}" for each in PROSE), paths[-1]]
+    assert paths[-1] == ".github/workflows/image-build.yml"
+
+
+def test_gitlabs_pipeline_names_every_file_that_the_image_is_built_from() -> None:
+    pipeline = yaml.safe_load((REPOSITORY / "workbench/ci/gitlab-ci.yml").read_text(encoding="utf-8"))
+    [rule] = pipeline[".of-the-image"]
+    # GitLab has no patterns that leave something out, so it lists the endings of files.
+    patterns = [re.compile(_expression(each)) for each in rule["changes"]]
+    files = [file for folder in FOLDERS for file in (REPOSITORY / folder).rglob("*") if file.is_file()]
+    for name in (str(file.relative_to(REPOSITORY)) for file in files):
+        if not re.search(r"/\.|/__pycache__/|\.egg-info/", name):  # made by tools, and not committed
+            assert any(each.fullmatch(name) for each in patterns) == (Path(name).suffix not in PROSE), name
+
+
+def _expression(pattern: str) -> str:
+    """Return a glob of GitLab's as a regular expression: `**/`, `*` and `{a,b}`, which is all that we use."""
+    found = re.escape(pattern).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
+    return found.replace(r"\{", "(").replace(r"\}", ")").replace(",", "|")

@@ -6,15 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
-from workbench.cluster import requests
+from workbench import commands
 from workbench.cluster.requests import DeployRequest
+from workbench.options import Options
 from workbench.paths import Paths
-from workbench.sandbox import doctor, model
+from workbench.sandbox import doctor, model, stack
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import WorkbenchError
 from workbench.toolchain.vllm import provide
-
-VLLM = DeployRequest(server="vllm")
 
 
 @pytest.fixture
@@ -26,16 +25,20 @@ def paths(tmp_path: Path) -> Paths:
 
 
 @pytest.mark.parametrize(
-    ("request_", "said"),
+    ("server", "endpoint", "said"),
     [
-        (DeployRequest(server="tgi"), "SERVER is 'tgi': it is one of llama.cpp and vllm"),
-        (DeployRequest(server="vllm", endpoint="http://h:8000/v1", model="m"), "leave it out with MODEL_ENDPOINT"),
-        (DeployRequest(server="vllm", context="mine"), "leave it out with CONTEXT"),
+        ("tgi", "", "SERVER is 'tgi': it is one of llama.cpp and vllm"),
+        ("vllm", "http://h:8000/v1", "leave it out with MODEL_ENDPOINT"),
     ],
 )
-def test_a_wrong_server_is_refused_with_the_cure(request_: DeployRequest, said: str) -> None:
+def test_a_wrong_server_is_refused_with_the_cure(server: str, endpoint: str, said: str) -> None:
     with pytest.raises(WorkbenchError, match=said):
-        requests.settings(request_)
+        model.check(server, DeployRequest(endpoint=endpoint, model="m"))
+
+
+def test_a_server_serves_no_cluster_of_the_callers(paths: Paths) -> None:
+    with pytest.raises(WorkbenchError, match="leave it out with CONTEXT"):
+        commands.chosen(paths, Options("up", context="mine", server="vllm"))
 
 
 def test_a_machine_too_small_for_vllm_is_refused_with_every_cure(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,19 +49,19 @@ def test_a_machine_too_small_for_vllm_is_refused_with_every_cure(paths: Paths, m
     monkeypatch.setattr("workbench.cluster.requests.check", lambda _: None)
     monkeypatch.setattr("workbench.cluster.stack.check", lambda *_: None)
     with pytest.raises(WorkbenchError) as error:
-        doctor.check(paths, VLLM)
+        doctor.check(paths, DeployRequest(), model.VLLM)
     for said in (
         "5.0 GB of memory are available, the sandbox with vLLM needs 10: end other programs, or leave SERVER=vllm out",
         "vLLM needs 1000000000: free some, or set VLLM_EVAL_CACHE",
         "locked for Python 3.9",
     ):
         assert said in str(error.value)
-    assert list(model.lacks(paths, DeployRequest())) == []
+    assert list(model.lacks(paths, "")) == []
 
 
 def test_vllms_answers_never_count_as_llama_cpps(paths: Paths) -> None:
-    assert model.settings(DeployRequest()) == {}
-    [only] = model.settings(VLLM)["models"]
+    assert stack.overrides(Sandbox(paths), DeployRequest()) == {}
+    [only] = stack.overrides(Sandbox(paths, server=model.VLLM), DeployRequest())["models"]
     assert only == {
         **yaml.safe_load(Path("Pulumi.local.yaml").read_text())["config"]["vllm-eval:models"][0],
         "tag": "vllm",
@@ -72,7 +75,7 @@ def test_the_pod_mounts_what_it_runs_and_may_write_none_of_it(
     applied: list[Any] = []
     monkeypatch.setattr(model, "kubectl", lambda *_, stdin: applied.extend(yaml.safe_load_all(stdin)))
     monkeypatch.setattr("sys.base_prefix", base)
-    model.start(Sandbox(paths, request=VLLM))
+    model.start(Sandbox(paths, server=model.VLLM))
     pod = next(each for each in applied if each["kind"] == "Deployment")["spec"]["template"]["spec"]
     [container] = pod["containers"]
     mounts = {each["mountPath"]: each for each in container["volumeMounts"]}

@@ -79,7 +79,7 @@ def _run(folder: Path) -> None:
     try:
         runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
     except pulumi.RunError:
-        raise  # its author has said it in words
+        raise  # its text is already meant for the user
     except SystemExit as stop:
         if stop.code:
             text = stop.code if isinstance(stop.code, str) else f"the program ended with exit code {stop.code}"
@@ -93,14 +93,15 @@ def _run(folder: Path) -> None:
 
 
 def main() -> None:
-    """Serve on a free loopback port, print it, which is how the engine finds a plugin, and wait for its end.
+    """Serve the engine whose address is the last argument until it ends.
 
-    The engine's address is the last argument.
+    The server listens on a free loopback port and prints it, which is how the engine finds a plugin.
     """
-    engine = os.getppid()  # before the engine knows that it may go on, and so may end
+    # Asked before the port is printed: until then the engine waits for this process, and so it is still the parent.
+    engine = os.getppid()
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
-        # Not sys.exit: the engine has printed all there is to say, and threads may still wait.
+        # Not sys.exit, which would wait for the server's threads; the engine has printed everything already.
         os._exit(0)
 
     signal.signal(signal.SIGINT, leave)
@@ -112,7 +113,7 @@ def main() -> None:
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    # An engine that was killed sends no signal; true means that the time is over.
+    # A killed engine sends no signal, so look for it every second: the method returns true when its time is over.
     while server.wait_for_termination(timeout=1):
         if os.getppid() != engine:
             os._exit(0)

@@ -1,7 +1,7 @@
 """Makes vLLM's environment and the model once, into the cache.
 
-The environment's key is that of its locked requirements, the model's of these and of what converts it. PyPI's torch is
-linked with most of CUDA's libraries, which therefore stay although no CPU uses them: half of the environment's size.
+The environment is made anew when its locked requirements change, the model also when the files change that convert it.
+PyPI's torch is linked with most of CUDA's libraries. So they stay, although no CPU uses them: half of the size.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ CURE: Final = "name a package index that this machine may use (UV_DEFAULT_INDEX)
 
 @dataclass(frozen=True)
 class Vllm:
-    """Where it is.
+    """Where vLLM and its model are.
 
     Attributes
     ----------

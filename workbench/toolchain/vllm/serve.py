@@ -1,9 +1,11 @@
 """Starts vLLM on the small model: for tests, for people (`make vllm`), and as what the sandbox's pod runs.
 
-`python -m workbench.toolchain.vllm.serve [options of vllm serve]` listens on loopback until Ctrl-C.
+`python -m workbench.toolchain.vllm.serve` listens on loopback until Ctrl-C. `--options` adds options of `vllm serve`.
 """
 
+import argparse
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ from workbench.paths import Paths
 from workbench.shell import WorkbenchError, fail
 from workbench.toolchain.vllm.provide import Vllm, provide
 
-# Two prompts of 2,048 tokens and more need no larger cache: 1 GiB holds 55,000 tokens of this model.
+# A cache of 1 GiB holds 55,000 tokens of this model: 26 prompts of 2,048 tokens, which is the longest that it takes.
 ENVIRONMENT: Final = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     # Its processes talk to each other on an address that they look up, which is not loopback.
@@ -33,7 +35,7 @@ def arguments(model: str, *, host: str, port: int, names: Sequence[str] = NAMES)
 
 def command(found: Vllm, *, port: int, names: Sequence[str] = NAMES, options: Sequence[str] = ()) -> list[str]:
     """Return the command that serves it on this machine's loopback."""
-    # The module and not the script, whose first line names the folder that it was installed in.
+    # As a module: the first line of its script names the folder of the installation, which was renamed afterwards.
     vllm = [str(found.env / "bin/python"), "-m", "vllm.entrypoints.cli.main"]
     return [*vllm, *arguments(str(found.model), host="127.0.0.1", port=port, names=names), *options]
 
@@ -44,8 +46,11 @@ def environment(libraries: Path) -> Mapping[str, str]:
     return {**ENVIRONMENT, "LD_LIBRARY_PATH": ":".join([*folders, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])}
 
 
-def main(options: Sequence[str]) -> int:
-    """Become a server with these further options; returns only when it cannot be had."""
+def main() -> int:
+    """Replace this process by a server. Return only when there can be none, with the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workbench.toolchain.vllm.serve")
+    parser.add_argument("--options", default="", metavar="WORDS", help="further options of `vllm serve`, in one text")
+    options = shlex.split(parser.parse_args().options)
     try:
         found = provide(Paths.of_this_clone())
     except WorkbenchError as error:
@@ -57,4 +62,4 @@ def main(options: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

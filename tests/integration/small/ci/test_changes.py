@@ -1,4 +1,4 @@
-"""Which changes need the end-to-end suite."""
+"""Which changes need the end-to-end suite, and which a new image in the sandbox."""
 
 import subprocess
 import sys
@@ -8,6 +8,9 @@ from typing import Final
 import pytest
 
 from tests.support.ci.git_world import REPOSITORY, World
+from workbench.paths import Paths
+from workbench.sandbox import git
+from workbench.sandbox.namespaces import Sandbox
 
 SCRIPT: Final = REPOSITORY / "workbench" / "ci" / "changes.py"
 
@@ -49,3 +52,26 @@ def test_what_is_not_known_needs_it(tmp_path: Path, base: str) -> None:
 def test_nothing_changed_needs_it(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert asked(world, world.clone(), world.tip()) == "e2e=true"
+
+
+@pytest.mark.parametrize(
+    ("file", "current"),
+    [
+        ("docs/x.md", True),
+        ("eval/evalchemy/README.md", True),
+        ("docker/notes.md", True),
+        ("k8s/evalchemy-job.yaml", True),
+        ("eval/evalchemy/vllm_eval/pages/page.css", False),
+        ("docker/evalchemy.Dockerfile", False),
+    ],
+)
+def test_prose_builds_no_image_in_the_sandbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, current: bool
+) -> None:
+    world, sandbox = World(tmp_path), Sandbox(Paths(tmp_path, "test"))
+    recorded = world.tip()
+    world.change(world.clone(), {file: "words\n"}, "Change")
+    git.repository(sandbox).parent.mkdir(parents=True)
+    git.repository(sandbox).symlink_to(world.remote)
+    monkeypatch.setattr(git, "recorded", lambda _sandbox, _path: recorded)
+    assert git.image_is_current(sandbox) == current

@@ -102,8 +102,8 @@ def test_deletions_are_named_but_components_and_retained_objects_are_no_loss(pul
     assert done.returncode == 1
     problem = next(line for line in done.stdout.splitlines() if line.startswith("::error::"))
     assert "delete vllm-eval" in problem
-    assert "PersistentVolumeClaim vllm-eval-pushgateway  (nothing in the cluster goes)" in pull_request.comment
-    assert "Dashboard dashboard  (nothing in the cluster goes)" in pull_request.comment
+    assert "PersistentVolumeClaim vllm-eval-pushgateway  (nothing in the cluster is deleted)" in pull_request.comment
+    assert "Dashboard dashboard  (nothing in the cluster is deleted)" in pull_request.comment
     destroyed = pull_request.comment.partition("**Destroys**: ")[2].partition(". Add")[0].split(", ")
     assert len(destroyed) == 6, destroyed
     assert "delete dashboard" not in destroyed

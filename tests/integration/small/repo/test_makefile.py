@@ -37,10 +37,21 @@ def test_every_described_target_is_phony_or_a_file() -> None:
     assert set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)) <= phony
 
 
-def test_a_preview_without_a_stack_says_how_to_name_one() -> None:
-    done = subprocess.run(["make", "preview"], cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (["preview"], "make preview STACK=dev"),
+        (["preview", "STACK=dev", "CONTEXT=mine"], "takes no CONTEXT: leave it out"),
+        (["render"], "STACK is not set: make render STACK=prod"),
+        (["render", "STACK=pord"], "STACK is 'pord', but there is no Pulumi.pord.yaml"),
+    ],
+)
+def test_what_is_missing_or_would_be_ignored_is_refused(words: list[str], cure: str) -> None:
+    # What is exported is nobody's option.
+    exported = {**os.environ, "STACK": "prod"}
+    done = subprocess.run(["make", *words], cwd=ROOT, env=exported, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "make preview STACK=dev" in done.stderr
+    assert cure in done.stderr
 
 
 @pytest.fixture
