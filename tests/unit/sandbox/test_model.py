@@ -8,7 +8,7 @@ import yaml
 
 from workbench.cluster import requests
 from workbench.cluster.requests import Request
-from workbench.paths import Paths
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import doctor, model
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import WorkbenchError
@@ -60,7 +60,7 @@ def test_vllms_answers_never_count_as_llama_cpps(paths: Paths) -> None:
     assert model.settings(Request()) == {}
     [only] = model.settings(VLLM)["models"]
     assert only == {
-        **yaml.safe_load(Path("Pulumi.local.yaml").read_text())["config"]["vllm-eval:models"][0],
+        **yaml.safe_load((REPOSITORY / "Pulumi.local.yaml").read_text())["config"]["vllm-eval:models"][0],
         "tag": "vllm",
     }
 

@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.ci.git_world import REPOSITORY, World
+from tests.support.ci.git_world import World
+from workbench.paths import REPOSITORY
 
 SCRIPT: Final = REPOSITORY / "workbench" / "ci" / "changes.py"
 
