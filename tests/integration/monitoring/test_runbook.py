@@ -29,7 +29,7 @@ SETUP, *BLOCKS = re.findall(r"```sh\n(.*?)```", RUNBOOK, re.DOTALL)
 VARIABLES, FORWARD = SETUP.splitlines()
 INLINE = re.findall(r"`((?:kubectl|curl|pulumi|git) [^`]+)`", re.sub(r"```.*?```", "", RUNBOOK, flags=re.DOTALL))
 # `pulumi up` alone is no command of the runbook's own: the engine's tests run it on every kind of change.
-COMMANDS = sorted({line for block in BLOCKS for line in block.splitlines()} | set(INLINE) - {"pulumi up"})
+COMMANDS = sorted(({line for block in BLOCKS for line in block.splitlines()} | set(INLINE)) - {"pulumi up"})
 
 GREPS = [command for command in COMMANDS if command.startswith("curl -s localhost:9091/metrics |")]
 DELETES = [command for command in COMMANDS if command.startswith("curl -X DELETE localhost:9091/")]
