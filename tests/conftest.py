@@ -17,6 +17,9 @@ from xdist.scheduler import LoadFileScheduling
 
 from workbench.paths import cache_dir
 
+# Fixtures that tests in several folders ask for.
+pytest_plugins = ("tests.support.evaluations", "tests.support.ci.git_world")
+
 PREFIXES: Final = (
     "ALERTMANAGER_",
     "AWS_",

@@ -207,20 +207,20 @@ def check_models_secrets(models: Sequence[Model], secrets: Mapping[str, str]) ->
             )
 
 
-def check_models_ca(index: int, model: Model, secrets: Mapping[str, str]) -> Found:
-    """Refuse a CA bundle that is not in PEM form, or that has no effect."""
-    if model.ca is None:
-        return
-    key = f"{keys.ENDPOINT_PREFIX}{model.ca}"
-    text = secrets.get(key)
-    # What a Secret of others contains is not known here.
-    if text is not None and "-----BEGIN CERTIFICATE-----" not in text:
-        fault = f"is the CA of models[{index}], but no certificate in PEM form"
-        yield Problem(full_key([key]), "", fault, set_command([key], "", secret=True))
-    if not model.endpoint.startswith("https:"):
+def check_models_ca(index: int, model: Model) -> Found:
+    """Refuse a CA bundle that has no effect."""
+    if model.ca is not None and not model.endpoint.startswith("https:"):
         path: Key = ["models", index, "endpoint"]
         cure = set_command(path, model.endpoint.replace("http:", "https:"))
         yield problem(path, model.endpoint, "a CA has no effect on plain HTTP", cure)
+
+
+def check_models_certificate(index: int, model: Model, texts: Mapping[str, str]) -> Found:
+    """Refuse a CA bundle that is not in PEM form. Of a Secret of others, nothing is known here."""
+    key = f"{keys.ENDPOINT_PREFIX}{model.ca}"
+    if model.ca is not None and "-----BEGIN CERTIFICATE-----" not in texts.get(key, "-----BEGIN CERTIFICATE-----"):
+        fault = f"is the CA of models[{index}], but no certificate in PEM form"
+        yield Problem(full_key([key]), "", fault, set_command([key], "", secret=True))
 
 
 def check_models_runner(index: int, model: Model) -> Found:
@@ -278,6 +278,7 @@ MODEL_CHECKS: Final[tuple[Callable[..., Found], ...]] = (
     check_models_way,
     check_models_base,
     check_models_ca,
+    check_models_certificate,
     check_models_block,
     check_models_runner,
 )

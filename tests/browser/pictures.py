@@ -26,9 +26,9 @@ from vllm_eval.pages.run_page import render_run
 from vllm_eval.pages.words import Words
 from vllm_eval.results import ResultStore
 from vllm_eval.storage import LocalStorage
-from workbench.paths import cache_dir
+from workbench.paths import REPOSITORY, cache_dir
 
-FOLDER: Final = Path(__file__).resolve().parents[2] / "docs/images"
+FOLDER: Final = REPOSITORY / "docs/images"
 # As a chat shows it; the words and links are what Alertmanager sent.
 ALERT: Final = """<!doctype html><meta charset=utf-8><title>#on-call</title><style>
 body { margin: 0; padding: 24px 32px; background: #fff; color: #1d1c1d; }

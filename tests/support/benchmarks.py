@@ -1,4 +1,4 @@
-"""Data sets of our making in the schemas of well-known ones, under their names, for lm_eval's own tasks on our hub."""
+"""Data sets of our making: in the schemas of well-known ones, for lm_eval's own tasks on our hub, and as a bundle."""
 
 import hashlib
 import json
@@ -7,10 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.hub import Hub
+from tests.support.workspace import Workspace
+from vllm_eval.data.bundle import MANIFEST, BundledTask, File, Manifest
+from vllm_eval.data.task_data import sha256, to_lines
+from vllm_eval.data.write import store
 
 Row = dict[str, Any]
 
 LETTERS = ("A", "B", "C", "D")
+QUESTIONS = {f"number: what is {number}?": str(number) for number in range(12)}
+NUMBERS = """\
+task: numbers
+dataset_path: org/numbers
+test_split: test
+fewshot_split: dev
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["\\n"], max_gen_toks: 8}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
 # What a model may say to a prompt, by a word that stands in each item of a data set.
 REPLIES: Mapping[str, tuple[str, ...]] = {
     "pears": ("They are 1. #### 1", "#### 2", "so 3\n#### 3", "1", "none"),
@@ -166,3 +181,31 @@ def sets_of(leaves: list[str]) -> dict[str, set[str | None]]:
 def lines(path: Path) -> list[Row]:
     """Read JSON Lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_bundle(folder: Path, rows: list[Row], *, commit: str = "a" * 40, lm_eval: str = "0.4.13") -> Path:
+    """Write a bundle of these items, and of another task's, into a folder; return it."""
+    content, path = to_lines(rows, "numbers"), "tasks/numbers/test.jsonl"
+    other = to_lines(rows[:3], "other")
+    entry = BundledTask(
+        repository="org/numbers", commit=commit, config=None, licence="mit", gated="no", split="test", items=path,
+        num_fewshot=0, fewshot_split="dev",
+    )  # fmt: skip
+    files = {
+        path: File(sha256=sha256(content), size=len(content), items=len(rows)),
+        "tasks/other/test.jsonl": File(sha256=sha256(other), size=len(other), items=3),
+    }
+    manifest = Manifest(lm_eval=lm_eval, tasks={"numbers": entry}, files=files)
+    store({path: content, "tasks/other/test.jsonl": other, MANIFEST: manifest.to_bytes()}, str(folder))
+    return folder
+
+
+def rows_of(questions: dict[str, str]) -> list[Row]:
+    """Return questions and answers as items."""
+    return [{"question": question, "answer": answer} for question, answer in questions.items()]
+
+
+def configure(workspace: Workspace, **settings: object) -> None:
+    """Let a workspace run the task `numbers` alone, with these settings."""
+    config = {"numbers": {"enabled": True, **settings}}
+    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))

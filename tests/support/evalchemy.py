@@ -56,7 +56,7 @@ if runs is not None and mode != "empty":
     for example, outputs in zip(asked, zip(*runs)):
         example.update({{"model_output": outputs[0], "model_answer": outputs[0]}} if task == "MATH500" else
                        {{"model_outputs": outputs, "model_answers": outputs}})
-    stats = [{{"repetition": turn + 1, "num_total": len(asked), "num_solved": solved + (mode == "other sums")}}
+    stats = [{{"repetition": turn + 1, "num_total": len(asked), "num_solved": solved}}
              for turn, solved in enumerate(right)]
     accuracy = sum(right) / (len(asked) * repeats)
     if task == "MATH500":

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from tests.support.program import ROOT, Declared, Stack
+from tests.support.program import Declared, Stack
+from workbench.paths import REPOSITORY
 
 # Kinds of which a stack has several.
 NAMED = frozenset({"Deployment", "Namespace", "NetworkPolicy", "PersistentVolumeClaim", "Secret", "Service"})
@@ -19,7 +20,7 @@ def title(kind: str, manifest: Mapping[str, Any]) -> str:
 
 def synced() -> dict[str, dict[str, Any]]:
     """Return the manifests in `k8s/` that Argo CD owns, by kind."""
-    folder = ROOT / "k8s"
+    folder = REPOSITORY / "k8s"
     listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
     manifests = [yaml.safe_load((folder / name).read_text()) for name in listed]
     return {each["kind"]: each for each in manifests}

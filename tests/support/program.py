@@ -6,11 +6,11 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
 import pulumi
+import pytest
 import yaml
 from google.protobuf import json_format
 from pulumi.runtime import mocks
@@ -18,11 +18,20 @@ from pulumi.runtime.proto import source_pb2
 from pulumi.runtime.settings import SETTINGS, get_root_resource
 
 import components.program
-from components.settings import Settings
+from components.settings import Settings, SettingsError
 from components.settings.load import parse
+from workbench.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "vllm-eval"
+OPERATIONS: Final = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+ADOPT: Final = (REPOSITORY / "docs/adopt.md").read_text(encoding="utf-8")
+SECRETS: Final = {
+    "git-password": "x",
+    "huggingface-token": "x",
+    "registry-credentials": '{"auths": {"ghcr.io": {"auth": "eDp4"}}}',
+    "endpoint-key": "x",
+    "receiver-team": "https://hooks.example.com/x",
+}
 # How the SDK marks a secret inside a value that goes to the engine.
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 
@@ -176,8 +185,17 @@ def _plain(value: object, path: str = "") -> tuple[Any, list[str]]:
 
 def stack_file(stack: str) -> dict[str, Any]:
     """Return the groups of a committed stack file, by their bare keys."""
-    raw: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
-    return {key.removeprefix(f"{PROJECT}:"): value for key, value in raw.items()}
+    return groups_of((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())
+
+
+def groups_of(file: str) -> dict[str, Any]:
+    """Return the groups of a stack file's text, by their bare keys."""
+    return {key.removeprefix(f"{PROJECT}:"): value for key, value in yaml.safe_load(file)["config"].items()}
+
+
+def documented() -> dict[str, Any]:
+    """Return the groups of the stack file that `docs/operations.md` begins with."""
+    return groups_of(OPERATIONS.partition("```yaml\n")[2].partition("```")[0])
 
 
 def load(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, stack: str = "test") -> Settings:
@@ -188,6 +206,13 @@ def load(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, st
     pulumi.runtime.set_all_config(full, [f"{PROJECT}:{key}" for key in secrets or {}])
     with event_loop():
         return parse(stack, pulumi.Config(PROJECT), {key: key in (secrets or {}) for key in texts})
+
+
+def refused(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> str:
+    """Return what is said of settings that are not valid."""
+    with pytest.raises(SettingsError) as caught:
+        load(groups, secrets)
+    return str(caught.value)
 
 
 _LOOP: Final = asyncio.new_event_loop()
@@ -230,3 +255,15 @@ def run(groups: Mapping[str, Any], secrets: Mapping[str, str] | None = None, sta
     """Load and declare."""
     settings = load(groups, secrets, stack)
     return declare(settings)
+
+
+def with_every_secret(stack: str, monitoring: Mapping[str, Any] | None = None) -> Stack:
+    """Run a committed stack with everything beside it that takes a secret or is off by default."""
+    groups = stack_file(stack)
+    groups["models"][0]["api_key"] = "key"
+    hub = {"network": {"cidr": "0.0.0.0/0", "port": 443}}
+    groups["evaluation"] = {**groups.get("evaluation", {}), "data": {"hub": hub}, "report": {"service": True}}
+    groups["evaluation"].setdefault("results", {})["access_mode"] = "ReadWriteMany"
+    groups["monitoring"] = {**groups.get("monitoring", {}), "receivers": [{"name": "team", "kind": "slack"}]}
+    groups["monitoring"] |= monitoring or {}
+    return run(groups, SECRETS, stack=stack)

@@ -1,6 +1,7 @@
 """The real Pulumi engine on the program, with the sandbox's plugins, in a folder of its own."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any, Final
 import yaml
 
 from tests.support import objects
+from tests.support.control_plane import ControlPlane, wait_for
 from tests.support.engine import Done, Engine
-from tests.support.program import ROOT
+from workbench.paths import REPOSITORY
 
 # `pulumi stack init` writes into the folder's stack file: the project's own is only linked to.
 LINKED: Final = ("__main__.py", "components", "monitoring", "eval", "k8s", "docker")
 UNCHANGED: Final = ("same", "read")
+# What outlives the stack, as a snapshot of the cluster names it.
+KEPT: Final = {"namespaces /vllm-eval", "persistentvolumeclaims vllm-eval/vllm-eval-results"}
+JOB: Final = "/apis/batch/v1/namespaces/vllm-eval/jobs/evalchemy"
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Project(Engine):
         super().__init__(folder, kubeconfig, timeout=300)
         self.stack = stack
         for name in LINKED:
-            (folder / name).symlink_to(ROOT / name)
-        described = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+            (folder / name).symlink_to(REPOSITORY / name)
+        described = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())
         del described["runtime"]["options"]  # the virtual environment is the one that the tests run in
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(described))
         (folder / "state").mkdir()
@@ -92,6 +97,28 @@ def named(digest: Mapping[str, Any]) -> set[str]:
             elif state["custom"]:
                 found.add(objects.title(state["type"].rsplit(":", 1)[-1], state["inputs"]))
     return found
+
+
+def run_as_argocd(cluster: ControlPlane, project: Project) -> None:
+    """Replace the Job with what the Application says, as Force=true,Replace=true does."""
+    path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/vllm-evalchemy-job"
+    source = cluster.api.get(path)["spec"]["source"]["kustomize"]
+    folder = project.folder / "synced"
+    folder.mkdir(exist_ok=True)
+    for file in (REPOSITORY / "k8s").iterdir():
+        (folder / file.name).write_text(file.read_text())
+    kustomization = folder / "kustomization.yaml"
+    kustomization.write_text(yaml.safe_dump({**yaml.safe_load(kustomization.read_text()), **source}))
+    built = subprocess.run(["kustomize", "build", folder], capture_output=True, text=True, check=True, timeout=60)
+    manifests = {each["kind"]: each for each in yaml.safe_load_all(built.stdout)}
+    if cluster.api.get(JOB) is not None:
+        cluster.api.request("DELETE", JOB, {"propagationPolicy": "Foreground"})
+        wait_for("the Job's deletion", lambda: cluster.api.get(JOB) is None)
+    cluster.api.apply(JOB, manifests["Job"])
+    cluster.api.apply("/apis/batch/v1/namespaces/vllm-eval/cronjobs/evalchemy-nightly", manifests["CronJob"])
+    pods = "/api/v1/namespaces/vllm-eval/pods?labelSelector=batch.kubernetes.io/job-name%3Devalchemy"
+    # The namespace refuses pods below the restricted standard.
+    wait_for("the Job's pod", lambda: len(cluster.api.items(pods)) == 1)
 
 
 def _title(urn: str) -> str:

@@ -9,12 +9,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.ports import free_port
+from tests.support.serving import Answer, Asked, answering
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,12 @@ def _await_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise RuntimeError("the Pushgateway did not become ready")
 
 
+@dataclass(frozen=True)
 class RefusingGateway:
     """Answers every request with one status and keeps what it was sent."""
 
-    def __init__(self, url: str, received: list[tuple[str, str, bytes]]) -> None:
-        self.url = url
-        self.received = received
+    url: str
+    received: list[tuple[str, str, bytes]]
 
 
 @contextmanager
@@ -101,29 +100,9 @@ def refusing_gateway(status: int, ssl_context: ssl.SSLContext | None = None) -> 
     """Start an HTTP server (with a context: HTTPS) that answers ``status`` to everything."""
     received: list[tuple[str, str, bytes]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            received.append((self.command, self.path, body))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def answer(asked: Asked) -> Answer:
+        received.append((asked.method, asked.path, asked.body))
+        return Answer(status)
 
-        do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815 - the names http.server calls
-
-        def log_message(self, *arguments: object) -> None:
-            """Keep the test's output quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    # A client that breaks off the handshake is what some tests want; it is no error worth a traceback.
-    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
-    if ssl_context is not None:
-        server.socket = ssl_context.wrap_socket(server.socket, server_side=True)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield RefusingGateway(f"{'https' if ssl_context else 'http'}://127.0.0.1:{server.server_address[1]}", received)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=10)
+    with answering(answer, tls=ssl_context) as address:
+        yield RefusingGateway(f"{'https' if ssl_context else 'http'}://{address}", received)

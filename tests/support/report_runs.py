@@ -1,4 +1,4 @@
-"""A results folder with a history: a model that was steady for weeks, and then became worse under a new tag."""
+"""Results: of one task, and a history of a model that was steady for weeks, and then became worse under a new tag."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from vllm_eval.results import ResultStore
 from vllm_eval.stats import standard_error
 from vllm_eval.storage import LocalStorage
 
+SERVED = {"name": "org/m", "tag": "v1", "endpoint": "http://m/v1", "served_name": "m", "api": "completions"}
 STACK = "local"
 MODEL = "org/small-model"
 DAY = 86400.0
@@ -118,3 +119,22 @@ def history(folder: Path, *, items: int = 500, days: int = 14) -> RunResult:
         store, "today", days, "v3",
         {"custom_task_1": samples(items, 0.58, 99, luck=0.2), "custom_task_2": samples(items // 2, 0.55, 199)},
     )  # fmt: skip
+
+
+def result(score: float | None = 0.8, **fields: object) -> TaskResult:
+    """Return the result of task ``t``; without a score, one that failed."""
+    values: dict[str, object] = {
+        "task": "t", "task_hash": "hash", "engine": "fake", "engine_version": "fake 1", "good": score is not None,
+        "score": score, "stderr": 0.05 if score is not None else None, "samples": 100, "expected": 100, "ended": 10.0,
+    }  # fmt: skip
+    return TaskResult.model_validate({**values, **fields})
+
+
+def run(number: int, task: TaskResult, tag: str = "v1", **fields: object) -> RunResult:
+    """Return the run ``r<number>`` of one task."""
+    values: dict[str, object] = {
+        "run_id": f"r{number}", "stack": "s", "model": {**SERVED, "tag": tag}, "git_commit": "abc",
+        "started": float(number), "ended": number + 0.5, "duration": 0.5, "requests_per_second": 12.5,
+        "tasks": {"t": task},
+    }  # fmt: skip
+    return RunResult.model_validate({**values, **fields})

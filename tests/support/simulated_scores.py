@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare, pinned_baseline
+from vllm_eval.metrics import PRACTICAL_DROP
 from vllm_eval.stats import significance_level
 
 FLIPS = 0.02
@@ -81,13 +82,14 @@ def _one_series(cell: Cell, rng: np.random.Generator, baseline_runs: int) -> int
 
 
 def sift(runs: Answers, pinned: tuple[TaskScore, ...], least: float = SIFT) -> Iterator[Answers]:
-    """Pass on the runs that could be ``worse``: more than 10 % below, and ``least`` standard deviations low."""
+    """Pass on the runs that could be ``worse``: dropped far enough, and ``least`` standard deviations low."""
     before = np.sum([list(run.correct.values()) for run in pinned if run.correct], axis=0)
     share = (before + runs) / (len(pinned) + 1)
     deviation = np.sqrt(np.maximum((share * (1 - share)).sum(axis=1), 1e-9))
     right = runs.sum(axis=1)
-    low = (10 * len(pinned) * right < 9 * before.sum()) & (share.sum(axis=1) - right > least * deviation)
-    yield from runs[low]
+    kept = 1 - PRACTICAL_DROP
+    dropped = kept.denominator * len(pinned) * right < kept.numerator * before.sum()
+    yield from runs[dropped & (share.sum(axis=1) - right > least * deviation)]
 
 
 def is_worse(answers: Answers, pinned: tuple[TaskScore, ...]) -> bool:

@@ -9,7 +9,6 @@ Groups = dict[str, Any]
 
 # Each example runs the program: shrinking would take minutes, and a failing stack is readable as it is.
 RUNS_THE_PROGRAM = settings(
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -1,13 +1,12 @@
 """A page of the test that takes what an Alertmanager sends, to Slack or to a webhook."""
 
 import contextlib
-import http.server
 import json
 import queue
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.serving import serving
+from tests.support.serving import Answer, Asked, answering
 
 
 class Webhook:
@@ -22,25 +21,16 @@ class Webhook:
     @contextlib.contextmanager
     def listen(self) -> Iterator[str]:
         """Serve on loopback and return the address."""
-        page = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if page._status == 200:
-                    page._kept.append(body)
-                    page.messages.put(body)
-                self.send_response(page._status)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
+        def answer(asked: Asked) -> Answer:
+            body = json.loads(asked.body)
+            if self._status == 200:
+                self._kept.append(body)
+                self.messages.put(body)
+            return Answer(self._status, b"ok")
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-        with serving(server):
+        with answering(answer) as address:
+            self.url = f"http://{address}/hook"
             yield self.url
 
     @contextlib.contextmanager

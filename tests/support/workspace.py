@@ -1,5 +1,7 @@
 """A folder with a configuration, tasks and data, and the command line run in it."""
 
+import functools
+import importlib.util
 import json
 import os
 import subprocess
@@ -17,9 +19,12 @@ from vllm_eval.cli import main
 from vllm_eval.records import RunResult
 from vllm_eval.results import ResultStore
 from vllm_eval.storage import open_storage
+from workbench.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = "org/fake-model"
+EVAL = REPOSITORY / "eval" / "evalchemy"
+# The tasks that are shipped.
+TASKS = ("custom_task_1", "custom_task_2")
 
 
 @dataclass
@@ -123,6 +128,22 @@ class Workspace:
         return sum(len(file.read_bytes().splitlines()) for file in files)
 
 
+def shipped_items(task: str) -> list[dict[str, str]]:
+    """Return the items of a shipped task."""
+    return [json.loads(line) for line in (EVAL / "data" / f"{task}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@functools.cache
+def task_utils() -> Any:  # noqa: ANN401 - a module that lies beside YAML files, in no package
+    """Return the functions of the shipped tasks."""
+    spec = importlib.util.spec_from_file_location("shipped_task_utils", EVAL / "tasks" / "utils.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 TASK = """\
 task: {name}
 dataset_path: json
@@ -150,3 +171,34 @@ filter_list:
 metadata:
   version: 1
 """
+TASK_OF_ITEMS = """\
+task: t
+dataset_path: {path}
+{dataset}
+test_split: test
+output_type: generate_until
+doc_to_text: {prompt}
+doc_to_target: {target}
+generation_kwargs: {{until: ["\\n"], max_gen_toks: 8, do_sample: false}}
+metric_list:
+  - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
+"""
+
+
+def write_task(
+    folder: Path,
+    *,
+    path: str = "json",
+    files: object = "../data/t.jsonl",
+    prompt: str = "'{{question | tojson}}'",
+    target: str = "'{{ \"x\" }}'",
+    more: str = "",
+    **kwargs: object,
+) -> None:
+    """Write tasks/t.yaml; ``prompt`` and ``target`` are YAML."""
+    (folder / "tasks").mkdir(exist_ok=True)
+    (folder / "data").mkdir(exist_ok=True)
+    given_files = {} if files is None else {"data_files": {"test": files}}
+    dataset = json.dumps({**given_files, **kwargs})
+    text = TASK_OF_ITEMS.format(path=path, dataset=f"dataset_kwargs: {dataset}", prompt=prompt, target=target)
+    (folder / "tasks" / "t.yaml").write_text(text + more)

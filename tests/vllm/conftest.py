@@ -4,14 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.support.evaluations import quick_and_quiet, workspace
 from tests.support.ports import claim
 from tests.support.vllm_server import VllmServer, adapter, thinking
 from tests.support.workspace import Workspace
 from workbench.paths import Paths
 from workbench.toolchain.vllm.provide import Vllm, provide
-
-__all__ = ["quick_and_quiet", "workspace"]
 
 NAMES = ("gemma", "gemma-alias")
 LORA = "gemma-tuned"

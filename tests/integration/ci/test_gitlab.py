@@ -1,6 +1,5 @@
 """The example for GitLab: its write-back, run with GitLab's variables against a Git server and a registry."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.support.ci.git_world import IMAGE, REPOSITORY, World, expected
+from tests.support.ci.git_world import IMAGE, World, expected
 from tests.support.ci.http_remote import http_remote
 from tests.support.ci.oci_registry import Registry, running_registry
+from workbench.paths import REPOSITORY
 
 EXAMPLE: Final[dict[str, Any]] = yaml.safe_load((REPOSITORY / "workbench/ci/gitlab-ci.yml").read_text(encoding="utf-8"))
 JOBS: Final = {name: job for name, job in EXAMPLE.items() if isinstance(job, dict) and "script" in job}
@@ -63,27 +63,6 @@ def test_the_write_back_pushes_commit_and_digest(world: World, registry: Registr
     assert "project-token" not in done.stdout + done.stderr
     # GitLab starts no pipeline for it.
     assert "[skip ci]" in world.git(world.remote, "log", "-1", "--format=%s", "main")
-
-
-def test_every_script_and_target_of_the_example_is_there() -> None:
-    assert set(EXAMPLE["stages"]) == {job["stage"] for job in JOBS.values()}
-    lines = [
-        line
-        for job in (*JOBS.values(), EXAMPLE[".with-go"])
-        for part in ("before_script", "script")
-        for line in job.get(part, [])
-    ]
-    targets = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    made = [word for line in lines if line.startswith("make ") for word in line.split()[1:]]
-    assert made
-    assert [word for word in made if f"\n{word}:" not in targets] == []
-    called = [word for line in lines for word in line.split() if word.startswith("workbench/ci/")]
-    assert called
-    assert [
-        each
-        for each in called
-        if not (REPOSITORY / each).is_file() or not (each.endswith(".py") or os.access(REPOSITORY / each, os.X_OK))
-    ] == []
 
 
 def test_the_digest_is_read_from_what_buildx_writes(tmp_path: Path) -> None:

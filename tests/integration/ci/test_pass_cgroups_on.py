@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.ci.git_world import REPOSITORY
 from tests.support.ci.pull_request import SCRIPTS
 from tests.support.kernel import needs_namespaces
+from workbench.paths import REPOSITORY
 
 SCRIPT = SCRIPTS / "pass_cgroups_on.sh"
 VERSION2 = next(

@@ -10,11 +10,11 @@ import yaml
 from tests.support import program
 from tests.support.apiserver import ApiServer
 from tests.support.control_plane import CONTEXT, ControlPlane, control_plane
-from tests.support.program import ROOT
 from tests.support.project import Project
+from workbench.paths import REPOSITORY
 from workbench.sandbox import chart
 
-READER: Final = ROOT / "workbench/ci/preview_reader.yaml"
+READER: Final = REPOSITORY / "workbench/ci/preview_reader.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.ci.git_world import JOB, MANIFEST, REPOSITORY, World, digest
+from tests.support.ci.git_world import JOB, MANIFEST, World, digest
+from workbench.paths import REPOSITORY
 
 SCRIPT: Final = REPOSITORY / "workbench" / "ci" / "server_dry_run.py"
 SHIPPED: Final = (REPOSITORY / MANIFEST).read_text(encoding="utf-8")

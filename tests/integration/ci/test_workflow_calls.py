@@ -1,15 +1,15 @@
 """The scripts that call GitHub and Pulumi for a job."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.ci.git_world import REPOSITORY
 from tests.support.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
 from tests.support.ci.github_server import TOKEN, GitHubServer, github_server
 from tests.support.ci.pull_request import SCRIPTS
+from tests.support.engine import environment
+from workbench.paths import REPOSITORY
 
 
 def start_workflow(server: GitHubServer, *words: str) -> subprocess.CompletedProcess[str]:
@@ -32,20 +32,9 @@ def test_records_come_from_a_preview(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "Pulumi.yaml").write_text("name: x\nruntime: yaml\n", encoding="utf-8")
-    state = tmp_path / "state"
-    state.mkdir()
+    (tmp_path / "state").mkdir()
     output = tmp_path / "out" / "dev.json"
-    pulumi = shutil.which("pulumi")
-    assert pulumi is not None
-    env = {
-        "PATH": str(Path(pulumi).parent),
-        "HOME": str(tmp_path),
-        # Pulumi asks the system, not HOME, where the user is at home.
-        "PULUMI_HOME": str(tmp_path / "home"),
-        "PULUMI_BACKEND_URL": f"file://{state}",
-        "PULUMI_CONFIG_PASSPHRASE": "x",
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-    }
+    env = environment(tmp_path, None)
     command = [sys.executable, str(SCRIPTS / "pulumi_stack.py"), "preview", "--stack", "dev", "--output", str(output)]
 
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, REPOSITORY, World, digest, expected
+from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, World, digest, expected
 from tests.support.ci.oci_registry import Registry, running_registry
+from workbench.paths import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from tests.support import program
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from tests.support.clusters import namespace
 from tests.support.ports import own_address
-from tests.support.serving import serving
+from tests.support.serving import Answer, Asked, answering
 from workbench.cluster import reach, surroundings
 from workbench.cluster.context import Context
 from workbench.paths import Paths
@@ -140,20 +139,12 @@ def test_a_disk_of_one_node_is_no_claim_of_many(server: ApiServer, tmp_path: Pat
 def served(name: str) -> Iterator[int]:
     """Be a model's server on an address that the API server forwards to."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"data": [{"id": name}]}).encode()
-            self.send_response(200 if self.path.partition("?")[0] == "/v1/models" else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(asked: Asked) -> Answer:
+        models = {"data": [{"id": name}]}
+        return Answer(200 if asked.path.partition("?")[0] == "/v1/models" else 404, json.dumps(models).encode())
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    http = ThreadingHTTPServer((own_address(), 0), Handler)
-    with serving(http):
-        yield http.server_port
+    with answering(answer, own_address()) as address:
+        yield int(address.rpartition(":")[2])
 
 
 def test_what_stands_behind_a_models_service(server: ApiServer, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import yaml
@@ -11,20 +10,17 @@ import yaml
 from components.settings import keys, schema
 from tests.support import program
 from tests.support.project import Project
-from tests.unit.components.test_docs import ADOPT, TEXT, documented
-
-__all__ = ["documented"]
 
 COMMANDS = [
     line.split(" < ")[0]
-    for block in re.findall(r"```sh\n(.*?)```", TEXT + ADOPT, re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", program.OPERATIONS + program.ADOPT, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("pulumi config ")
 ]
 
 
-def test_the_documented_commands_set_what_the_program_accepts(documented: dict[str, Any], tmp_path: Path) -> None:
-    project = Project(tmp_path, "staging", documented, None)
+def test_the_documented_commands_set_what_the_program_accepts(tmp_path: Path) -> None:
+    project = Project(tmp_path, "staging", program.documented(), None)
     assert len(COMMANDS) >= 8
     for command in COMMANDS:
         words = shlex.split(command)[1:]
@@ -36,5 +32,5 @@ def test_the_documented_commands_set_what_the_program_accepts(documented: dict[s
             project.pulumi(*words)
         file = yaml.safe_load(project.file.read_text())
         jsonschema.Draft202012Validator(schema.schema()).validate(file)
-        groups = {key.removeprefix("vllm-eval:"): value for key, value in file["config"].items()}
+        groups = program.groups_of(project.file.read_text())
         program.load({key: value for key, value in groups.items() if not keys.is_secret(key)}, stack="staging")

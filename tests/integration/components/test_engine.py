@@ -2,24 +2,20 @@
 
 import base64
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.support import program
-from tests.support.control_plane import CONTEXT, ControlPlane, control_plane, wait_for
-from tests.support.project import Project, Step
+from tests.support.control_plane import CONTEXT, ControlPlane, control_plane
+from tests.support.project import JOB, KEPT, Project, Step, run_as_argocd
 from workbench.cluster.stack import official
 from workbench.sandbox import chart
 
 CANARY = "c4n4ry-7f3a"
-KEPT = {"namespaces /vllm-eval", "persistentvolumeclaims vllm-eval/vllm-eval-results"}
 CRDS = {f"customresourcedefinitions /{each}.argoproj.io" for each in ("applications", "applicationsets", "appprojects")}
-JOB = "/apis/batch/v1/namespaces/vllm-eval/jobs/evalchemy"
 
 
 @pytest.fixture(scope="module")
@@ -224,28 +220,6 @@ def test_argocds_job_is_no_drift_and_what_hands_change_is_repaired(
     assert selector["app.kubernetes.io/name"] == "vllm-eval-pushgateway"
     assert project.preview() == []
     assert_destroyed(project, cluster, before)
-
-
-def run_as_argocd(cluster: ControlPlane, project: Project) -> None:
-    """Replace the Job with what the Application says, as Force=true,Replace=true does."""
-    path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/vllm-evalchemy-job"
-    source = cluster.api.get(path)["spec"]["source"]["kustomize"]
-    folder = project.folder / "synced"
-    folder.mkdir(exist_ok=True)
-    for file in (program.ROOT / "k8s").iterdir():
-        (folder / file.name).write_text(file.read_text())
-    kustomization = folder / "kustomization.yaml"
-    kustomization.write_text(yaml.safe_dump({**yaml.safe_load(kustomization.read_text()), **source}))
-    built = subprocess.run(["kustomize", "build", folder], capture_output=True, text=True, check=True, timeout=60)
-    objects = {each["kind"]: each for each in yaml.safe_load_all(built.stdout)}
-    if cluster.api.get(JOB) is not None:
-        cluster.api.request("DELETE", JOB, {"propagationPolicy": "Foreground"})
-        wait_for("the Job's deletion", lambda: cluster.api.get(JOB) is None)
-    cluster.api.apply(JOB, objects["Job"])
-    cluster.api.apply("/apis/batch/v1/namespaces/vllm-eval/cronjobs/evalchemy-nightly", objects["CronJob"])
-    pods = "/api/v1/namespaces/vllm-eval/pods?labelSelector=batch.kubernetes.io/job-name%3Devalchemy"
-    # The namespace refuses pods below the restricted standard.
-    wait_for("the Job's pod", lambda: len(cluster.api.items(pods)) == 1)
 
 
 def test_a_hundred_models_and_no_secret_in_sight(

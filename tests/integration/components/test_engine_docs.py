@@ -4,18 +4,15 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.integration.components.test_engine import JOB, KEPT, run_as_argocd
+from tests.support import program
 from tests.support.control_plane import ControlPlane, control_plane
-from tests.support.project import Project, named
-from tests.unit.components.test_docs import TEXT
+from tests.support.project import JOB, KEPT, Project, named, run_as_argocd
 from workbench.sandbox import chart
 
-BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+BLOCKS = re.findall(r"```sh\n(.*?)```", program.OPERATIONS, re.DOTALL)
 INITIAL = "made-up-by-argocd"
 
 
@@ -36,8 +33,7 @@ def block(beginning: str) -> list[str]:
 @pytest.fixture
 def project(cluster: ControlPlane, tmp_path: Path) -> Project:
     """The documented stack, on the cluster and with the chart at hand."""
-    groups = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[0])["config"]
-    settings: dict[str, Any] = {key.removeprefix("vllm-eval:"): value for key, value in groups.items()}
+    settings = program.documented()
     settings["cluster"]["server"] = cluster.api.url
     settings["argocd"] = {"chart": str(chart.write(tmp_path / "chart"))}
     settings["models"][0] |= {"api_key": "gemma-key", "endpoint": "https://vllm.serving.svc.cluster.local:8000/v1"}
@@ -84,16 +80,6 @@ def test_every_block_does_what_the_text_says(project: Project, cluster: ControlP
     assert not cluster.snapshot() & KEPT
 
 
-def test_every_block_is_walked_through_here_or_is_of_a_cloud() -> None:
-    # integration/repo/test_makefile.py has the make commands, integration/cluster/test_context.py what they do.
-    walked = ("pulumi config set", "pulumi state unprotect", "make ")
-    (other,) = [each for each in BLOCKS if not each.startswith(walked)]
-    assert other.splitlines() == [
-        "pulumi login s3://your-state-bucket",
-        'pulumi stack init staging --secrets-provider="awskms://alias/pulumi-staging?region=eu-central-1"',
-    ]
-
-
 # A cloud that does not answer: what is tested is that the CLI knows the address, and gets as far as asking.
 CLOUDLESS = {
     "AWS_ACCESS_KEY_ID": "x",
@@ -121,7 +107,7 @@ def fault(project: Project, *words: str) -> str:
 
 def test_the_cli_knows_every_documented_backend_and_secrets_provider(tmp_path: Path) -> None:
     project = Project(tmp_path, "staging", {}, None)
-    table = TEXT.partition("## State and its secrets")[2].partition("A stack's provider")[0]
+    table = program.OPERATIONS.partition("## State and its secrets")[2].partition("A stack's provider")[0]
     schemes = set(re.findall(r"([a-z0-9]+)://", table)) - {"file"}
     backends = {"s3", "gs", "azblob"}
     assert schemes - backends == {"awskms", "gcpkms", "azurekeyvault", "hashivault"}

@@ -13,6 +13,7 @@ import yaml
 from tests.support import program
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from tests.support.project import Project, Step
+from workbench.paths import REPOSITORY
 from workbench.sandbox import chart
 from workbench.toolchain.tools import module_source
 
@@ -51,10 +52,6 @@ def crd(plural: str) -> Path:
 
 
 def test_missing_kinds_of_the_operator(server: ApiServer, tmp_path: Path) -> None:
-    cure = (
-        "install the Prometheus Operator's CRDs (chart prometheus-operator-crds), or run"
-        " `pulumi config set --path 'vllm-eval:monitoring.enabled' false`."
-    )
     for number, (installed, missing) in enumerate(
         [(None, "no PrometheusRule and no ServiceMonitor"), ("servicemonitors", "no PrometheusRule")]
     ):
@@ -63,15 +60,8 @@ def test_missing_kinds_of_the_operator(server: ApiServer, tmp_path: Path) -> Non
             server.await_definitions()
         folder = tmp_path / str(number)
         folder.mkdir()
-        assert refusal(folder, server.kubeconfig) == [f"The cluster has {missing}: {cure}"]
-
-
-def test_missing_kinds_of_an_argocd_that_others_install(server: ApiServer, tmp_path: Path) -> None:
-    (line,) = refusal(tmp_path, server.kubeconfig, argocd={"install": False}, monitoring={"enabled": False})
-    assert line == (
-        "The cluster has no AppProject and no Application: install Argo CD, or run"
-        " `pulumi config set --path 'vllm-eval:argocd.install' true`."
-    )
+        (line,) = refusal(folder, server.kubeconfig)
+        assert line.startswith(f"The cluster has {missing}: ")
 
 
 @pytest.fixture
@@ -90,24 +80,11 @@ def test_before_the_first_update_argocds_kinds_are_rightly_missing(
     assert {step.op for step in steps} == {"create"}
 
 
-def test_an_unreachable_cluster(tmp_path: Path) -> None:
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump(access("https://127.0.0.1:1", "t")))
-    (line,) = refusal(tmp_path, kubeconfig)
-    assert line.startswith(f"The cluster of context '{CONTEXT}' cannot be used: The connection to the server")
-
-
 def test_a_login_that_the_cluster_refuses(server: ApiServer, tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(access(server.url, "wrong")))
     (line,) = refusal(tmp_path, kubeconfig)
     assert line.startswith(f"The cluster of context '{CONTEXT}' cannot be used: error: You must be logged in")
-
-
-def test_another_cluster_than_the_pinned_one(server: ApiServer, tmp_path: Path) -> None:
-    pinned = {"context": CONTEXT, "server": "https://prod.example.com"}
-    (line,) = refusal(tmp_path, server.kubeconfig, cluster=pinned)
-    assert line.startswith(f"The context '{CONTEXT}' leads to {server.url}, but vllm-eval:cluster.server pins")
 
 
 def test_wrong_settings_are_one_list(tmp_path: Path) -> None:
@@ -134,17 +111,14 @@ def test_an_argocd_that_is_there_already(
         (line,) = refusal(tmp_path, server.kubeconfig, monitoring={"enabled": False})
     finally:
         server.kubectl("delete", "crd", "applications.argoproj.io")
-    assert line == (
-        f"Argo CD's CRDs are in the cluster already, those of {owner}, and helm would not take them over for the"
-        " release argocd in namespace argocd. To use that Argo CD, run"
-        " `pulumi config set --path 'vllm-eval:argocd.install' false`."
-    )
+    assert f"those of {owner}" in line
+    assert "`pulumi config set --path 'vllm-eval:argocd.install' false`" in line
 
 
 def test_make_preview_is_a_preview_of_the_stack(server: ApiServer, tmp_path: Path, accepted: dict[str, Any]) -> None:
     project = Project(tmp_path, "prod", accepted, server.kubeconfig)
-    shutil.copy(program.ROOT / "Makefile", tmp_path)
-    shutil.copytree(program.ROOT / "workbench", tmp_path / "workbench", ignore=shutil.ignore_patterns("modules"))
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    shutil.copytree(REPOSITORY / "workbench", tmp_path / "workbench", ignore=shutil.ignore_patterns("modules"))
     # What `venv` would make is there: the environment that this test runs in.
     (tmp_path / ".venv").symlink_to(sys.prefix)
     done = project.run(["make", "--old-file=venv", "preview", "STACK=prod"], check=True)

@@ -7,12 +7,12 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.support import live, program
+from tests.support import fields, live, program
 from tests.support.chart_repository import ChartRepository, chart_repository
 from tests.support.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.support.project import Project, named
-from tests.unit.components.test_changes import CASES, put
 from workbench.cluster.stack import official
+from workbench.paths import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +34,7 @@ GROWN: Final = {
     "monitoring.pushgateway": "2Gi",
     "monitoring.pushgateway.size": "3Gi",
 }
+CASES: Final[list[dict[str, Any]]] = yaml.safe_load((REPOSITORY / "tests/unit/components/changes.yaml").read_text())
 CASES_HERE: Final = [each for each in CASES if each["path"] not in ELSEWHERE]
 # Their claims are replaced, which the provider built from its module cannot preview; see docs/adr/pulumi-plugins.md.
 OF_LATER_PROVIDERS: Final = (
@@ -78,14 +79,14 @@ def project(cluster: ControlPlane, base: dict[str, Any], tmp_path_factory: pytes
 def prepared(base: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     groups = copy.deepcopy(base)
     for path, value in case.get("also", {}).items():
-        put(groups, path, {**value, "keep": False} if path == "evaluation.results" else value)
+        fields.put(groups, path, {**value, "keep": False} if path == "evaluation.results" else value)
     return groups
 
 
 def applied(groups: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     groups = copy.deepcopy(groups)
     value = case["to"]
-    put(groups, case["path"], {**value, "keep": False} if case["path"] == "evaluation.results" else value)
+    fields.put(groups, case["path"], {**value, "keep": False} if case["path"] == "evaluation.results" else value)
     return groups
 
 
@@ -138,7 +139,7 @@ def test_the_preview_names_what_then_changes(
     digest = project.digest()
     project.up()
     if size := GROWN.get(case["path"]):
-        put(base, f"{case['path'].removesuffix('.size')}.size", size)
+        fields.put(base, f"{case['path'].removesuffix('.size')}.size", size)
     changed = live.changes(was, cluster.contents())
     expected = {*case["changes"], *case.get("replaces", [])}
     assert named(digest) == expected

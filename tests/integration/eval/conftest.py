@@ -4,10 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.evaluations import quick_and_quiet, workspace
 from tests.support.pushgateway import Pushgateway, running_pushgateway
-
-__all__ = ["quick_and_quiet", "workspace"]
 
 
 @pytest.fixture(scope="session")

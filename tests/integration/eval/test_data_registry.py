@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from s3fs import S3FileSystem  # type: ignore[import-untyped] # s3fs has no types
 
+from tests.support.benchmarks import QUESTIONS, rows_of, write_bundle
 from tests.support.ci.oci_registry import Registry, running_registry
 from tests.support.s3 import running_s3
-from tests.unit.eval.test_data_bundle import QUESTIONS, rows_of, write_bundle
 from vllm_eval.data.resolve import opened_bundle
 from vllm_eval.data.write import store
 from vllm_eval.errors import DataError, RunSettingsError, TaskError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.openai_server import OpenAIServer, Plan, running
+from tests.support.openai_server import OpenAIServer, Plan
 from tests.support.pushgateway import Pushgateway
 from tests.support.workspace import Workspace
 from vllm_eval.engines import EngineJob
@@ -35,14 +35,6 @@ def test_the_environments_key_goes_to_no_listed_endpoint(workspace: Workspace) -
     with workspace.served(server):
         assert workspace.run(OPENAI_API_KEY="sk-of-somebody") == 0
     assert all("Authorization" not in headers for headers in server.headers_seen)
-
-
-def test_the_environments_key_serves_the_one_model_of_the_command_line(workspace: Workspace) -> None:
-    workspace.add_task("task", 5)
-    server = OpenAIServer(workspace.answers, Plan(api_key="sk-of-mine"))
-    with running(server) as url:
-        arguments = ("run", "--endpoint", url, "--model", "fake-model", "--tag", "v1")
-        assert workspace.run(*arguments, OPENAI_API_KEY="sk-of-mine") == 0
 
 
 def test_the_key_is_in_no_process_list(workspace: Workspace) -> None:

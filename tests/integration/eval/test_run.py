@@ -1,7 +1,5 @@
 """Whole runs against a server whose right answers are known, and a real Pushgateway."""
 
-import json
-
 import pytest
 
 from tests.support.openai_server import OpenAIServer, Plan, running
@@ -46,17 +44,6 @@ def test_the_same_run_again_asks_nothing_and_publishes_the_same(workspace: Works
     assert len(server.requests) == 20
 
 
-def test_another_run_asks_everything_again(workspace: Workspace) -> None:
-    workspace.add_task("one", 20)
-    server = OpenAIServer(workspace.answers)
-    with workspace.served(server):
-        assert workspace.run() == 0
-        server.plan = Plan(accuracy=0.5)
-        assert workspace.run() == 0
-    assert len(server.requests) == 40
-    assert workspace.last().tasks["one"].score == workspace.score("one", 0.5)
-
-
 def test_a_failed_run_keeps_the_last_good_score_under_its_own_tag(
     workspace: Workspace, pushgateway: Pushgateway
 ) -> None:
@@ -93,14 +80,6 @@ def test_without_history_a_failed_run_leaves_what_the_gateway_has(
         assert workspace.run(**settings, VLLM_EVAL_RESULTS=empty) == 3
     assert pushgateway.values("lost", "vllm_eval_exact_match") == {"one": 1.0}
     assert pushgateway.values("lost", "vllm_eval_run_success") == {"one": 0}
-
-
-def test_the_chat_api_is_asked_with_messages(workspace: Workspace) -> None:
-    workspace.add_task("one", 10)
-    server = OpenAIServer(workspace.answers)
-    assert workspace.evaluate(server, api="chat") == 0
-    assert all("messages" in body and "prompt" not in body for body in server.requests)
-    assert workspace.last().tasks["one"].score == 1.0
 
 
 def test_each_pod_takes_the_model_of_its_index(workspace: Workspace, pushgateway: Pushgateway) -> None:
@@ -178,11 +157,3 @@ def test_the_run_id_marks_the_latest_list_and_old_models_are_removed(
         workspace.set_models(workspace.model(url), old)
         assert workspace.run(**settings, JOB_COMPLETION_INDEX="1") == 0
         assert pushgateway.values("retired", "vllm_eval_last_run_timestamp_seconds").keys() == {MODEL, "old"}
-
-
-def test_the_records_are_readable_json(workspace: Workspace) -> None:
-    workspace.add_task("one", 5)
-    with workspace.served(OpenAIServer(workspace.answers)):
-        assert workspace.run(VLLM_EVAL_RUN_ID="uid") == 0
-    path = workspace.root / "results" / "runs" / "default" / "org%2Ffake-model" / "uid" / "result.json"
-    assert json.loads(path.read_text())["tasks"]["one"]["score"] == 1.0

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import conftest
 from tests.integration.sandbox.conftest import Program
 from workbench import commands
-from workbench.cluster.context import Context
 from workbench.options import Options
 from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import failure, steps
@@ -103,28 +101,6 @@ def test_the_clusters_warnings_are_quoted_and_its_objects_kept(
     assert text.count("evalchemy-0-x: Failed: Failed to pull image") == 1
     for name, words in {"events.txt": "get events", "objects.yaml": "get pods,jobs", "pods.txt": "describe"}.items():
         assert f"said to: {words}" in (sandbox.paths.logs / name).read_text()
-
-
-def test_each_failing_test_keeps_a_folder_of_its_own_with_logs_and_causes(
-    sandbox: Sandbox, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(conftest, "BUNDLES", tmp_path / "out")
-    events = json.dumps({"items": [WARNING]})
-    program("kubectl", f'case "$*" in *Warning*) echo \'{events}\' ;; *) echo "said to: $*" ;; esac')
-    sandbox.daemon("etcd", ["sh", "-c", "echo 'no space left' >&2; exit 3"])
-    for name in ("test_one[a/b]-call", "test_two-setup"):
-        wait_for("the end", lambda: "no space left" in conftest.keep(sandbox, name), seconds=30)  # noqa: B023
-    text = conftest.keep(sandbox, "test_one[a/b]-call")
-    folder = tmp_path / "out/test_one-a-b-call"
-    assert text.startswith(f"logs, events and objects: {folder}\nlikely cause:\n  etcd has ended:\n    no space left")
-    assert "evalchemy-0-x: Failed: Failed to pull image" in text
-    assert (folder / "logs/etcd.log").read_text() == "no space left\n"
-    assert (tmp_path / "out/test_two-setup/events.txt").exists()
-    theirs = Context("theirs", "dev", sandbox.paths)
-    theirs.logs.mkdir(parents=True)
-    (theirs.logs / "pulumi-up.log").write_text("error: update failed")
-    assert conftest.keep(theirs, "theirs").startswith(f"logs, events and objects: {tmp_path}/out/theirs")
-    assert (tmp_path / "out/theirs/logs/pulumi-up.log").exists()
 
 
 def test_status_tells_what_there_is_before_all_is_there(

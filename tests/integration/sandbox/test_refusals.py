@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.support.kernel import needs_mounts, own_mounts
 from tests.support.ports import free_port, own_address
-from tests.support.serving import serving
+from tests.support.serving import Answer, Asked, answering
 from workbench import commands
 from workbench.cli import main
 from workbench.cluster import requests, stack
@@ -89,18 +88,14 @@ def test_an_endpoint_that_does_not_answer_is_named() -> None:
 
 
 def test_an_endpoint_that_asks_for_a_key_answers() -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(401)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
     asked: list[str] = []
-    server = ThreadingHTTPServer((own_address(), 0), Handler)
-    with serving(server):
-        requests.check(DeployRequest(model="m", endpoint=f"http://{own_address()}:{server.server_port}/v1/"))
+
+    def answer(request: Asked) -> Answer:
+        asked.append(request.path)
+        return Answer(401)
+
+    with answering(answer, own_address()) as address:
+        requests.check(DeployRequest(model="m", endpoint=f"http://{address}/v1/"))
     assert asked == ["/v1/models"]
 
 

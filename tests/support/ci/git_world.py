@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-REPOSITORY: Final = Path(__file__).parents[3]
+import pytest
+
+from workbench.paths import REPOSITORY
+
 SCRIPT: Final = ("-m", "workbench.ci.write_back")
 MANIFEST: Final = "k8s/evalchemy-job.yaml"
 IMAGE: Final = "ghcr.io/acme/vllm-eval-evalchemy"
@@ -149,3 +152,9 @@ def expected(commit: str, image_digest: str, base: str = JOB, image: str = IMAGE
     """Return what the write-back must have made of a manifest."""
     written = base.replace(f'"{PLACEHOLDER}"', f'"{commit}"')
     return written.replace(f"image: {IMAGE}:latest\n", f"image: {image}:latest@{image_digest}\n")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A remote without clones."""
+    return World(tmp_path)

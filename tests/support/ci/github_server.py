@@ -5,11 +5,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlparse
 
-from tests.support.serving import serving
+from tests.support.serving import Answer, Asked, answering
 
 REPOSITORY: Final = "acme/vllm-eval"
 TOKEN: Final = "job-token"
@@ -59,31 +58,12 @@ def github_server() -> Iterator[GitHubServer]:
     """Run the server until the block ends."""
     state = GitHubServer()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._serve()
+    def answer(asked: Asked) -> Answer:
+        if asked.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return Answer(401, b"{}")
+        status, told = state.answer(asked.method, asked.path, json.loads(asked.body) if asked.body else None)
+        return Answer(status, b"" if told is None else json.dumps(told).encode())
 
-        def do_POST(self) -> None:
-            self._serve()
-
-        def do_PATCH(self) -> None:
-            self._serve()
-
-        def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length", "0"))
-            body = json.loads(self.rfile.read(length)) if length else None
-            trusted = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-            status, answer = state.answer(self.command, self.path, body) if trusted else (401, {})
-            data = b"" if answer is None else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    with serving(server):
+    with answering(answer) as address:
+        state.url = f"http://{address}"
         yield state

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-from tests.support.ci.git_world import REPOSITORY, World
+from tests.support.ci import previews
+from tests.support.ci.git_world import World
 from tests.support.ci.github_server import NUMBER, TOKEN, GitHubServer
 from tests.support.ci.github_server import REPOSITORY as GITHUB_REPOSITORY
+from workbench.paths import REPOSITORY
 
-DATA: Final = Path(__file__).parent / "data"
 SCRIPTS: Final = REPOSITORY / "workbench" / "ci"
 MARKER: Final = "<!-- vllm-eval preview -->"
 CONFIG: Final = "eval/evalchemy/configs/eval_config.json"
@@ -48,12 +48,10 @@ class PullRequest:
         """Add a commit to the pull request."""
         self.head = self.world.change(self.clone, files, "Topic", push=False)
 
-    def record(self, stack: str, name: str, **changed: str) -> None:
-        """Take a recorded preview as that of a stack; `follows` replaces the Application's revision."""
-        text = (DATA / f"{name}.json").read_text(encoding="utf-8")
-        if "follows" in changed:
-            text = text.replace('"targetRevision": "release"', f'"targetRevision": "{changed["follows"]}"')
-        (self.records / f"{stack}.json").write_text(text, encoding="utf-8")
+    def record(self, stack: str, name: str, *, follows: str = "release") -> None:
+        """Write a preview (`previews.preview`) as that of a stack whose Application follows a revision."""
+        record = {**previews.preview(name, follows), "stack": stack}
+        (self.records / f"{stack}.json").write_text(json.dumps(record), encoding="utf-8")
 
     def edit(self, stack: str, edit: Callable[[dict[str, Any]], None]) -> None:
         """Change a record's plan by a function."""
@@ -61,6 +59,16 @@ class PullRequest:
         record = json.loads(path.read_text(encoding="utf-8"))
         edit(record)
         path.write_text(json.dumps(record), encoding="utf-8")
+
+    def previewed(
+        self, name: str, edit: Callable[[dict[str, Any]], None] | None = None, *, follows: str = "release"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the script on one preview, with its plan changed by a function."""
+        stack = name.partition("-")[0]
+        self.record(stack, name, follows=follows)
+        if edit is not None:
+            self.edit(stack, edit)
+        return self.run(stack)
 
     def run(self, *stacks: str, extra: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run the script as the workflow does."""

@@ -1,7 +1,6 @@
 """A real Prometheus on loopback, with a history made of generated blocks, and something that it can scrape."""
 
 import contextlib
-import http.server
 import json
 import subprocess
 import time
@@ -15,7 +14,7 @@ from typing import Any
 
 from tests.support.monitoring import promtool
 from tests.support.ports import free_port
-from tests.support.serving import serving
+from tests.support.serving import Answer, Asked, answering
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -168,19 +167,8 @@ def gateway() -> Iterator[Gateway]:
     """Serve a gateway's page on loopback until the block ends."""
     page = Gateway()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = page.text.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(_: Asked) -> Answer:
+        return Answer(200, page.text.encode(), {"Content-Type": "text/plain; version=0.0.4"})
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    page.address = f"127.0.0.1:{server.server_address[1]}"
-    with serving(server):
+    with answering(answer) as page.address:
         yield page

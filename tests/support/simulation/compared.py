@@ -26,8 +26,9 @@ from tests.support.simulation.histories import (
 )
 from tests.support.simulation.judge import judge
 from tests.support.simulation.play import ALERTS, STEPS, Firing, onsets, play
+from workbench.paths import REPOSITORY
 
-PAGE: Final = Path(__file__).parents[3] / "docs" / "alerts-compared.md"
+PAGE: Final = REPOSITORY / "docs" / "alerts-compared.md"
 SERIES: Final = 100
 YEAR: Final = 365
 DROP_DAY: Final = 5

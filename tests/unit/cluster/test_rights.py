@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components.settings.stack_file import needs
-from tests.unit.components.test_owners import with_every_secret
+from tests.support import program
 from workbench.cluster.surroundings import VERBS, wanted_rights
 
 PLURALS = {"NetworkPolicy": "networkpolicies"}
@@ -26,7 +26,7 @@ GATEWAY = {"url": "http://gateway.monitoring.svc:9091", "network": {"namespace":
     ("name", "monitoring"), [("dev", {}), ("prod", {}), ("local", {}), ("dev", {"pushgateway": GATEWAY})]
 )
 def test_everything_that_a_stack_declares_is_asked_for_and_nothing_else(name: str, monitoring: dict[str, Any]) -> None:
-    stack = with_every_secret(name, monitoring)
+    stack = program.with_every_secret(name, monitoring)
     asked = json.loads(json.dumps(needs(stack.settings)))
     here, there = wanted_rights(asked)
     known = {(each["group"], each["resource"], each.get("namespace", "")) for each in (*here, *there)}

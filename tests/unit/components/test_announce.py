@@ -26,11 +26,9 @@ def said(monkeypatch: pytest.MonkeyPatch, hook: pulumi.ResourceHook, old: Any, n
 def test_the_direct_way_is_refused_with_the_steps(old: str, new: str) -> None:
     with pytest.raises(announce.OwnerChangeError) as caught:
         announce.check_owner(old, new)
-    assert str(caught.value) == (
-        f"evaluation.owner cannot change from {old} to {new} in one update: the old owner could delete the Job late,"
-        " after the new owner has created it. Run `pulumi config set --path 'vllm-eval:evaluation.owner' none` and"
-        f" `pulumi up` first, wait until the Job is gone, then set {new}."
-    )
+    told = str(caught.value)
+    assert told.startswith(f"evaluation.owner cannot change from {old} to {new} in one update")
+    assert "`pulumi config set --path 'vllm-eval:evaluation.owner' none` and `pulumi up` first" in told
 
 
 @pytest.mark.parametrize(("old", "new"), STEPS)

@@ -3,7 +3,6 @@
 import copy
 import functools
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,20 @@ import pytest
 import yaml
 
 from components.settings import problems
-from tests.support import objects, program
+from tests.support import fields, objects, program
 from tests.support.program import Stack
-from tests.unit.components.test_settings import EVERY_FIELD
 
 CASES: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("changes.yaml").read_text())
-
-
-def put(groups: dict[str, Any], path: str, value: object) -> None:
-    """Set a path such as ``models[0].tag``."""
-    parts = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path)]
-    holder: Any = groups
-    for part in parts[:-1]:
-        holder = holder[part] if isinstance(part, int) else holder.setdefault(part, {})
-    holder[parts[-1]] = value
 
 
 def before_and_after(case: dict[str, Any]) -> tuple[Stack, Stack]:
     before = copy.deepcopy(program.stack_file("prod"))
     for path, value in case.get("also", {}).items():
-        put(before, path, value)
+        fields.put(before, path, value)
     after = copy.deepcopy(before)
-    put(after, case["path"], case["to"])
+    fields.put(after, case["path"], case["to"])
     if "without" in case:
-        put(after, case["without"], None)
+        fields.take(after, case["without"])
     secrets = case.get("secrets", {})
     return declared(json.dumps([before, secrets])), declared(json.dumps([after, secrets]))
 
@@ -75,7 +64,7 @@ def test_a_setting_changes_what_it_is_about(case: dict[str, Any], monkeypatch: p
 
 
 def test_every_setting_is_there() -> None:
-    every = {problems.full_key(path).removeprefix("vllm-eval:") for path in EVERY_FIELD}
+    every = {problems.full_key(path).removeprefix("vllm-eval:") for path in fields.EVERY_FIELD}
     cases = {case["path"] for case in CASES}
     assert every - cases == set(), "without a case in changes.yaml"
     assert cases - every == set(), "cases of no setting"

@@ -6,11 +6,6 @@ from tests.support import objects, program
 from tests.support.program import Stack
 
 
-@pytest.fixture(scope="module", params=("dev", "prod", "local"))
-def stack(request: pytest.FixtureRequest) -> Stack:
-    return program.run(program.stack_file(request.param), stack=request.param)
-
-
 def test_every_object_has_a_component_as_parent_and_every_component_registers_outputs(stack: Stack) -> None:
     components = {urn: each for urn, each in stack.resources.items() if not each.custom}
     assert {each.type for each in components.values()} == {

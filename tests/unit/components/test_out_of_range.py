@@ -15,8 +15,7 @@ from pydantic import StringConstraints, TypeAdapter
 from components.settings import forms, problems, translate
 from components.settings.load import GROUPS
 from components.settings.model import Model
-from tests.support import program
-from tests.unit.components.test_settings import EVERY_FIELD, holder_of, refused
+from tests.support import fields, program
 
 Path = tuple[str | int, ...]
 # No form takes a text that begins with a blank.
@@ -45,7 +44,7 @@ def faults(annotation: Any, metadata: typing.Iterable[Any] = ()) -> Iterator[tup
 
 
 def every_fault() -> Iterator[tuple[Path, object, str]]:
-    for path in EVERY_FIELD:
+    for path in fields.EVERY_FIELD:
         model: type[pydantic.BaseModel] = Model if path[0] == "models" else GROUPS[str(path[0])]
         field, _ = translate.field_at(model, path[1:])
         yield from (((*path, *inner), value, fault) for inner, value, fault in faults(field.annotation, field.metadata))
@@ -59,8 +58,8 @@ def test_a_value_beyond_its_range_is_refused_with_key_value_fault_and_cure(
     path: Path, value: object, fault: str
 ) -> None:
     groups = program.stack_file("dev")
-    holder_of(groups, path)[str(path[-1])] = value
-    lines = refused(groups).splitlines()
+    fields.put(groups, path, value)
+    lines = program.refused(groups).splitlines()
     shown = problems.HIDDEN if path[-1] in {"api_key", "secret", "key"} else value
     told = f"  {problems.full_key(path)} = {json.dumps(shown)}: {fault}"
     (number,) = [number for number, line in enumerate(lines) if line.startswith(told)]
@@ -81,9 +80,10 @@ def test_every_kind_of_fault_is_among_them() -> None:
 )
 def test_a_name_that_kubernetes_would_refuse(path: str) -> None:
     groups = program.stack_file("dev")
-    keys = ("models", 0, "network", "labels") if path.startswith("models") else tuple(path.split("."))
-    holder_of(groups, keys)[str(keys[-1])] = {"a b": "1"}
-    assert f'vllm-eval:{path} = "a b": must be a name of Kubernetes, such as app or example.com/app' in refused(groups)
+    fields.put(groups, path, {"a b": "1"})
+    assert f'vllm-eval:{path} = "a b": must be a name of Kubernetes, such as app or example.com/app' in program.refused(
+        groups
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import yaml
 from components import labels, patches
 from tests.support import program
 from vllm_eval.models import parse_models
+from workbench.paths import REPOSITORY
 
-JOB = program.ROOT / "k8s" / "evalchemy-job.yaml"
+JOB = REPOSITORY / "k8s" / "evalchemy-job.yaml"
 
 
 @pytest.mark.parametrize("key", ["name", "namespace"])

@@ -14,6 +14,7 @@ import yaml
 from components import preflight
 from components.settings.model import Cluster, Owner
 from tests.support import program
+from workbench.paths import REPOSITORY
 
 CONFIG: dict[str, Any] = {
     "contexts": [
@@ -52,17 +53,15 @@ def test_a_context_that_is_there(kubeconfig: Path) -> None:
 
 
 def test_a_context_that_is_not_there_says_which_are(kubeconfig: Path) -> None:
-    assert refused(Cluster(context="staging")) == (
-        "The kubeconfig has no context 'staging' (it has: dev, prod). Log in to the cluster, or point KUBECONFIG to the"
-        " file that has it; vllm-eval:cluster.context names it."
-    )
+    told = refused(Cluster(context="staging"))
+    assert "no context 'staging' (it has: dev, prod)" in told
+    assert "vllm-eval:cluster.context" in told
 
 
 def test_a_context_that_leads_elsewhere(kubeconfig: Path) -> None:
-    assert refused(Cluster(context="prod", server="https://other.example.com")) == (
-        "The context 'prod' leads to https://prod.example.com:6443/, but vllm-eval:cluster.server pins"
-        " https://other.example.com: use the kubeconfig of that cluster."
-    )
+    told = refused(Cluster(context="prod", server="https://other.example.com"))
+    assert "'prod' leads to https://prod.example.com:6443/" in told
+    assert "vllm-eval:cluster.server pins https://other.example.com" in told
     assert "leads to nowhere" in refused(Cluster(context="dev", server="https://other.example.com"))
 
 
@@ -109,10 +108,8 @@ RESOURCES = {"resources": [{"kind": "PrometheusRule"}, {"kind": "ServiceMonitor"
 )
 def test_missing_kinds(answer: object, missing: str) -> None:
     (sentence,) = preflight.kind_faults(answer, preflight.OPERATOR)
-    assert sentence == (
-        f"The cluster has {missing}: install the Prometheus Operator's CRDs (chart prometheus-operator-crds), or run"
-        " `pulumi config set --path 'vllm-eval:monitoring.enabled' false`."
-    )
+    assert f"The cluster has {missing}: " in sentence
+    assert "pulumi config set --path 'vllm-eval:monitoring.enabled' false" in sentence
     assert list(preflight.kind_faults(RESOURCES, preflight.OPERATOR)) == []
     assert "install Argo CD" in next(preflight.kind_faults(answer, preflight.ARGOCD))
 
@@ -179,10 +176,8 @@ def namespace(stack: str) -> dict[str, Any]:
 
 def test_the_stacks_own_argocd_may_not_go_before_its_application() -> None:
     (sentence,) = preflight.removal_faults(namespace("prod"), "prod")
-    assert sentence == (
-        "vllm-eval:argocd.install is false, but the Argo CD in namespace argocd is this stack's own, and must not go"
-        " before its Application: run `pulumi destroy` with the old settings first."
-    )
+    assert sentence.startswith("vllm-eval:argocd.install is false, but the Argo CD in namespace argocd")
+    assert "pulumi destroy" in sentence
     for live_one in (None, {"metadata": {"name": "argocd"}}, namespace("dev")):
         assert list(preflight.removal_faults(live_one, "prod")) == []
 
@@ -196,14 +191,12 @@ def test_an_argocd_that_helm_would_not_take_over() -> None:
     for fits in (None, crd("argocd", "argocd")):
         assert list(preflight.installation_faults(fits, "argocd")) == []
     (moved,) = preflight.installation_faults(crd("argocd", "argocd"), "gitops")
-    assert moved == (
-        "Argo CD's CRDs are in the cluster already, those of the helm release argocd in namespace argocd, and helm"
-        " would not take them over for the release argocd in namespace gitops. To keep that one, run"
-        " `pulumi config set --path 'vllm-eval:argocd.namespace' argocd`."
-    )
+    assert "those of the helm release argocd in namespace argocd" in moved
+    assert "for the release argocd in namespace gitops" in moved
+    assert "pulumi config set --path 'vllm-eval:argocd.namespace' argocd" in moved
     (theirs,) = preflight.installation_faults(crd("tools", "argocd"), "argocd")
     assert "those of the helm release tools in namespace argocd" in theirs
-    assert "To use that Argo CD, run `pulumi config set --path 'vllm-eval:argocd.install' false`." in theirs
+    assert "pulumi config set --path 'vllm-eval:argocd.install' false" in theirs
     assert "those of no helm release" in next(preflight.installation_faults(crd(None, None), "argocd"))
 
 
@@ -289,22 +282,15 @@ def test_in_the_cluster_no_kubeconfig_is_asked_for(
 
 def test_in_the_cluster_a_kubeconfig_may_not_lead_elsewhere(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    with pytest.raises(preflight.PreflightError) as caught:
+    with pytest.raises(preflight.PreflightError, match=f"in_cluster is true, .*{kubeconfig}.*unset KUBECONFIG"):
         check(cluster={"in_cluster": True})
-    assert str(caught.value) == (
-        f"vllm-eval:cluster.in_cluster is true, but the kubeconfig {kubeconfig} would decide which cluster is meant:"
-        " unset KUBECONFIG, or move the file away."
-    )
 
 
 def test_in_the_cluster_means_in_a_pod(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(preflight.PreflightError) as caught:
+    cure = "pulumi config set --path 'vllm-eval:cluster.context' NAME"
+    with pytest.raises(preflight.PreflightError, match=f"in_cluster is true, .*KUBERNETES_SERVICE_HOST.*{cure}"):
         check(cluster={"in_cluster": True})
-    assert str(caught.value) == (
-        "vllm-eval:cluster.in_cluster is true, but this is no pod (KUBERNETES_SERVICE_HOST is not set): run Pulumi in"
-        " the cluster, or name a context instead: `pulumi config set --path 'vllm-eval:cluster.context' NAME`."
-    )
 
 
 def test_without_kubectl_the_check_is_said_to_be_skipped(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,9 +298,8 @@ def test_without_kubectl_the_check_is_said_to_be_skipped(kubeconfig: Path, monke
     warned: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
     check()
-    assert warned == [
-        "kubectl is not on PATH: whether the cluster is reachable and has the CRDs was not checked",
-    ]
+    (told,) = warned
+    assert told.startswith("kubectl is not on PATH: ")
 
 
 def test_nothing_of_the_sdk_is_loaded_before_the_cluster_is_asked() -> None:
@@ -325,7 +310,7 @@ def test_nothing_of_the_sdk_is_loaded_before_the_cluster_is_asked() -> None:
         "print(*[name for name in sys.modules if name.startswith('pulumi_kubernetes.') and name.count('.') > 1])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=program.ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
 
@@ -333,6 +318,6 @@ def test_nothing_of_the_sdk_is_loaded_before_the_cluster_is_asked() -> None:
 def test_an_environment_without_the_runner_is_told_what_to_run() -> None:
     script = "import sys, runpy\nsys.modules['vllm_eval'] = None\nrunpy.run_path('__main__.py', run_name='program')\n"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=program.ROOT, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stderr.splitlines()[-1].endswith("this Python environment lacks the package vllm_eval: run `make venv`")

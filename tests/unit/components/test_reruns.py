@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 
 from components import labels, patches, reruns
-from tests.support.evaluations import quick_and_quiet, workspace
 from tests.support.openai_server import OpenAIServer, running
 from tests.support.workspace import Workspace
 from vllm_eval.settings import INCREMENTAL_JOB
-
-__all__ = ["quick_and_quiet", "workspace"]
 
 Entry = dict[str, Any]
 ONE: Entry = {"name": "one", "tag": "1"}
@@ -37,6 +34,7 @@ CASES: list[tuple[str, list[Entry], list[Entry], Entry, Entry, int]] = [
     ("a default written out", [ONE, TWO], [{**ONE, "concurrency": 8}, TWO], KNOWN, KNOWN, 2),
     ("another commit", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {"commit": "c2"}, 2),
     ("a commit that nobody wrote", [ONE], [ONE, TWO], {"commit": "unknown"}, {"commit": "unknown"}, 2),
+    ("no commit", [ONE], [ONE, TWO], {"commit": ""}, {"commit": ""}, 2),
     ("another limit", [ONE, TWO], [{**ONE, "tag": "1b"}, TWO], KNOWN, {**KNOWN, "limit": 3}, 2),
     ("tasks of its own", [ONE, TWO], [{**ONE, "tasks": ["task"]}, TWO], KNOWN, KNOWN, 1),
     ("all tasks by name", [ONE, TWO], [{**ONE, "tasks": ["other", "task"]}, TWO], KNOWN, KNOWN, 0),

@@ -8,9 +8,9 @@ import yaml
 
 from components.settings import schema
 from components.settings.keys import SECRETS
-from tests.support.program import ROOT
+from workbench.paths import REPOSITORY
 
-STACKS = sorted(path.name for path in ROOT.glob("Pulumi.*.yaml"))
+STACKS = sorted(path.name for path in REPOSITORY.glob("Pulumi.*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +20,14 @@ def validator() -> jsonschema.Draft202012Validator:
 
 
 def stack_file(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    found: dict[str, Any] = yaml.safe_load((REPOSITORY / name).read_text())
     return found
 
 
 @pytest.mark.parametrize("name", STACKS)
 def test_every_stack_file_names_the_schema_and_fits_it(name: str, validator: jsonschema.Draft202012Validator) -> None:
-    first = (ROOT / name).read_text().splitlines()[0]
-    assert first == f"# yaml-language-server: $schema={schema.FILE.relative_to(ROOT)}"
+    first = (REPOSITORY / name).read_text().splitlines()[0]
+    assert first == f"# yaml-language-server: $schema={schema.FILE.relative_to(REPOSITORY)}"
     validator.validate(stack_file(name))
 
 

@@ -1,36 +1,18 @@
 """What settings are accepted, and that every problem of the others is reported at once."""
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pulumi
 import pydantic
 import pytest
 
-from components.settings import SettingsError, meant, problems
+from components.settings import SettingsError, problems
 from components.settings.load import GROUPS
-from components.settings.model import AccessMode, Model, Owner
-from components.settings.pod import Pod
-from components.settings.secret_key import SecretKey
-from tests.support import program
+from tests.support import fields, program
 
 CANARY = "s3cr3t-c4n4ry"
-
-
-def refused(groups: dict[str, Any], secrets: dict[str, str] | None = None) -> str:
-    with pytest.raises(SettingsError) as caught:
-        program.load(groups, secrets)
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("stack", ["dev", "prod", "local"])
-def test_committed_stack_files_are_valid(stack: str) -> None:
-    loaded = program.load(program.stack_file(stack), stack=stack)
-    assert loaded.stack == stack
-    assert loaded.evaluation.owner is {"dev": Owner.PULUMI, "prod": Owner.ARGOCD, "local": Owner.ARGOCD}[stack]
 
 
 def test_a_stack_file_holds_only_what_differs_from_the_defaults() -> None:
@@ -40,25 +22,6 @@ def test_a_stack_file_holds_only_what_differs_from_the_defaults() -> None:
             for key, value in raw.get(name, {}).items():
                 field = model.model_fields[key]
                 assert field.is_required() or field.get_default() != value, f"Pulumi.{stack}.yaml: {name}.{key}"
-
-
-def test_defaults() -> None:
-    loaded = program.load(
-        {
-            "cluster": {"context": "c"},
-            "git": {"repository": "https://x.example/r.git"},
-            "models": [
-                {"name": "m", "tag": "t", "endpoint": "http://h.n/v1", "network": {"namespace": "n", "port": 1}}
-            ],
-        }
-    )
-    assert loaded.git.revision == "main"
-    assert loaded.evaluation.owner is Owner.ARGOCD
-    assert loaded.evaluation.results.access_mode is AccessMode.ONE_NODE
-    assert loaded.evaluation.results.keep
-    assert loaded.argocd.install
-    assert loaded.monitoring.enabled
-    assert (loaded.models[0].concurrency, loaded.models[0].api.value) == (8, "completions")
 
 
 def test_settings_cannot_be_changed_after_loading() -> None:
@@ -81,7 +44,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_cure() -> Non
         ],
         "modles": [],
     }
-    text = refused(groups)
+    text = program.refused(groups)
     lines = text.splitlines()
     assert lines[0] == "The settings of stack 'test' have 13 problems:"
     keys = [line.split(" = ")[0].split(": ")[0].strip() for line in lines[1::2]]
@@ -105,54 +68,23 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_cure() -> Non
     assert all(line.startswith("      cure: ") for line in lines[2::2])
 
 
-def fields(model: type[pydantic.BaseModel], path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    """Yield the path of every field of a model and of the models inside it."""
-    for name, field in meant.fields_of(model).items():
-        yield (*path, name)
-        inner = meant.model_of(field.annotation)
-        # A pod's own fields are held by test_pod.py; a secret of others is one way to write the field.
-        if inner is not None and inner not in {Pod, SecretKey}:
-            index: tuple[str | int, ...] = (0,) if str(field.annotation).startswith("tuple[") else ()
-            yield from fields(inner, (*path, name, *index))
-
-
-EVERY_FIELD = [
-    *(path for name, model in GROUPS.items() for path in fields(model, (name,))),
-    *fields(Model, ("models", 0)),
-]
-
-
-def holder_of(groups: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
-    """Return the object that holds the key at the end of `path`, made if it is not there."""
-    holder: Any = groups
-    for part, following in itertools.pairwise(path):
-        if isinstance(part, int):
-            holder += [] if holder else [{}]
-            holder = holder[part]
-        else:
-            holder = holder.setdefault(part, [] if isinstance(following, int) else {})
-    found: dict[str, Any] = holder
-    return found
-
-
-@pytest.mark.parametrize("path", EVERY_FIELD, ids=problems.full_key)
+@pytest.mark.parametrize("path", fields.EVERY_FIELD, ids=problems.full_key)
 def test_every_field_refuses_a_value_of_the_wrong_type(path: tuple[str | int, ...]) -> None:
     groups = program.stack_file("dev")
     wrong = "wrong" if path[-1] in {"values", "egress", "tasks", "readers", "receivers", "severities"} else ["wrong"]
-    holder_of(groups, path)[str(path[-1])] = wrong
-    assert f"{problems.full_key(path)} = {json.dumps(wrong)}: input should be" in refused(groups)
+    fields.put(groups, path, wrong)
+    assert f"{problems.full_key(path)} = {json.dumps(wrong)}: input should be" in program.refused(groups)
 
 
-@pytest.mark.parametrize("path", EVERY_FIELD, ids=problems.full_key)
+@pytest.mark.parametrize("path", fields.EVERY_FIELD, ids=problems.full_key)
 def test_every_group_refuses_a_misspelt_key_and_proposes_the_right_one(path: tuple[str | int, ...]) -> None:
     groups = program.stack_file("dev")
     misspelt = f"{path[-1]}x"
-    holder = holder_of(groups, path)
-    holder.pop(str(path[-1]), None)
-    holder[misspelt] = 1
+    fields.take(groups, path)
+    fields.put(groups, (*path[:-1], misspelt), 1)
     key = problems.full_key((*path[:-1], misspelt))
     cure = f"rename it to {path[-1]} in the stack file"
-    assert f"{key} = 1: unknown key\n      cure: {cure}" in refused(groups)
+    assert f"{key} = 1: unknown key\n      cure: {cure}" in program.refused(groups)
 
 
 def test_numbers_and_booleans_in_place_of_texts_say_how_to_write_them() -> None:
@@ -161,20 +93,20 @@ def test_numbers_and_booleans_in_place_of_texts_say_how_to_write_them() -> None:
     assert (
         "vllm-eval:models[0].tag = 2026: input should be a valid string; quote it in the stack file, or set it with"
         " --type string\n      cure: pulumi config set --path --type string 'vllm-eval:models[0].tag' 2026"
-        in refused(groups)
+        in program.refused(groups)
     )
 
 
 def test_a_group_that_is_no_object() -> None:
     groups = {**program.stack_file("dev"), "git": "main", "models": "[1", "argocd": "[]"}
-    text = refused(groups)
+    text = program.refused(groups)
     assert 'vllm-eval:git = "main": must be an object, not a text' in text
     assert 'vllm-eval:models = "[1": must be a list, not a text' in text
     assert "vllm-eval:argocd = []: input should be an object" in text
 
 
 def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
-    text = refused({**program.stack_file("dev"), "git-password": CANARY, "endpoint-key": CANARY})
+    text = program.refused({**program.stack_file("dev"), "git-password": CANARY, "endpoint-key": CANARY})
     assert "vllm-eval:git-password: in plain text in the stack file" in text
     assert "cure: pulumi config set --secret vllm-eval:git-password" in text
     assert "vllm-eval:endpoint-key: in plain text" in text
@@ -184,7 +116,7 @@ def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
 def test_a_secret_inside_a_group_is_refused_and_not_shown() -> None:
     groups = program.stack_file("dev")
     argocd = json.dumps({"values": {"password": CANARY}, "admin": CANARY})
-    text = refused({key: value for key, value in groups.items() if key != "argocd"}, {"argocd": argocd})
+    text = program.refused({key: value for key, value in groups.items() if key != "argocd"}, {"argocd": argocd})
     assert "vllm-eval:argocd: has a secret inside, which would be printed in plain text" in text
     assert "vllm-eval:argocd.admin: input should be a valid boolean" in text
     assert CANARY not in text
@@ -205,14 +137,14 @@ HOOK = "https://hooks.example.com/s3cr3t"
     ids=str,
 )
 def test_the_address_of_a_receiver_is_not_shown_wherever_it_stands(monitoring: dict[str, Any]) -> None:
-    text = refused({**program.stack_file("dev"), "monitoring": monitoring})
+    text = program.refused({**program.stack_file("dev"), "monitoring": monitoring})
     assert "vllm-eval:monitoring" in text
     assert "s3cr3t" not in text
 
 
 def test_the_address_of_a_receiver_is_taken_where_it_is_a_secret() -> None:
     receivers = [{"name": "team", "kind": "slack", "url": HOOK}]
-    text = refused({**program.stack_file("dev"), "monitoring": {"receivers": receivers}})
+    text = program.refused({**program.stack_file("dev"), "monitoring": {"receivers": receivers}})
     assert (
         "cure: pulumi config rm --path 'vllm-eval:monitoring.receivers[0].url', then, with the receiver's name,"
         " pulumi config set --secret vllm-eval:receiver-NAME; Git may hold the address already" in text

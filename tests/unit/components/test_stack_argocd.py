@@ -1,6 +1,5 @@
 """What a stack declares of Argo CD: the release, and one project and Application."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +54,10 @@ def test_the_release_is_named_and_pinned(stack: Stack) -> None:
     assert release.inputs["name"] == "argocd"
     assert release.inputs["namespace"] == "argocd"
     assert release.inputs["version"] == versions.ARGOCD_CHART
-    assert re.fullmatch(r"\d+\.\d+\.\d+", release.inputs["version"])
-    assert release.inputs["repositoryOpts"] == {"repo": "https://argoproj.github.io/argo-helm"}
+    assert release.inputs["repositoryOpts"] == {"repo": versions.ARGOCD_CHART_REPOSITORY}
     assert release.inputs["timeout"] == 600
     values = release.inputs["values"]
-    assert values["global"]["image"] == {"repository": "quay.io/argoproj/argocd", "tag": "v3.6.1"}
+    assert values["global"]["image"]["tag"] == versions.ARGOCD_VERSION
     assert values["crds"]["keep"] is True
 
 

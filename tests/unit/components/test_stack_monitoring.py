@@ -1,7 +1,5 @@
 """What a stack declares of monitoring: rules, dashboard, and the gateway with its ServiceMonitor."""
 
-from typing import Any
-
 from components import patches, versions
 from tests.support import program
 
@@ -46,18 +44,6 @@ def test_labels_that_select_are_added_and_take_none_of_ours() -> None:
     assert "grafana_dashboard" not in dashboard["labels"]
     assert (dashboard["labels"]["dashboards"], dashboard["labels"]["app.kubernetes.io/part-of"]) == ("yes", "vllm-eval")
     assert dashboard["annotations"] == {"grafana_folder": "Evaluation"}
-
-
-def test_a_weekly_schedule_is_not_called_stale_all_week() -> None:
-    def stale(groups: dict[str, Any]) -> str:
-        rules = program.run(groups).one("PrometheusRule").inputs["spec"]["groups"]
-        (rule,) = [each for group in rules for each in group["rules"] if each.get("alert") == "EvaluationStale"]
-        return str(rule["expr"])
-
-    assert "> 129600)" in stale(program.stack_file("prod"))
-    weekly = stale({**program.stack_file("prod"), "monitoring": {"stale": "252h"}})
-    assert "> 907200)" in weekly
-    assert "> 129600)" not in weekly
 
 
 def test_short_days_still_span_the_scrapes_of_the_gateway() -> None:

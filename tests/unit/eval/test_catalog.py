@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workspace import ROOT
 from vllm_eval import catalog, coverage
 from vllm_eval.catalog import Reason
 from vllm_eval.cli import main
 from vllm_eval.config import parse_config
 from vllm_eval.errors import ConfigError
+from workbench.paths import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_package_that_a_module_imports_is_missed_without_running_the_module(tm
 
 
 def test_the_runner_installs_what_ifeval_and_minerva_math_import() -> None:
-    locked = (ROOT / "eval" / "evalchemy" / "requirements.txt").read_text()
+    locked = (REPOSITORY / "eval" / "evalchemy" / "requirements.txt").read_text()
     for package in ("langdetect", "immutabledict", "sympy", "math-verify", "antlr4-python3-runtime"):
         assert f"\n{package}==" in locked
 
@@ -108,25 +108,9 @@ def test_the_list_of_a_group_says_what_runs_and_the_sums_by_reason(capsys: pytes
     assert main(["tasks", "nothing_is_called_so"]) == 2
 
 
-def test_a_module_that_exits_on_import_is_bad_input_and_ends_no_process(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "leaves.py").write_text("import sys\nsys.exit('install something')\n")
-    (tmp_path / "own.yaml").write_text(
-        "task: own\ndataset_path: json\ndataset_kwargs: {data_files: {test: own.jsonl}}\ntest_split: test\n"
-        "output_type: generate_until\ndoc_to_text: !function leaves.text\ndoc_to_target: '1'\n"
-        "metric_list: [{metric: exact_match}]\n"
-    )
-    (tmp_path / "own.jsonl").write_text('{"question": "1"}\n')
-    config = tmp_path / "eval_config.json"
-    config.write_text('{"own": {"enabled": true}}')
-    assert main(["validate", "--config", str(config), "--tasks", str(tmp_path)]) == 2
-    assert "own: lm_eval cannot load it: its code ends the process" in capsys.readouterr().err
-
-
 def test_the_table_of_tasks_is_that_of_the_pinned_lm_eval_and_the_locked_packages() -> None:
-    document = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
-    requirements = (ROOT / "eval" / "evalchemy" / "requirements.txt").read_text(encoding="utf-8")
+    document = (REPOSITORY / "docs" / "tasks.md").read_text(encoding="utf-8")
+    requirements = (REPOSITORY / "eval" / "evalchemy" / "requirements.txt").read_text(encoding="utf-8")
     counts = coverage.count(coverage.packages(requirements))
     assert coverage.write(document, counts) == document, "make generate"
     assert sum(counts.values()) == 13_123

@@ -1,67 +1,29 @@
 """A bundle: what it says of its items, and that nothing else than them is ever scored."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.benchmarks import NUMBERS, QUESTIONS, configure, rows_of, write_bundle
 from tests.support.openai_server import OpenAIServer, running
 from tests.support.workspace import MODEL, Workspace
-from vllm_eval.data.bundle import MANIFEST, BundledTask, File, Manifest
-from vllm_eval.data.task_data import from_lines, sha256, to_lines
-from vllm_eval.data.write import store
-from vllm_eval.errors import DataError, StorageError, TaskError
+from vllm_eval.data.bundle import MANIFEST
+from vllm_eval.data.task_data import from_lines, to_lines
+from vllm_eval.errors import StorageError, TaskError
 from vllm_eval.records import TaskResult
 from vllm_eval.storage import LocalStorage
-
-QUESTIONS = {f"number: what is {number}?": str(number) for number in range(12)}
-YAML = """\
-task: numbers
-dataset_path: org/numbers
-test_split: test
-fewshot_split: dev
-doc_to_text: "{{question}}"
-doc_to_target: "{{answer}}"
-generation_kwargs: {until: ["\\n"], max_gen_toks: 8}
-metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
-"""
-
-
-def write_bundle(folder: Path, rows: list[dict[str, Any]], *, commit: str = "a" * 40, lm_eval: str = "0.4.13") -> Path:
-    content, path = to_lines(rows, "numbers"), "tasks/numbers/test.jsonl"
-    other = to_lines(rows[:3], "other")
-    entry = BundledTask(
-        repository="org/numbers", commit=commit, config=None, licence="mit", gated="no", split="test", items=path,
-        num_fewshot=0, fewshot_split="dev",
-    )  # fmt: skip
-    files = {
-        path: File(sha256=sha256(content), size=len(content), items=len(rows)),
-        "tasks/other/test.jsonl": File(sha256=sha256(other), size=len(other), items=3),
-    }
-    manifest = Manifest(lm_eval=lm_eval, tasks={"numbers": entry}, files=files)
-    store({path: content, "tasks/other/test.jsonl": other, MANIFEST: manifest.to_bytes()}, str(folder))
-    return folder
-
-
-def rows_of(questions: dict[str, str]) -> list[dict[str, Any]]:
-    return [{"question": question, "answer": answer} for question, answer in questions.items()]
 
 
 @pytest.fixture
 def numbers(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "workspace")
-    (workspace.root / "tasks" / "numbers.yaml").write_text(YAML)
+    (workspace.root / "tasks" / "numbers.yaml").write_text(NUMBERS)
     configure(workspace)
     workspace.environ["VLLM_EVAL_DATA"] = str(write_bundle(tmp_path / "bundle", rows_of(QUESTIONS)))
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "30"
     return workspace
-
-
-def configure(workspace: Workspace, **settings: object) -> None:
-    config = {"numbers": {"enabled": True, **settings}}
-    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
 
 
 def evaluate(workspace: Workspace, server: OpenAIServer, run_id: str, **environ: str) -> tuple[int, TaskResult]:
@@ -208,7 +170,3 @@ def test_items_come_back_as_they_were_and_others_are_refused() -> None:
     for value in (float("nan"), b"x", {1: "a"}, object()):
         with pytest.raises(TaskError, match="t: item 1 "):
             to_lines([{"value": value}], "t")
-
-
-def test_errors_have_the_contracts_codes() -> None:
-    assert (TaskError.exit_code, DataError.exit_code) == (2, 3)

@@ -6,30 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.report_runs import result, run
 from vllm_eval import metrics
 from vllm_eval.exposition import PushGroup, build_group
 from vllm_eval.gateway import group_path
-from vllm_eval.records import LeafChange, RunResult, Score, StoredComparison, TaskResult
+from vllm_eval.records import LeafChange, Score, StoredComparison
 from vllm_eval.speech import Quantiles, Speed, Thoughts
-
-MODEL = {"name": "org/m", "tag": "v1", "endpoint": "http://m/v1", "served_name": "m", "api": "completions"}
-
-
-def result(score: float | None = 0.8, **fields: object) -> TaskResult:
-    values: dict[str, object] = {
-        "task": "t", "task_hash": "hash", "engine": "fake", "engine_version": "fake 1", "good": score is not None,
-        "score": score, "stderr": 0.05 if score is not None else None, "samples": 100, "expected": 100, "ended": 10.0,
-    }  # fmt: skip
-    return TaskResult.model_validate({**values, **fields})
-
-
-def run(number: int, task: TaskResult, tag: str = "v1", **fields: object) -> RunResult:
-    values: dict[str, object] = {
-        "run_id": f"r{number}", "stack": "s", "model": {**MODEL, "tag": tag}, "git_commit": "abc",
-        "started": float(number), "ended": number + 0.5, "duration": 0.5, "requests_per_second": 12.5,
-        "tasks": {"t": task},
-    }  # fmt: skip
-    return RunResult.model_validate({**values, **fields})
 
 
 def parsed(group: PushGroup) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

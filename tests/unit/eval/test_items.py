@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.openai_server import OpenAIServer
-from tests.support.workspace import Workspace
+from tests.support.workspace import Workspace, write_task
 from vllm_eval.config import TaskSettings
 from vllm_eval.engines import EngineJob
 from vllm_eval.engines.lm_eval import LmEvalEngine
@@ -26,39 +26,9 @@ from vllm_eval.readers import Format, read_items
 from vllm_eval.relay import Relay
 from vllm_eval.requests import Answer, Failure, Request
 from vllm_eval.tasks import load_tasks
+from workbench.paths import REPOSITORY
 
 SETTINGS = TaskSettings(enabled=True)
-YAML = """\
-task: t
-dataset_path: {path}
-{dataset}
-test_split: test
-output_type: generate_until
-doc_to_text: {prompt}
-doc_to_target: {target}
-generation_kwargs: {{until: ["\\n"], max_gen_toks: 8, do_sample: false}}
-metric_list:
-  - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
-"""
-
-
-def write_task(
-    folder: Path,
-    *,
-    path: str = "json",
-    files: object = "../data/t.jsonl",
-    prompt: str = "'{{question | tojson}}'",
-    target: str = "'{{ \"x\" }}'",
-    more: str = "",
-    **kwargs: object,
-) -> None:
-    """Write tasks/t.yaml; ``prompt`` and ``target`` are YAML."""
-    (folder / "tasks").mkdir(exist_ok=True)
-    (folder / "data").mkdir(exist_ok=True)
-    given_files = {} if files is None else {"data_files": {"test": files}}
-    dataset = json.dumps({**given_files, **kwargs})
-    text = YAML.format(path=path, dataset=f"dataset_kwargs: {dataset}", prompt=prompt, target=target)
-    (folder / "tasks" / "t.yaml").write_text(text + more)
 
 
 def prompts(folder: Path) -> list[str]:
@@ -97,7 +67,7 @@ def test_a_field_that_the_first_item_lacks_is_there_and_missing_is_not_null(tmp_
     more = "custom_dataset: !function utils.load_items\n" if loader == "load_items" else ""
     prompt = "'{% if passage is defined %}{{passage}}|{% endif %}{{question}}'"
     write_task(tmp_path, prompt=prompt, more=more)
-    shipped = Path(__file__).resolve().parents[3] / "eval/evalchemy/tasks/utils.py"
+    shipped = REPOSITORY / "eval/evalchemy/tasks/utils.py"
     (tmp_path / "tasks" / "utils.py").write_bytes(shipped.read_bytes())
     rows = [{"question": "a"}, {"passage": "P", "question": "b"}, {"question": "c", "passage": None}]
     (tmp_path / "data" / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lm_eval.api.metrics import exact_match_hf_evaluate
 
-from tests.unit.eval.test_tasks_data import utils
+from tests.support.workspace import task_utils
 
+utils = task_utils()
 MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"
 APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"

@@ -8,8 +8,7 @@ import lm_eval
 import pytest
 
 from tests.support.openai_server import OpenAIServer
-from tests.support.workspace import Workspace
-from tests.unit.eval.test_items import write_task
+from tests.support.workspace import Workspace, write_task
 
 BUILT_IN = Path(lm_eval.__file__).parent / "tasks"
 
@@ -101,6 +100,7 @@ def test_a_module_that_ends_the_process_when_it_is_imported_is_named(
     (workspace.root / "tasks" / "own.py").write_text("import sys\nsys.exit('a package is missing')\n")
     code, said = validate(workspace, capfd, [{"question": "q", "answer": "x"}])
     assert code == 2
+    assert "t: lm_eval cannot load it: its code ends the process" in said
     assert "sys.exit('a package is missing')" in said
 
 

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.support.openai_server import Fault, OpenAIServer, Plan
-from tests.support.serving import serving
+from tests.support.serving import Answer, Asked, answering
 from tests.support.workspace import Workspace
 
 PASSWORD = "p%2Fss-w0rd%40"
@@ -16,32 +15,16 @@ PAGE = b"<html><title>Sign in</title></html>"
 
 
 @contextmanager
-def answering(
-    status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, list[str]]]:
+def page(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Run a server in the gateway's place that answers all alike; yield host and port, and the paths asked for."""
     paths: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            paths.append(f"{self.command} {self.path}")
-            self.send_response(200 if self.path == "/login" else status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            content = PAGE if self.path == "/login" else body
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(asked: Asked) -> Answer:
+        paths.append(f"{asked.method} {asked.path}")
+        return Answer(200, PAGE, headers or {}) if asked.path == "/login" else Answer(status, body, headers or {})
 
-        do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - the names are http.server's
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    with serving(server):
-        yield f"127.0.0.1:{server.server_port}", paths
+    with answering(answer) as address:
+        yield address, paths
 
 
 def publish(workspace: Workspace, gateway: str, *arguments: str, plan: Plan | None = None) -> int:
@@ -67,7 +50,7 @@ def test_only_the_gateways_own_word_is_a_publication(
     workspace: Workspace, capfd: pytest.CaptureFixture[str], status: int, body: bytes, headers: dict[str, str],
     named: str,
 ) -> None:  # fmt: skip
-    with answering(status, body, headers) as (address, paths):
+    with page(status, body, headers) as (address, paths):
         assert publish(workspace, f"http://user:{PASSWORD}@{address}/prefix") == 7
     said = capfd.readouterr()
     assert named in said.err
@@ -82,7 +65,7 @@ def test_only_the_gateways_own_word_is_a_publication(
 def test_a_failed_run_says_as_well_that_its_failure_is_not_published(
     workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with answering(500) as (address, _):
+    with page(500) as (address, _):
         code = publish(workspace, f"http://{address}", plan=Plan(faults=(Fault("status"),)))
     assert code == 3
     said = capfd.readouterr().err
@@ -91,7 +74,7 @@ def test_a_failed_run_says_as_well_that_its_failure_is_not_published(
 
 
 def test_a_slash_behind_the_gateways_url_is_no_part_of_it(workspace: Workspace) -> None:
-    with answering(200) as (address, paths):
+    with page(200) as (address, paths):
         assert publish(workspace, "", "--pushgateway", f"http://{address}/") == 0
     assert [path.startswith("PUT /metrics/job/") for path in paths] == [True]
 

@@ -9,10 +9,11 @@ import jsonschema
 import pytest
 
 from tests.support.openai_server import OpenAIServer
-from tests.support.workspace import ROOT, Workspace
+from tests.support.workspace import Workspace
 from vllm_eval.schemas import SCHEMAS
+from workbench.paths import REPOSITORY
 
-FOLDER = ROOT / "eval" / "evalchemy" / "schemas"
+FOLDER = REPOSITORY / "eval" / "evalchemy" / "schemas"
 
 
 def check(name: str, document: Any) -> None:  # noqa: ANN401 - any JSON
@@ -26,7 +27,7 @@ def test_no_schema_is_left_over() -> None:
 
 
 def test_what_is_shipped_and_written_is_valid(workspace: Workspace) -> None:
-    check("eval_config", json.loads((ROOT / "eval" / "evalchemy" / "configs" / "eval_config.json").read_text()))
+    check("eval_config", json.loads((REPOSITORY / "eval" / "evalchemy" / "configs" / "eval_config.json").read_text()))
     workspace.add_task("task", 5)
     assert workspace.evaluate(OpenAIServer(workspace.answers), baseline={"run": "x"}) == 0
     check("models", json.loads((workspace.root / "models.json").read_text()))

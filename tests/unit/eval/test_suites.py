@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workspace import ROOT
 from vllm_eval import catalog
 from vllm_eval.cli import main
 from vllm_eval.compare import BASELINE_RUNS, TaskScore, compare
@@ -13,14 +12,15 @@ from vllm_eval.config import load_config
 from vllm_eval.groups import expand
 from vllm_eval.settings import load_settings
 from vllm_eval.suites import FLIPS, ITEMS, SCORE, smallest_drop
+from workbench.paths import REPOSITORY
 
-CONFIGS = ROOT / "eval" / "evalchemy" / "configs" / "suites"
+CONFIGS = REPOSITORY / "eval" / "evalchemy" / "configs" / "suites"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
 def test_every_task_of_a_suite_runs_as_it_is_configured(path: Path) -> None:
     enabled = load_config(path)
-    plan = expand(enabled, ROOT / "eval" / "evalchemy" / "tasks")
+    plan = expand(enabled, REPOSITORY / "eval" / "evalchemy" / "tasks")
     for name, settings in plan.tasks.items():
         refusal = catalog.refuse(name, settings.metric, plan.over.get(name))
         assert refusal is None or refusal.reason is catalog.Reason.PACKAGE, (name, refusal)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workspace import ROOT, Workspace
+from tests.support.workspace import Workspace
 from vllm_eval.config import TaskSettings, load_config
 from vllm_eval.errors import TaskError
 from vllm_eval.sources import read_yaml
 from vllm_eval.tasks import Task, load_tasks
+from workbench.paths import REPOSITORY
 
 ON = TaskSettings(enabled=True)
 
@@ -126,7 +127,7 @@ def test_a_task_without_a_yaml_is_left_to_its_engine(workspace: Workspace) -> No
 
 
 def test_the_shipped_tasks_are_read() -> None:
-    folder = ROOT / "eval" / "evalchemy"
+    folder = REPOSITORY / "eval" / "evalchemy"
     tasks = load_tasks(load_config(folder / "configs" / "eval_config.json"), folder / "tasks", limit=None, api="chat")
     for task in tasks:
         (file,) = task.data_files["test"]

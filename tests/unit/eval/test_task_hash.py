@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.eval.test_items import SETTINGS, write_task
+from tests.support.workspace import write_task
+from vllm_eval.config import TaskSettings
 from vllm_eval.tasks import load_tasks
 
 
@@ -28,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 def hash_of(folder: Path) -> str:
     """Return the hash of task ``t``."""
-    return load_tasks({"t": SETTINGS}, folder / "tasks", limit=None, api="completions")[0].hash
+    return load_tasks({"t": TaskSettings(enabled=True)}, folder / "tasks", limit=None, api="completions")[0].hash
 
 
 @pytest.mark.parametrize(

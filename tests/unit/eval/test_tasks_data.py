@@ -1,7 +1,5 @@
 """The two tasks that are shipped: their items, the normal form of an answer, and lm_eval itself running them."""
 
-import importlib.util
-import json
 import re
 import shutil
 import unicodedata
@@ -9,44 +7,23 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.workspace import ROOT, Workspace
+from tests.support.workspace import EVAL, TASKS, Workspace, shipped_items, task_utils
 from vllm_eval.errors import TaskError
 
-EVAL = ROOT / "eval" / "evalchemy"
-TASKS = ("custom_task_1", "custom_task_2")
 NTH = ("첫", "두", "세", "네", "다섯")
 DAYS = "월화수목금토일"
 SINO_KOREAN = "영일이삼사오육칠팔구"
-
-
-def items(task: str) -> list[dict[str, str]]:
-    rows: list[dict[str, str]] = [
-        json.loads(line) for line in (EVAL / "data" / f"{task}.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    return rows
-
-
-def task_utils() -> Any:  # noqa: ANN401 - a module that lies beside YAML files, in no package
-    spec = importlib.util.spec_from_file_location("shipped_task_utils", EVAL / "tasks" / "utils.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 utils = task_utils()
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_items_are_500_with_stable_ids_and_no_question_twice(task: str) -> None:
-    rows = items(task)
+    rows = shipped_items(task)
     assert [row["id"] for row in rows] == [f"{task}-{number:04d}" for number in range(1, 501)]
     assert len({row["question"] for row in rows}) == 500
     assert {tuple(row) for row in rows} == {("id", "kind", "question", "answer")}
@@ -55,7 +32,7 @@ def test_items_are_500_with_stable_ids_and_no_question_twice(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_any_first_items_are_a_fair_sample(task: str) -> None:
     """A run with a limit takes the first: every kind in every round, all levels in four rounds."""
-    rows = items(task)
+    rows = shipped_items(task)
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     assert [row["kind"] for row in rows] == [kinds[number % len(kinds)] for number in range(500)]
     assert len(kinds) >= 16
@@ -73,7 +50,7 @@ def test_any_first_items_are_a_fair_sample(task: str) -> None:
 def test_prompts_are_short(task: str) -> None:
     """The few-shot part is 400 characters of English, 200 of Korean, at most: 150 tokens with the longest question."""
     longest = {"custom_task_1": 165, "custom_task_2": 75}
-    assert max(len(row["question"]) for row in items(task)) <= longest[task]
+    assert max(len(row["question"]) for row in shipped_items(task)) <= longest[task]
 
 
 # What each kind of question asks for, from the numbers in it: written from the questions, not from the generator.
@@ -102,7 +79,7 @@ ENGLISH: dict[str, Callable[..., float]] = {
 
 
 def test_english_answers_are_right() -> None:
-    for row in items("custom_task_1"):
+    for row in shipped_items("custom_task_1"):
         numbers = [int(number) for number in re.findall(r"\d+", row["question"])]
         answer = ENGLISH[row["kind"]](*numbers)
         assert answer > 0, row
@@ -159,7 +136,7 @@ KOREAN: dict[str, Callable[[Korean], str | int]] = {
 
 
 def test_korean_answers_are_right() -> None:
-    for row in items("custom_task_2"):
+    for row in shipped_items("custom_task_2"):
         answer = KOREAN[row["kind"]](Korean(row["question"]))
         assert row["answer"] == str(answer), row
         assert answer != 0, row
@@ -167,14 +144,18 @@ def test_korean_answers_are_right() -> None:
 
 def test_korean_particles_fit_the_sound_before_them() -> None:
     """은/는, 이/가 and 을/를 after every word and number that the templates fill in."""
-    words = {word for row in items("custom_task_2") for word in re.findall(r"[가-힣]{2,}(?=(?:, |$))", row["question"])}
+    words = {
+        word
+        for row in shipped_items("custom_task_2")
+        for word in re.findall(r"[가-힣]{2,}(?=(?:, |$))", row["question"])
+    }
     things = {"사과", "연필", "공책", "구슬", "장미", "색종이", "귤", "동화책", "사탕", "엽서"}
     names = {"민수", "지영", "서준", "하은", "도윤", "수아", "현우", "예진", "준호", "유나"}
     found = Counter[str]()
     pattern = re.compile(
         rf"({'|'.join(sorted(words | things | names, key=len, reverse=True))}|\d)'?([은는이가을를])(?= )"
     )
-    for row in items("custom_task_2"):
+    for row in shipped_items("custom_task_2"):
         for before, particle in pattern.findall(row["question"]):
             sound = SINO_KOREAN[int(before)] if before.isdigit() and before != "0" else before.replace("0", "십")
             closed = "\u11a8" <= unicodedata.normalize("NFD", sound)[-1] <= "\u11ff"
@@ -186,7 +167,7 @@ def test_korean_particles_fit_the_sound_before_them() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_right_answer_is_in_normal_form(task: str) -> None:
-    for row in items(task):
+    for row in shipped_items(task):
         number = row["answer"].isdigit()
         assert utils.normal_form(row["answer"], number=number) == row["answer"]
         assert utils.normal_form(f" {row['answer']}.\n\nQuestion: 1", number=number) == row["answer"]
@@ -237,7 +218,6 @@ def test_text_loses_what_is_around_it(response: str, wanted: str) -> None:
     assert utils.normal_form(response, number=False) == wanted
 
 
-@settings(deadline=None)
 @given(st.text(), st.booleans())
 def test_any_response_has_a_normal_form_of_one_line(response: str, number: bool) -> None:
     result = utils.normal_form(response, number=number)
@@ -248,7 +228,7 @@ def test_any_response_has_a_normal_form_of_one_line(response: str, number: bool)
 def test_items_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     loaded = utils.load_items({"test": "../data/custom_task_1.jsonl"}, version=1.0)
-    assert loaded["test"].to_list() == items("custom_task_1")
+    assert loaded["test"].to_list() == shipped_items("custom_task_1")
     (tmp_path / "a.jsonl").write_text('{"x": "\u2028"}\n\n{"x": "b"}\n', encoding="utf-8")
     several = utils.load_items({"test": [str(tmp_path / "a.jsonl"), str(tmp_path / "a.jsonl")]})
     assert several["test"]["x"][:] == ["\u2028", "b", "\u2028", "b"]

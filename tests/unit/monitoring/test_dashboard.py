@@ -4,12 +4,10 @@ import itertools
 import re
 from typing import Any
 
-import jsonschema
 import pytest
 
 import monitoring
 from tests.support.monitoring import board as reading
-from tests.support.monitoring import queries
 from vllm_eval import metrics
 
 BOARD = reading.load()
@@ -17,65 +15,19 @@ PANELS = list(reading.panels(BOARD))
 QUERIES = list(reading.queries(BOARD))
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-# What Grafana 10 and later needs to load a dashboard from a file without migrating or guessing, and its schema
-# does not say: our data source everywhere, places on the grid, nothing left of an export.
-_TEXT = {"type": "string", "minLength": 1}
-_TARGET = {
-    "type": "object",
-    "required": ["datasource", "expr", "refId", "instant", "range"],
-    "properties": {"datasource": {"const": DATASOURCE}, "expr": _TEXT, "refId": {"pattern": "^[A-Za-z]+$"}},
-}
-_PANEL = {
-    "type": "object",
-    "required": ["id", "type", "title", "gridPos"],
-    "properties": {
-        "id": {"type": "integer", "minimum": 1},
-        "type": {"enum": ["row", "stat", "bargauge", "timeseries", "state-timeline", "table"]},
-        "title": _TEXT,
-        "gridPos": {
-            "type": "object",
-            "required": ["h", "w", "x", "y"],
-            "properties": {
-                "h": {"type": "integer", "minimum": 1},
-                "w": {"type": "integer", "minimum": 1, "maximum": 24},
-                "x": {"type": "integer", "minimum": 0, "maximum": 23},
-                "y": {"type": "integer", "minimum": 0},
-            },
-        },
-        "targets": {"type": "array", "minItems": 1, "items": _TARGET},
-    },
-    "if": {"properties": {"type": {"const": "row"}}},
-    "else": {"required": ["datasource", "description", "targets", "fieldConfig", "options"]},
-}
-SCHEMA: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "type": "object",
-    "required": ["uid", "title", "schemaVersion", "panels", "templating", "time", "timezone", "refresh", "annotations"],
-    "properties": {
-        "uid": {"pattern": "^[a-zA-Z0-9_-]{1,40}$"},
-        "title": _TEXT,
-        "schemaVersion": {"type": "integer", "minimum": 36},
-        "panels": {"type": "array", "minItems": 1, "items": _PANEL},
-        "id": {"type": "null"},
-        "__inputs": False,
-        "__requires": False,
-    },
-}
-
-
-def test_structure() -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(BOARD)
-
 
 def test_names_that_people_bookmark() -> None:
     assert (BOARD["uid"], BOARD["title"]) == ("vllm-eval", "vLLM evaluation")
-    assert BOARD["uid"] == monitoring.DASHBOARD_UID
-    assert f"/d/{BOARD['uid']}" == monitoring.DASHBOARD_PATH
 
 
 def test_the_headline_is_the_query_that_people_know() -> None:
     assert monitoring.HEADLINE_QUERY == "avg(vllm_eval_exact_match{task='custom_task_1'}) by (model_tag)"
     assert ("custom_task_1", monitoring.HEADLINE_QUERY, True) in QUERIES
+
+
+def test_grafana_10_and_later_load_it_without_migrating_it() -> None:
+    assert BOARD["schemaVersion"] >= 36
+    assert BOARD.get("id") is None
 
 
 def test_fits_a_config_map() -> None:
@@ -108,7 +60,8 @@ def test_panels_lie_beside_each_other() -> None:
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_lint_panel(panel: dict[str, Any]) -> None:
-    assert panel["datasource"] == DATASOURCE, "the data source is a variable"
+    datasources = [each["datasource"] for each in (panel, *panel["targets"])]
+    assert all(each == DATASOURCE for each in datasources), "the data source is a variable"
     assert panel["description"].endswith((".", "*.")), "a description is a sentence"
     refs = [target["refId"] for target in panel["targets"]]
     assert len(set(refs)) == len(refs)
@@ -142,6 +95,7 @@ def test_every_metric_of_the_contract_is_shown() -> None:
 
 def test_variables() -> None:
     variables = {variable["name"]: variable for variable in BOARD["templating"]["list"]}
+    # Alerts link with these names.
     assert list(variables) == ["datasource", "stack", "model", "task"]
     assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
     for name in ("stack", "model", "task"):
@@ -150,8 +104,6 @@ def test_variables() -> None:
         assert variable["refresh"] == 2, "on time range change: new models appear"
         assert variable["multi"] == variable["includeAll"] == (name != "stack")
         assert re.fullmatch(r"label_values\(.+, " + name + r"\)", variable["query"]["query"])
-    # Alerts link with these names.
-    assert {"stack", "model", "task"} <= set(variables)
 
 
 def test_history_is_repeated_for_every_task_and_model() -> None:
@@ -189,23 +141,3 @@ def test_the_table_renames_columns_that_exist() -> None:
     shown = set(organize["renameByName"].values())
     for override in panel["fieldConfig"]["overrides"]:
         assert override["matcher"]["options"] in shown
-
-
-def test_the_list_of_queries_leaves_out_none() -> None:
-    listed = queries.panel_queries("prod")
-    assert {query.promql for query in (*listed, queries.firing_query("prod"))} >= {
-        reading.fill(expr, interval="1d") for _, expr, _ in QUERIES
-    }
-    repeated = queries.panel_queries("prod", models=["a", "b"], tasks=["t", "u"])
-    history = next(panel for panel in PANELS if panel.get("repeat") == "model")
-    assert len(repeated) == len(listed) + 3 * len(history["targets"])
-    assert {"a t", "b t", "a u", "b u"} <= {query.name for query in repeated}
-
-
-def test_names_are_chosen_as_grafana_does() -> None:
-    expr = 'x{stack="$stack", model=~"$model", task=~"$task"}[$__interval]'
-    assert reading.fill(expr) == 'x{stack="prod", model=~".+", task=~".+"}[5m]'
-    chosen = reading.fill(expr, stack='a"b', models=["google/gemma-3.1", "q"], tasks=["t"], interval="1d")
-    assert chosen == r'x{stack="a\"b", model=~"(google/gemma-3\\.1|q)", task=~"t"}[1d]'
-    with pytest.raises(AssertionError, match=r"variables that the dashboard lacks: \['\$pod'\]"):
-        reading.fill('x{pod="$pod"}')

@@ -1,13 +1,13 @@
 """What the comparison of alerts says was played is what was played."""
 
 import re
-from pathlib import Path
 
 import yaml
 
 from tests.support.simulation.play import ORIGIN
+from workbench.paths import REPOSITORY
 
-COMPARED = (Path(__file__).parents[3] / "docs" / "alerts-compared.md").read_text(encoding="utf-8")
+COMPARED = (REPOSITORY / "docs" / "alerts-compared.md").read_text(encoding="utf-8")
 
 
 def test_the_plain_rule_is_the_one_that_was_played() -> None:

@@ -1,7 +1,6 @@
 """The alerts' texts in English and Korean: each in both, with the same words and the same questions to Prometheus."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,8 @@ from monitoring.rules import LIMITS, rule_groups
 from monitoring.texts import ENGLISH, PHRASES, WORD, fill
 from monitoring.thresholds import Windows
 from vllm_eval.pages.words import LANGUAGES
+from workbench.paths import REPOSITORY
 
-ROOT = Path(__file__).parents[3]
 HANGUL = re.compile("[가-힣]")
 # A particle that depends on the last sound of what stands before it, and a name or a number of any sound before it.
 PARTICLE = re.compile(r"(?<=[\]}])(은|는|이|가|을|를|과|와|으로)(?=[ ,.(])")
@@ -39,7 +38,7 @@ def test_an_alert_leads_to_its_section_of_the_runbook_in_its_language(language: 
     for name, annotations in alerts.items():
         assert annotations["runbook_url"] == f"{given or RUNBOOK_URLS[language]}#{name.lower()}"
     if given is None:
-        page = (ROOT / RUNBOOK_URLS[language].partition("/blob/main/")[2]).read_text(encoding="utf-8")
+        page = (REPOSITORY / RUNBOOK_URLS[language].partition("/blob/main/")[2]).read_text(encoding="utf-8")
         assert re.findall("^## (.*)$", page, re.MULTILINE) == list(KOREAN)
 
 

@@ -1,13 +1,12 @@
 """What the evaluation image's Dockerfile promises, as far as its text shows it; the end-to-end suite builds it."""
 
 import re
-from pathlib import Path
 from typing import Final
 
 from tests.support import evalchemy
+from workbench.paths import REPOSITORY
 
-ROOT: Final = Path(__file__).resolve().parents[3]
-TEXT: Final = (ROOT / "docker/evalchemy.Dockerfile").read_text()
+TEXT: Final = (REPOSITORY / "docker/evalchemy.Dockerfile").read_text()
 STAGES: Final = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 
 
@@ -25,7 +24,9 @@ def test_every_source_is_pinned() -> None:
     fetched = re.findall(r"^ADD \S+\.git#\$\{(\w+)\}", TEXT, re.MULTILINE)
     assert sorted(fetched) == sorted(commits)
     for name in re.findall(r"-r /src/(\S+)", TEXT):
-        (file,) = [path for path in (ROOT / "docker" / name, ROOT / "eval/evalchemy" / name) if path.exists()]
+        (file,) = [
+            path for path in (REPOSITORY / "docker" / name, REPOSITORY / "eval/evalchemy" / name) if path.exists()
+        ]
         assert "--hash=sha256:" in file.read_text()
 
 
@@ -35,7 +36,7 @@ def test_no_unhashed_package_is_installed() -> None:
 
 
 def test_what_the_image_copies_reaches_the_builder() -> None:
-    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    allowed = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for source in re.findall(r"^COPY (?!--from|<<)(\S+) ", TEXT, re.MULTILINE):
-        assert (ROOT / source).exists()
+        assert (REPOSITORY / source).exists()
         assert any(source == each or source.startswith(f"{each}/") for each in allowed), source

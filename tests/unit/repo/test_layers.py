@@ -2,29 +2,21 @@
 
 import re
 import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from workbench.paths import REPOSITORY
 
 
 def test_only_the_settings_read_the_configuration() -> None:
-    for file in [ROOT / "__main__.py", *(ROOT / "components").rglob("*.py")]:
+    for file in [REPOSITORY / "__main__.py", *(REPOSITORY / "components").rglob("*.py")]:
         if "settings" not in file.parts:
             assert "pulumi.Config" not in file.read_text(), file
             assert "os.environ" not in file.read_text() or file.name == "preflight.py", file
 
 
-def test_every_folder_with_tests_is_collected() -> None:
-    for file in (ROOT / "tests").rglob("*.py"):
-        if "def test_" in file.read_text():
-            assert file.name.startswith("test_"), file
-            assert (file.parent / "__init__.py").exists(), file
-
-
 def test_mypy_reads_what_is_used_of_a_package_that_it_mostly_skips() -> None:
-    overrides = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
+    overrides = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
     (read,) = [each["module"] for each in overrides if each.get("follow_imports") == "normal"]
-    texts = [file.read_text() for file in (ROOT / "components").rglob("*.py")]
+    texts = [file.read_text() for file in (REPOSITORY / "components").rglob("*.py")]
     programs = [text for text in texts if "import pulumi_kubernetes as k8s" in text]
     used = {found for text in programs for found in re.findall(r"\bk8s\.(\w+\.\w+)", text)}
     assert used

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from components import versions
+from workbench.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = [ROOT / "__main__.py", *sorted((ROOT / "components").rglob("*.py")), *sorted(ROOT.glob("Pulumi*.yaml"))]
+PROGRAM = [
+    REPOSITORY / "__main__.py",
+    *sorted((REPOSITORY / "components").rglob("*.py")),
+    *sorted(REPOSITORY.glob("Pulumi*.yaml")),
+]
 
 IMAGE = re.compile(r"\b(?:docker\.io|quay\.io|ghcr\.io|gcr\.io|registry\.k8s\.io)/[\w./-]+(?::[\w.-]+)?")
 # Examples of what users write, not pins.
@@ -16,7 +20,7 @@ EXAMPLES = {"ghcr.io/your-org/vllm-eval-evalchemy"}
 
 
 def test_every_pin_is_exact_and_says_where_updates_come_from() -> None:
-    text = (ROOT / "components" / "versions.py").read_text()
+    text = (REPOSITORY / "components" / "versions.py").read_text()
     assert re.fullmatch(r"\d+\.\d+\.\d+", versions.ARGOCD_CHART)
     assert re.fullmatch(r"v\d+\.\d+\.\d+", versions.ARGOCD_VERSION)
     assert re.fullmatch(r".+:v\d+\.\d+\.\d+", versions.PUSHGATEWAY_IMAGE)
@@ -25,7 +29,7 @@ def test_every_pin_is_exact_and_says_where_updates_come_from() -> None:
         assert any("# renovate: " in line for line in above[-2:]), name
 
 
-@pytest.mark.parametrize("file", PROGRAM, ids=lambda each: str(each.relative_to(ROOT)))
+@pytest.mark.parametrize("file", PROGRAM, ids=lambda each: str(each.relative_to(REPOSITORY)))
 def test_no_pin_outside_versions(file: Path) -> None:
     text = file.read_text()
     if file.name != "versions.py":

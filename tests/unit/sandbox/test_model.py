@@ -9,7 +9,7 @@ import yaml
 from workbench import commands
 from workbench.cluster.requests import DeployRequest
 from workbench.options import Options
-from workbench.paths import Paths
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import doctor, model, stack
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import WorkbenchError
@@ -63,7 +63,7 @@ def test_vllms_answers_never_count_as_llama_cpps(paths: Paths) -> None:
     assert stack.overrides(Sandbox(paths), DeployRequest()) == {}
     [only] = stack.overrides(Sandbox(paths, server=model.VLLM), DeployRequest())["models"]
     assert only == {
-        **yaml.safe_load(Path("Pulumi.local.yaml").read_text())["config"]["vllm-eval:models"][0],
+        **yaml.safe_load((REPOSITORY / "Pulumi.local.yaml").read_text())["config"]["vllm-eval:models"][0],
         "tag": "vllm",
     }
 

@@ -14,8 +14,3 @@ from tests.support.ci.pull_request import PullRequest
 def pull_request(tmp_path: Path) -> Iterator[PullRequest]:
     with github_server() as server:
         yield PullRequest(World(tmp_path), server)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.ci.git_world import REPOSITORY, World
-from workbench.paths import Paths
+from tests.support.ci.git_world import World
+from workbench.paths import REPOSITORY, Paths
 from workbench.sandbox import git
 from workbench.sandbox.namespaces import Sandbox
 

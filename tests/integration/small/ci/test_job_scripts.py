@@ -1,7 +1,6 @@
 """What the workflows' own scripts do for a job: names, logins, room on the disk, kubectl, login plugins."""
 
 import hashlib
-import http.server
 import json
 import os
 import subprocess
@@ -13,8 +12,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.ci.git_world import REPOSITORY
-from tests.support.serving import serving
+from tests.support.serving import Answer, Asked, answering
+from workbench.paths import REPOSITORY
 
 SCRIPTS: Final = REPOSITORY / "workbench" / "ci"
 
@@ -84,20 +83,12 @@ def test_room_is_made_below_the_runners_root_and_nowhere_else(tmp_path: Path) ->
 
 @contextmanager
 def mirror(files: dict[str, bytes]) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = next((data for name, data in files.items() if self.path.endswith(f"/{name}")), None)
-            self.send_response(404 if found is None else 200)
-            self.send_header("Content-Length", str(len(found or b"")))
-            self.end_headers()
-            self.wfile.write(found or b"")
+    def answer(asked: Asked) -> Answer:
+        found = next((data for name, data in files.items() if asked.path.endswith(f"/{name}")), None)
+        return Answer(404) if found is None else Answer(200, found)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    with serving(server):
-        yield f"http://127.0.0.1:{server.server_port}/release"
+    with answering(answer) as address:
+        yield f"http://{address}/release"
 
 
 def test_kubectl_is_what_its_checksum_says_or_it_is_not_there(tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ from tests.support.ci.pull_request import JOB, MANIFESTS, MARKER, PullRequest
 
 
 def test_nothing_changed_is_green_and_says_so(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-same")
-
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-same")
 
     assert done.returncode == 0, done.stderr
     assert "### dev\n\nThis re-runs nothing.\n\n`pulumi up` changes nothing (26 objects)." in pull_request.comment
@@ -17,8 +15,7 @@ def test_nothing_changed_is_green_and_says_so(pull_request: PullRequest) -> None
 
 
 def test_first_deployment_runs_everything_once(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-first")
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-first")
     assert done.returncode == 0, done.stderr
     assert "**This runs 1 model x 2 tasks** for the first time." in pull_request.comment
     assert "`pulumi up` changes 26 of 26 objects" in pull_request.comment
@@ -31,11 +28,8 @@ def test_one_comment_is_kept_up_to_date_and_a_quoting_person_keeps_theirs(pull_r
     quote = f"> {MARKER}"
     pull_request.server.add_comment(MARKER.replace("preview", "other"), "Bot")
     pull_request.server.add_comment(quote, "User")
-    pull_request.record("dev", "dev-first")
-    pull_request.run("dev")
-    pull_request.record("dev", "dev-same")
-
-    done = pull_request.run("dev")
+    pull_request.previewed("dev-first")
+    done = pull_request.previewed("dev-same")
 
     assert "comment updated" in done.stdout
     assert "changes nothing" in pull_request.comment
@@ -45,16 +39,13 @@ def test_one_comment_is_kept_up_to_date_and_a_quoting_person_keeps_theirs(pull_r
 
 def test_a_person_who_begins_with_the_marker_keeps_their_comment(pull_request: PullRequest) -> None:
     pull_request.server.add_comment(f"{MARKER} is a nice marker", "User")
-    pull_request.record("dev", "dev-same")
-    pull_request.run("dev")
+    pull_request.previewed("dev-same")
     assert [each["user"]["type"] for each in pull_request.server.comments] == ["User", "Bot"]
     assert pull_request.server.comments[0]["body"] == f"{MARKER} is a nice marker"
 
 
 def test_replacement_is_red_without_the_label_and_the_evaluation_is_excepted(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-replace")
-
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-replace")
 
     assert done.returncode == 1
     assert "::error::dev: would replace vllm-eval-results without the label allow-destroy" in done.stdout
@@ -69,35 +60,28 @@ def test_replacement_is_red_without_the_label_and_the_evaluation_is_excepted(pul
 
 def test_the_label_allows_it(pull_request: PullRequest) -> None:
     pull_request.labels = ["other", "allow-destroy"]
-    pull_request.record("dev", "dev-replace")
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-replace")
     assert done.returncode == 0, done.stdout
     assert "Allowed by the label `allow-destroy`." in pull_request.comment
 
 
 def test_only_the_evaluation_replaced_is_green(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-replace")
-
     def without_claim(record: dict[str, Any]) -> None:
         steps = record["plan"]["steps"]
         record["plan"]["steps"] = [step for step in steps if "PersistentVolumeClaim" not in step["urn"]]
 
-    pull_request.edit("dev", without_claim)
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-replace", without_claim)
     assert done.returncode == 0, done.stdout
     assert "Destroys" not in pull_request.comment
 
 
 def test_deletions_are_named_but_components_and_retained_objects_are_no_loss(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-delete")
-
     def retain_claim(record: dict[str, Any]) -> None:
         for step in record["plan"]["steps"]:
             if "PersistentVolumeClaim" in step["urn"] and step["op"] == "delete":
                 step["oldState"]["retainOnDelete"] = True
 
-    pull_request.edit("prod", retain_claim)
-    done = pull_request.run("prod")
+    done = pull_request.previewed("prod-delete", retain_claim)
 
     assert done.returncode == 1
     problem = next(line for line in done.stdout.splitlines() if line.startswith("::error::"))
@@ -110,9 +94,7 @@ def test_deletions_are_named_but_components_and_retained_objects_are_no_loss(pul
 
 
 def test_failed_preview_is_red_with_its_reason_once(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-failed")
-
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-failed")
 
     assert done.returncode == 1
     assert "::error::dev: the preview failed" in done.stdout
@@ -128,39 +110,33 @@ def test_preview_that_never_wrote_is_red(pull_request: PullRequest) -> None:
 
 
 def test_unknown_revision_is_red_by_name(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models", follows="gone")
-    done = pull_request.run("prod")
+    done = pull_request.previewed("prod-models", follows="gone")
     assert done.returncode == 1
     assert "follows 'gone', which is no branch, tag or commit" in pull_request.comment
 
 
 def test_manifests_that_kustomize_refuses_are_red(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
     pull_request.change({JOB: MANIFESTS[JOB].replace("  name: evalchemy\n", "  name: renamed\n", 1)})
-    done = pull_request.run("prod")
+    done = pull_request.previewed("prod-models", follows="main")
     assert done.returncode == 1
     assert "kustomize refuses k8s" in pull_request.comment
 
 
 def test_setting_of_the_application_that_cannot_be_rendered_is_red(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
-
     def add(record: dict[str, Any]) -> None:
         for step in record["plan"]["steps"]:
             if step["urn"].endswith("::application"):
                 step["newState"]["inputs"]["spec"]["source"]["kustomize"]["namePrefix"] = "x-"
 
-    pull_request.edit("prod", add)
-    assert pull_request.run("prod").returncode == 1
+    assert pull_request.previewed("prod-models", add, follows="main").returncode == 1
     assert "source.kustomize.namePrefix, which the preview cannot render" in pull_request.comment
 
 
 def test_text_of_the_pull_request_cannot_leave_its_code_block(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
     evil = MANIFESTS[JOB].replace("metadata:\n", 'metadata:\n  annotations: {x: "````\\n# Approved"}\n', 1)
     evil = evil.replace("  annotations:\n    #", "  other:\n    #", 1)
     pull_request.change({JOB: evil})
-    pull_request.run("prod")
+    pull_request.previewed("prod-models", follows="main")
     fences = [line for line in pull_request.comment.splitlines() if line.startswith("`")]
     assert "`````diff" in fences
 
@@ -188,8 +164,7 @@ def test_hundreds_of_changes_in_four_environments_fit_into_a_comment(pull_reques
 
 def test_refused_comment_is_told(pull_request: PullRequest) -> None:
     pull_request.server.refuse = 403
-    pull_request.record("dev", "dev-same")
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-same")
     assert done.returncode == 2
     assert "403" in done.stderr
     assert "Resource not accessible by integration" in done.stderr

@@ -11,9 +11,7 @@ from tests.support.ci.pull_request import CONFIG, JOB, MANIFESTS, TASKS, PullReq
 
 
 def test_new_model_evaluates_only_that_one(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
-
-    done = pull_request.run("prod")
+    done = pull_request.previewed("prod-models", follows="main")
 
     assert done.returncode == 0, done.stdout
     assert "**This re-runs 1 model x 2 tasks**: only what is new or changed of 3 models." in pull_request.comment
@@ -36,38 +34,10 @@ def test_a_stack_is_known_by_its_application_whatever_that_is_called(pull_reques
     assert "Application vllm-evalchemy-job-prod" in pull_request.comment
 
 
-@pytest.mark.parametrize("change", [{"concurrency": 2}, {"baseline": {"run": "r1"}}], ids=["concurrency", "baseline"])
-def test_what_asks_a_model_nothing_new_re_runs_nothing(pull_request: PullRequest, change: dict[str, Any]) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
-
-    pull_request.edit("prod", only_job(lambda _, models: models[0].update(change)))
-    done = pull_request.run("prod")
-    assert done.returncode == 0, done.stdout
-    assert "This re-creates the Job, which has no new model to evaluate." in pull_request.comment
-
-
-@pytest.mark.parametrize(
-    ("tasks", "told"),
-    [
-        (["one"], "**This re-runs 1 model x 1 task**: only what is new or changed of 2 models."),
-        (["two", "one"], "This re-creates the Job, which has no new model to evaluate."),
-    ],
-)
-def test_a_model_with_tasks_of_its_own_is_counted_by_them(
-    pull_request: PullRequest, tasks: list[str], told: str
-) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
-    pull_request.edit("prod", only_job(lambda _, models: models[0].update(tasks=tasks)))
-    pull_request.run("prod")
-    assert told in pull_request.comment
-
-
 def test_tasks_are_those_of_the_configuration_that_the_stack_names(pull_request: PullRequest) -> None:
     pull_request.change({"eval/evalchemy/configs/suites/small.json": '{"one": {"enabled": true}}'})
-    pull_request.record("prod", "prod-models", follows="main")
     named = {"name": "VLLM_EVAL_CONFIG", "value": "/opt/vllm-eval/configs/suites/small.json"}
-    pull_request.edit("prod", only_job(lambda container, _: container["env"].append(named)))
-    pull_request.run("prod")
+    pull_request.previewed("prod-models", only_job(lambda container, _: container["env"].append(named)), follows="main")
     assert "**This re-runs 2 models x 1 task**." in pull_request.comment
 
 
@@ -99,39 +69,31 @@ def swap_sides(record: dict[str, Any]) -> None:
 
 
 def test_retired_model_evaluates_nothing(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
-    pull_request.edit("prod", swap_sides)
-    pull_request.run("prod")
+    pull_request.previewed("prod-models", swap_sides, follows="main")
     assert "This re-creates the Job, which has no new model to evaluate." in pull_request.comment
 
 
 def test_removed_job_re_runs_nothing_and_needs_no_label(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-same")
-
     def delete_job(record: dict[str, Any]) -> None:
         for step in record["plan"]["steps"]:
             if step["urn"].endswith("kubernetes:batch/v1:Job::evalchemy"):
                 step["op"] = "delete"
                 del step["newState"]
 
-    pull_request.edit("dev", delete_job)
-    done = pull_request.run("dev")
+    done = pull_request.previewed("dev-same", delete_job)
     assert done.returncode == 0, done.stdout
     assert "-  delete   Job evalchemy  (the evaluation)" in pull_request.comment
     assert "This removes the evaluation Job and re-runs nothing." in pull_request.comment
 
 
 def test_label_that_pulumi_changes_in_place_re_runs_nothing(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-same")
-
     def label_job(record: dict[str, Any]) -> None:
         for step in record["plan"]["steps"]:
             if step["urn"].endswith("kubernetes:batch/v1:Job::evalchemy"):
                 step["op"] = "update"
                 step["newState"]["inputs"]["metadata"]["labels"]["team"] = "serving"
 
-    pull_request.edit("dev", label_job)
-    pull_request.run("dev")
+    pull_request.previewed("dev-same", label_job)
     assert "~  update   Job evalchemy" in pull_request.comment
     assert "This re-runs nothing." in pull_request.comment
 
@@ -154,33 +116,28 @@ def same_list(record: dict[str, Any]) -> None:
 def test_change_of_the_job_re_runs_every_model_of_the_same_list(
     pull_request: PullRequest, *, with_the_list: bool, told: str
 ) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
-    if not with_the_list:
-        pull_request.edit("prod", same_list)
     changed = MANIFESTS[JOB].replace("backoffLimitPerIndex: 2", "backoffLimitPerIndex: 5")
     assert changed != MANIFESTS[JOB]
     pull_request.change({JOB: changed})
 
-    pull_request.run("prod")
+    pull_request.previewed("prod-models", None if with_the_list else same_list, follows="main")
 
     assert told in pull_request.comment
     assert "+  backoffLimitPerIndex: 5" in pull_request.comment
 
 
 def test_evaluation_code_re_runs_by_the_image_that_follows(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models", follows="main")
     pull_request.change({CONFIG: TASKS.replace("false", "true")})
 
-    pull_request.run("prod")
+    pull_request.previewed("prod-models", follows="main")
 
     assert f"After the merge CI builds a new image (`{CONFIG}` changed)" in pull_request.comment
     assert "**that re-runs 3 models x 3 tasks**" in pull_request.comment
 
 
 def test_evaluation_code_re_runs_a_job_of_pulumi_too(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-same")
     pull_request.change({"docker/evalchemy.Dockerfile": "", "eval/x": ""})
-    pull_request.run("dev")
+    pull_request.previewed("dev-same")
     assert "This re-runs nothing. After the merge CI builds a new image (`docker/evalchemy.Dockerfile` and others" in (
         pull_request.comment
     )
@@ -188,12 +145,11 @@ def test_evaluation_code_re_runs_a_job_of_pulumi_too(pull_request: PullRequest) 
 
 
 def test_environment_that_follows_another_branch_is_not_moved_by_the_merge(pull_request: PullRequest) -> None:
-    pull_request.record("prod", "prod-models")
     pull_request.change(
         {JOB: MANIFESTS[JOB].replace("backoffLimitPerIndex: 2", "backoffLimitPerIndex: 5"), "eval/x": ""}
     )
 
-    done = pull_request.run("prod")
+    done = pull_request.previewed("prod-models")
 
     assert done.returncode == 0, done.stdout
     assert "It follows `release`, which the merge does not move." in pull_request.comment
@@ -202,8 +158,7 @@ def test_environment_that_follows_another_branch_is_not_moved_by_the_merge(pull_
 
 
 def test_change_outside_the_manifests_re_runs_nothing(pull_request: PullRequest) -> None:
-    pull_request.record("dev", "dev-same")
     # `image-build` leaves prose out, too.
     pull_request.change({"docs/x.md": "words\n", "k8s/README.md": "words\n", "eval/evalchemy/README.md": "words\n"})
-    pull_request.run("dev")
+    pull_request.previewed("dev-same")
     assert "This re-runs nothing." in pull_request.comment

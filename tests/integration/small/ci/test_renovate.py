@@ -5,7 +5,7 @@ import re
 import subprocess
 from typing import Final
 
-from tests.support.ci.git_world import REPOSITORY
+from workbench.paths import REPOSITORY
 
 GITHUB: Final = REPOSITORY / ".github"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, REPOSITORY, World, digest
+from tests.support.ci.git_world import IMAGE, JOB, MANIFEST, PLACEHOLDER, World, digest
+from workbench.paths import REPOSITORY
 
 
 @pytest.mark.parametrize(

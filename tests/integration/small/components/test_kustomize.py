@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from components import patches
 from tests.support import program, strategies
+from workbench.paths import REPOSITORY
 
-K8S = program.ROOT / "k8s"
+K8S = REPOSITORY / "k8s"
 JOB = K8S / "evalchemy-job.yaml"
 
 
 def kustomize(folder: Path, source: dict[str, Any]) -> list[dict[str, Any]]:
     """Build `k8s/` with what the Application says, as Argo CD's repository server does."""
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(program.ROOT / "k8s", folder)
+    shutil.copytree(REPOSITORY / "k8s", folder)
     file = folder / "kustomization.yaml"
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **source}))
     built = subprocess.run(["kustomize", "build", folder], capture_output=True, text=True, check=False, timeout=60)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.benchmarks import NUMBERS, QUESTIONS, configure, rows_of
 from tests.support.hub import Hub, running_hub
 from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import MODEL, Workspace
-from tests.unit.eval.test_data_bundle import QUESTIONS, YAML, configure, rows_of
 from vllm_eval.records import TaskResult
 
 
@@ -27,7 +27,7 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture
 def numbers(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "workspace")
-    (workspace.root / "tasks" / "numbers.yaml").write_text(YAML)
+    (workspace.root / "tasks" / "numbers.yaml").write_text(NUMBERS)
     configure(workspace)
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "30"
     return workspace

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
-from tests.support.workspace import ROOT, Workspace
+from tests.support.workspace import Workspace
 from vllm_eval.config import TaskSettings
 from vllm_eval.engines.lm_eval_tasks import load, spec_of
 from vllm_eval.errors import Terminated
 from vllm_eval.tasks import load_tasks
+from workbench.paths import REPOSITORY
 
-SHIPPED = ROOT / "eval" / "evalchemy"
+SHIPPED = REPOSITORY / "eval" / "evalchemy"
 REAL = {"engine": "lm_eval"}
 
 
@@ -153,16 +154,6 @@ def test_what_cannot_be_run_or_loaded_is_named_before_the_first_request(
     assert server.requests == []
 
 
-def test_several_answers_to_one_question_are_asked_for_and_kept_apart(workspace: Workspace) -> None:
-    workspace.add_task("task", 5, settings=REAL)
-    path = workspace.root / "tasks" / "task.yaml"
-    path.write_text(path.read_text().replace("metadata:", "repeats: 3\nmetadata:"))
-    server = OpenAIServer(workspace.answers)
-    assert workspace.evaluate(server) == 0
-    assert len(server.requests) == 15
-    assert workspace.last().tasks["task"].samples == 5
-
-
 def test_validate_scores_every_task_without_a_model(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     use_shipped_tasks(workspace)
     assert workspace.run("validate") == 0
@@ -236,8 +227,10 @@ def test_generation_and_few_shots_of_the_configuration_are_laid_over_the_yaml_an
 
 def test_settings_laid_over_a_task_of_lm_evals_keep_the_rest_of_its_yaml() -> None:
     settings = TaskSettings(enabled=True, num_fewshot=0, generation={"max_gen_toks": 2048})
-    (task,) = load_tasks({"gsm8k": settings}, ROOT / "no-such-folder", limit=None, api="completions")
-    (bare,) = load_tasks({"gsm8k": TaskSettings(enabled=True)}, ROOT / "no-such-folder", limit=None, api="completions")
+    (task,) = load_tasks({"gsm8k": settings}, REPOSITORY / "no-such-folder", limit=None, api="completions")
+    (bare,) = load_tasks(
+        {"gsm8k": TaskSettings(enabled=True)}, REPOSITORY / "no-such-folder", limit=None, api="completions"
+    )
     spec = spec_of(task)
     assert isinstance(spec, dict)
     assert (spec["num_fewshot"], spec["dataset_path"]) == (0, "openai/gsm8k")

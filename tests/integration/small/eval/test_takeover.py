@@ -3,12 +3,13 @@
 import json
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.openai_server import OpenAIServer, Plan, running
-from tests.support.workspace import MODEL, Workspace
+from tests.support.workspace import Workspace
 from vllm_eval.settings import INCREMENTAL_JOB
 
 ITEMS = 60
@@ -66,116 +67,93 @@ def test_after_a_kill_at_most_the_requests_in_flight_are_asked_again(
     assert workspace.recorded() == 0
 
 
-@pytest.fixture
-def interrupted(workspace: Workspace) -> "Interrupted":
-    """A run that the endpoint's death ended after 30 answers."""
-    return Interrupted(workspace)
-
-
 class Interrupted:
-    """Begins a run, then continues it with something changed; ``taken_over`` tells how many answers counted."""
+    """A run that the endpoint's death ended after 30 answers; ``taken_over`` tells how many counted for the next."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self.server = OpenAIServer({}, Plan().changed({"faults": [{"kind": "reset", "first": 30}]}))
+    def __init__(self, workspace: Workspace, server: OpenAIServer, url: str) -> None:
+        self.workspace, self.server, self.url = workspace, server, url
+        prepare(workspace, url)
+        server.set_answers(workspace.answers)
+        assert workspace.run(VLLM_EVAL_RUN_ID="first") == 3
+        assert workspace.recorded() == 30
+        server.plan = Plan()
 
-    def begin(self, url: str) -> None:
-        prepare(self.workspace, url)
-        self.server.set_answers(self.workspace.answers)
-        assert self.workspace.run(VLLM_EVAL_RUN_ID="first") == 3
-        assert self.workspace.recorded() == 30
-        self.server.plan = Plan()
+    @property
+    def answers(self) -> Path:
+        """The file of the answers that were recorded."""
+        (file,) = (self.workspace.root / "results" / "answers").rglob("*.jsonl")
+        return file
 
     def taken_over(self, **environ: str) -> int:
         assert self.workspace.run(**{"VLLM_EVAL_RUN_ID": "second", **environ}) == 0
         return self.workspace.last().taken_over
 
 
-def test_the_same_question_is_taken_over(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        assert interrupted.taken_over() == 30
+@pytest.fixture
+def interrupted(workspace: Workspace) -> Iterator[Interrupted]:
+    server = OpenAIServer({}, Plan().changed({"faults": [{"kind": "reset", "first": 30}]}))
+    with running(server) as url:
+        yield Interrupted(workspace, server, url)
 
 
 def test_another_tag_takes_nothing_over(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        interrupted.workspace.set_models(interrupted.workspace.model(url, tag="v2"))
-        assert interrupted.taken_over() == 0
+    interrupted.workspace.set_models(interrupted.workspace.model(interrupted.url, tag="v2"))
+    assert interrupted.taken_over() == 0
 
 
 def test_another_endpoint_takes_nothing_over(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url, running(OpenAIServer({}, Plan())) as other:
-        interrupted.begin(url)
+    with running(OpenAIServer({}, Plan())) as other:
         interrupted.workspace.set_models(interrupted.workspace.model(other))
         assert interrupted.taken_over(VLLM_EVAL_RUN_ID="other") == 0
 
 
 def test_other_weights_under_the_same_name_take_nothing_over(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        interrupted.server.plan = Plan(root="new-weights")
-        assert interrupted.taken_over() == 0
+    interrupted.server.plan = Plan(root="new-weights")
+    assert interrupted.taken_over() == 0
 
 
 def test_changed_data_takes_nothing_over(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        with (interrupted.workspace.root / "data" / "task.jsonl").open("a") as file:
-            file.write(json.dumps({"question": "one more?", "answer": "1"}) + "\n")
-        assert interrupted.taken_over() == 0
+    with (interrupted.workspace.root / "data" / "task.jsonl").open("a") as file:
+        file.write(json.dumps({"question": "one more?", "answer": "1"}) + "\n")
+    assert interrupted.taken_over() == 0
 
 
 def test_changed_generation_settings_take_nothing_over(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        path = interrupted.workspace.root / "tasks" / "task.yaml"
-        path.write_text(path.read_text().replace("max_gen_toks: 16", "max_gen_toks: 17"))
-        assert interrupted.taken_over() == 0
+    path = interrupted.workspace.root / "tasks" / "task.yaml"
+    path.write_text(path.read_text().replace("max_gen_toks: 16", "max_gen_toks: 17"))
+    assert interrupted.taken_over() == 0
 
 
 def test_answers_age_out(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        time.sleep(0.3)
-        assert interrupted.taken_over(VLLM_EVAL_ANSWER_MAX_AGE_SECONDS="0.2") == 0
+    time.sleep(0.3)
+    assert interrupted.taken_over(VLLM_EVAL_ANSWER_MAX_AGE_SECONDS="0.2") == 0
 
 
 def test_a_torn_line_is_asked_again_and_nothing_else(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        (file,) = (interrupted.workspace.root / "results" / "answers").rglob("*.jsonl")
-        file.write_bytes(file.read_bytes()[:-10])
-        assert interrupted.taken_over() == 29
+    interrupted.answers.write_bytes(interrupted.answers.read_bytes()[:-10])
+    assert interrupted.taken_over() == 29
 
 
 def test_answers_that_a_crash_left_behind_a_finished_run_are_never_used(interrupted: Interrupted) -> None:
     """The process dies between storing the score and closing its answers; the next day's run must ask."""
-    workspace = interrupted.workspace
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        (file,) = (workspace.root / "results" / "answers").rglob("*.jsonl")
-        content, place = file.read_bytes(), file
-        assert interrupted.taken_over() == 30
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-        assert interrupted.taken_over(VLLM_EVAL_RUN_ID="third") == 0
+    place = interrupted.answers
+    content = place.read_bytes()
+    assert interrupted.taken_over() == 30
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+    assert interrupted.taken_over(VLLM_EVAL_RUN_ID="third") == 0
 
 
 def test_answers_from_the_future_are_not_used(interrupted: Interrupted) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        (file,) = (interrupted.workspace.root / "results" / "answers").rglob("*.jsonl")
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        file.write_text("".join(json.dumps({**line, "t": line["t"] + 7200}) + "\n" for line in lines))
-        assert interrupted.taken_over() == 0
+    file = interrupted.answers
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps({**line, "t": line["t"] + 7200}) + "\n" for line in lines))
+    assert interrupted.taken_over() == 0
 
 
 def test_a_lost_claim_costs_the_answers_and_nothing_else(interrupted: Interrupted, tmp_path: Path) -> None:
-    with running(interrupted.server) as url:
-        interrupted.begin(url)
-        interrupted.workspace.environ["VLLM_EVAL_RESULTS"] = str(tmp_path / "new-claim")
-        assert interrupted.taken_over() == 0
+    interrupted.workspace.environ["VLLM_EVAL_RESULTS"] = str(tmp_path / "new-claim")
+    assert interrupted.taken_over() == 0
     assert interrupted.workspace.last().tasks["task"].score == 1.0
 
 
@@ -235,18 +213,6 @@ def test_a_second_attempt_still_leaves_out_what_the_first_left_out(workspace: Wo
         assert len(server.requests) == 10
 
 
-@pytest.mark.parametrize("commit", ["", "unknown"])
-def test_an_unknown_commit_leaves_nothing_out(workspace: Workspace, commit: str) -> None:
-    server = OpenAIServer({})
-    with running(server) as url:
-        workspace.add_task("task", 10)
-        server.set_answers(workspace.answers)
-        pushes = Pushes(workspace, server)
-        one = workspace.model(url)
-        assert pushes.asked(one, commit=commit) == 10
-        assert pushes.asked(one, workspace.model(url, name="two", tag="t2"), commit=commit) == 10
-
-
 def test_two_runs_at_once_wait_for_each_other(workspace: Workspace) -> None:
     server = OpenAIServer({}, Plan(accuracy=0.7, latency=0.4))
     with running(server) as url:
@@ -257,15 +223,6 @@ def test_two_runs_at_once_wait_for_each_other(workspace: Workspace) -> None:
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert server.most_concurrent == CONCURRENCY
     assert any("another run of this model is going on" in errors for _, errors in outputs)
-
-
-def test_a_killed_run_does_not_hold_the_lock(workspace: Workspace) -> None:
-    server = OpenAIServer({}, SLOW)
-    with running(server) as url:
-        prepare(workspace, url)
-        server.set_answers(workspace.answers)
-        killed_half_way(workspace, server, signal.SIGKILL)
-        assert workspace.run() == 0
 
 
 def test_the_lock_is_awaited_until_the_deadline_only(workspace: Workspace) -> None:
@@ -289,38 +246,6 @@ def _await_lock(workspace: Workspace) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the first run did not begin")
-
-
-def test_the_run_with_the_later_start_wins_whatever_ends_first(workspace: Workspace) -> None:
-    from vllm_eval.publish import ended_runs
-
-    server = OpenAIServer({})
-    with running(server) as url:
-        workspace.add_task("task", 5)
-        server.set_answers(workspace.answers)
-        workspace.set_models(workspace.model(url))
-        for name in ("early", "late"):
-            assert workspace.run(VLLM_EVAL_RUN_ID=name) == 0
-    store = workspace.store
-    early, late = store.runs("default", MODEL)
-    # The early run ends last, as when it was slower.
-    store.save(early.model_copy(update={"ended": (late.ended or 0) + 60}))
-    assert [run.run_id for run in ended_runs(store.runs("default", MODEL))] == ["early", "late"]
-
-
-def test_a_run_that_a_wrong_clock_put_in_the_future_blocks_nobody(workspace: Workspace) -> None:
-    from vllm_eval.publish import ended_runs
-
-    server = OpenAIServer({})
-    with running(server) as url:
-        workspace.add_task("task", 5)
-        server.set_answers(workspace.answers)
-        workspace.set_models(workspace.model(url))
-        assert workspace.run(VLLM_EVAL_RUN_ID="future") == 0
-        store = workspace.store
-        store.save(workspace.last().model_copy(update={"started": time.time() + 86400}))
-        assert workspace.run(VLLM_EVAL_RUN_ID="now") == 0
-    assert [run.run_id for run in ended_runs(store.runs("default", MODEL))] == ["now"]
 
 
 def test_a_process_that_is_no_terminal_gets_plain_lines(workspace: Workspace) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
-from tests.unit.eval.test_tasks_data import EVAL, TASKS, items
+from tests.support.workspace import EVAL, TASKS, shipped_items
 
 
 def test_plain_lm_eval_runs_both_offline_from_any_folder(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_plain_lm_eval_runs_both_offline_from_any_folder(tmp_path: Path) -> None
     for task in TASKS:
         (samples_file,) = (tmp_path / "out").rglob(f"samples_{task}_*.jsonl")
         samples = [json.loads(line) for line in samples_file.read_text(encoding="utf-8").splitlines()]
-        assert sorted(sample["doc"]["id"] for sample in samples) == [row["id"] for row in items(task)[:60]]
+        assert sorted(sample["doc"]["id"] for sample in samples) == [row["id"] for row in shipped_items(task)[:60]]
         right = sum(sample["filtered_resps"][0] == sample["doc"]["answer"] for sample in samples)
         assert results["results"][task]["exact_match,none"] == right / 60
         assert 25 < right < 55

@@ -4,15 +4,12 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.serving import Answer, answering
 from workbench.paths import REPOSITORY, Paths
 from workbench.shell import WorkbenchError, run, wait_for
 from workbench.toolchain import progress, tools, whole
@@ -113,26 +110,6 @@ def test_what_a_killed_build_left_is_swept_away(paths: Paths) -> None:
     assert list(folder.parent.iterdir()) == [folder]
 
 
-@contextmanager
-def refusing() -> Iterator[str]:
-    """Serve a registry that forbids everything, and return its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_error(403)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_refused_download_names_tool_address_and_cure(
     paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
@@ -143,7 +120,7 @@ def test_a_refused_download_names_tool_address_and_cure(
     lock = "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
     (source / "go.sum").write_text(f"example.com/lib v1.0.0 {lock}example.com/lib v1.0.0/go.mod {lock}")
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
-    with refusing() as address:
+    with answering(lambda _: Answer(403)) as address:
         server = address if answers else f"127.0.0.1:{free_port()}"
         monkeypatch.setenv("GOPROXY", f"http://{server}")
         with pytest.raises(WorkbenchError) as error:
@@ -190,7 +167,7 @@ def test_a_library_that_newer_releases_renamed_is_found(
 def test_refused_debian_packages_name_address_and_cure(
     paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with refusing() as address:
+    with answering(lambda _: Answer(403)) as address:
         config = apt_config(tmp_path / "apt", f"http://{address}/debian bookworm main")
         monkeypatch.setenv("APT_CONFIG", str(config))
         with pytest.raises(WorkbenchError) as error:
@@ -239,11 +216,3 @@ def test_a_tool_of_an_older_version_of_the_project_is_not_built_again(
     monkeypatch.setenv("PATH", "")  # no go to compile with
     assert tools.build("hello", paths) == folder
     assert tools._sums(folder).exists()
-
-
-def test_every_tool_is_pinned_and_locked() -> None:
-    for module in tools.TOOLS.glob("*/go.mod"):
-        requires = [
-            line for line in module.read_text().splitlines() if line.strip().startswith(("require", "\tgithub"))
-        ]
-        assert not requires or (module.parent / "go.sum").exists(), module
