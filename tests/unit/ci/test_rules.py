@@ -17,7 +17,7 @@ ACTIONS: Final = sorted((GITHUB / "actions").glob("*/action.yml"))
 COMMENTED: Final = re.compile(r"uses:\s+\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 # `sudo` forgets PATH unless it is given again.
 OWN: Final = re.compile(
-    r'(sudo env "PATH=\$PATH" ([A-Z_]+=[\w/.-]+ )*)?make [a-z0-9-]+( [A-Z]+=[\w-]+)*'
+    r'(sudo env "PATH=\$PATH" ([A-Z_]+=[\w/.-]+ )*)?make [a-z0-9-]+( [A-Z]+=[\w:/.-]+)*'
     r"|((\.venv/bin/python |python3 )(-m workbench\.ci\.|workbench/ci/)|workbench/ci/)[\w.]+( [^;|&<>()`\n]*)?"
 )
 # Who may write what; anything else is a fault until it is entered here with its reason.
