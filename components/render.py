@@ -126,9 +126,10 @@ def write(resources: list[tuple[str, dict[str, Any]]], folder: Path) -> list[str
     folder.mkdir(parents=True)
     (folder / MARK).touch()
     names = []
+    # The SDK returns keys in another order at each run; sorted, a new folder differs only where the stack does.
     for index, each in enumerate(manifests(resources)):
         names.append(f"{index:02}-{each['kind'].lower()}-{each['metadata']['name']}.yaml")
-        (folder / names[-1]).write_text(yaml.safe_dump(each, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        (folder / names[-1]).write_text(yaml.safe_dump(each, allow_unicode=True), encoding="utf-8")
     head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": names}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(head, sort_keys=False), encoding="utf-8")
     return [*_secrets(resources), *_releases(resources, folder)]
@@ -151,7 +152,7 @@ def _releases(resources: list[tuple[str, dict[str, Any]]], folder: Path) -> list
         if inputs["values"].get("configs", {}).pop("secret", None):
             notes.append("not in it, since it is secret: the hash of the password of Argo CD's user admin")
         values = folder / f"{inputs['name']}-values.yaml"
-        values.write_text(yaml.safe_dump(json.loads(json.dumps(inputs["values"])), sort_keys=False), encoding="utf-8")
+        values.write_text(yaml.safe_dump(json.loads(json.dumps(inputs["values"]))), encoding="utf-8")
         repository = inputs.get("repositoryOpts", {}).get("repo")
         options = [f"--repo {repository}"] * bool(repository) + [f"--version {inputs.get('version')}"] * (
             "version" in inputs

@@ -57,6 +57,9 @@ def test_every_object_of_an_update_is_a_file_and_no_secret_is(
     kinds = [each["kind"] for each in ours]
     assert kinds.index("Namespace") == 0
     assert kinds[-1] == "Application"
+    texts = [file.read_text() for file in folder.glob("[0-9]*.yaml")]
+    # In one order, so that the difference to the last folder in Git is what changed.
+    assert texts == [yaml.safe_dump(yaml.safe_load(each), allow_unicode=True) for each in texts]
     assert "canary" not in "".join(each.read_text() for each in folder.iterdir())
     for each in stack.kubernetes():
         if each.kind == "Secret":
