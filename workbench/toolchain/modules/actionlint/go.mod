@@ -2,6 +2,8 @@ module vllm-eval/tools/actionlint
 
 go 1.26.0
 
+toolchain go1.27.3
+
 tool github.com/rhysd/actionlint/cmd/actionlint
 
 require (
@@ -15,6 +17,6 @@ require (
 	github.com/rhysd/actionlint v1.7.12 // indirect
 	github.com/robfig/cron/v3 v3.0.1 // indirect
 	go.yaml.in/yaml/v4 v4.0.0-rc.3 // indirect
-	golang.org/x/sync v0.20.0 // indirect
-	golang.org/x/sys v0.42.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )
