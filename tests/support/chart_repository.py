@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.serving import serving
 from workbench.sandbox import chart
+from workbench.toolchain import tools
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ChartRepository:
     folder: Path
     copy: Path
     port: int
-    newer: str = "3.6.2"
+    newer: str = "99.0.0"
 
     def url(self, name: str) -> str:
         """Return one of any number of addresses of the repository."""
@@ -42,7 +43,7 @@ def chart_repository(folder: Path) -> Iterator[ChartRepository]:
     copy = folder / "copy" / "argo-cd"
     shutil.copytree(ours, copy)
     served.mkdir()
-    for version in (chart.VERSION, ChartRepository.newer):
+    for version in (tools.version("argocd"), ChartRepository.newer):
         command = ["helm", "package", str(ours), f"--version={version}", f"--destination={served}"]
         subprocess.run(command, check=True, capture_output=True)
     subprocess.run(["helm", "repo", "index", str(served)], check=True, capture_output=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from workbench.toolchain.tools import module_source
+from workbench.toolchain.tools import module_source, version
 
 Manifest = dict[str, Any]
 
@@ -41,8 +41,6 @@ data:
   {{ $key | quote }}: {{ $value | toString | quote }}
 {{- end }}
 """
-VERSION: Final = "3.6.1"
-VALUES: Final = {"global": {"image": {"repository": "quay.io/argoproj/argocd", "tag": f"v{VERSION}"}}, "configs": {}}
 
 
 def write(folder: Path) -> Path:
@@ -50,9 +48,11 @@ def write(folder: Path) -> Path:
     chart = folder / "argo-cd"
     shutil.rmtree(chart, ignore_errors=True)
     (chart / "templates").mkdir(parents=True)
-    about = {"apiVersion": "v2", "name": "argo-cd", "version": VERSION, "appVersion": f"v{VERSION}"}
+    released = version("argocd")
+    about = {"apiVersion": "v2", "name": "argo-cd", "version": released, "appVersion": f"v{released}"}
+    image = {"repository": "quay.io/argoproj/argocd", "tag": f"v{released}"}
     (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
-    (chart / "values.yaml").write_text(yaml.safe_dump(VALUES))
+    (chart / "values.yaml").write_text(yaml.safe_dump({"global": {"image": image}, "configs": {}}))
     (chart / "templates/redis-secret.yaml").write_text(REDIS_AUTH)
     manifests = yaml.safe_load_all((module_source("argocd") / "manifests/install.yaml").read_text())
     for number, manifest in enumerate(manifests):

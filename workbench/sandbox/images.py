@@ -21,23 +21,12 @@ from workbench.paths import Paths
 from workbench.sandbox.addresses import REGISTRY
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import CommandError, run, say, wait_for
-from workbench.toolchain.tools import module_source
+from workbench.toolchain.tools import module_source, version
 
 HERE: Final = Path(__file__).parent / "images"
 BASE: Final = "python:3.11-slim"
 BUILDKIT: Final = "unix:///run/buildkit/buildkitd.sock"
 
-# Production name of every service image, its user, and the program that it
-# starts. Tags are those that the stack and the manifests here ask for.
-SERVICES: Final = {
-    "argoproj/argocd:v3.6.1": ["999", "/usr/bin/tini", "--"],
-    "library/redis:sandbox": ["65534", "redis-server"],
-    "prom/pushgateway:v1.5.1": ["65534", "prometheus-pushgateway"],
-    "prometheus-operator/prometheus-operator:v0.83.0": ["65534", "operator"],
-    "prometheus-operator/prometheus-config-reloader:v0.83.0": ["65534", "prometheus-config-reloader"],
-    "prometheus/alertmanager:v0.25.0": ["65534", "prometheus-alertmanager"],
-    "prometheus/prometheus:v3.13.5": ["65534", "prometheus"],
-}
 # Programs of `toolchain/modules/` that the service image carries beside Debian's.
 PROGRAMS: Final = ("argocd", "helm", "kustomize", "operator", "prometheus", "prometheus-config-reloader")
 MODEL: Final = "vllm-eval/sandbox-model:latest"
@@ -123,8 +112,25 @@ def provide_base(sandbox: Sandbox) -> None:
         _push_rootfs(sandbox, folder, f"library/{BASE}", f"--env={path}", "--cmd=python3")
 
 
+def services() -> dict[str, list[str]]:
+    """Return the production name of every service image, with its user and the program that it starts.
+
+    The tags are those that the stack and the sandbox's manifests ask for.
+    """
+    operator = f"v{version('prometheus-operator')}"
+    return {
+        f"argoproj/argocd:v{version('argocd')}": ["999", "/usr/bin/tini", "--"],
+        "library/redis:sandbox": ["65534", "redis-server"],
+        "prom/pushgateway:v1.5.1": ["65534", "prometheus-pushgateway"],
+        f"prometheus-operator/prometheus-operator:{operator}": ["65534", "operator"],
+        f"prometheus-operator/prometheus-config-reloader:{operator}": ["65534", "prometheus-config-reloader"],
+        "prometheus/alertmanager:v0.25.0": ["65534", "prometheus-alertmanager"],
+        f"prometheus/prometheus:v{version('prometheus')}": ["65534", "prometheus"],
+    }
+
+
 def provide_services(sandbox: Sandbox) -> None:
-    """Build the one image of all services and push it under each name of `SERVICES`."""
+    """Build the one image of all services and push it under each of their names."""
     programs = [sandbox.paths.bin / name for name in PROGRAMS]
     # Argo CD verifies every commit through these two scripts of its own module.
     wrappers = [module_source("argocd") / "hack" / name for name in ("gpg-wrapper.sh", "git-verify-wrapper.sh")]
@@ -136,7 +142,7 @@ def provide_services(sandbox: Sandbox) -> None:
             for program in [*programs, *wrappers]:
                 shutil.copy(program, folder / "bin" / program.name)
             build(sandbox, built, context=folder, dockerfile=HERE / "services/Dockerfile")
-    for name, (user, *entrypoint) in SERVICES.items():
+    for name, (user, *entrypoint) in services().items():
         config = [f"--user={user}", f"--entrypoint={','.join(entrypoint)}"]
         crane(sandbox, "mutate", f"{REGISTRY}/{built}", *config, "--tag", f"{REGISTRY}/{name}")
 

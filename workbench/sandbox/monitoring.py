@@ -6,7 +6,7 @@ from workbench.cluster.kubectl import kubectl, query, rollout, service_proxy
 from workbench.sandbox.cluster import MANIFESTS
 from workbench.sandbox.namespaces import Sandbox
 from workbench.shell import wait_for
-from workbench.toolchain.tools import module_source
+from workbench.toolchain.tools import module_source, version
 
 ALERTMANAGER: Final = "monitoring/alertmanager-operated:9093"
 
@@ -18,7 +18,8 @@ def install(sandbox: Sandbox) -> None:
     for kind in ("prometheuses", "alertmanagers"):
         # Not `kubectl wait`, which fails at once on a definition so new that it has no conditions.
         wait_for(f"the kind {kind}", lambda kind=kind: kubectl(sandbox, "get", kind, "-A") or True, seconds=60)  # type: ignore[misc]
-    kubectl(sandbox, "apply", "-f", str(MANIFESTS / "monitoring.yaml"))
+    manifests = (MANIFESTS / "monitoring.yaml").read_text().replace("@prometheus@", version("prometheus"))
+    kubectl(sandbox, "apply", "-f", "-", stdin=manifests)
 
 
 def wait(sandbox: Sandbox) -> None:

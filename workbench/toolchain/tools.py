@@ -1,9 +1,9 @@
 """Builds the pinned tools once and fetches Debian's programs, into the cache.
 
-Every folder of `modules/` is one Go module: its go.mod names the tool and pins
-it, its go.sum is the lock, `build.toml` adds build tags, linker flags, the names
-by which a binary of several programs is called, and whether it is a plugin of
-Pulumi. A finished tool appears in the cache under a key of all of these by one rename, so that an interrupted build
+Every folder of `modules/` is one Go module. Its go.mod names the tool and pins it, its go.sum is the lock. `build.toml`
+adds the module that gives the tool its version, build tags, linker flags, the names by which a binary of several
+programs is called, and whether it is a plugin of Pulumi. `libraries` gives all tools the same versions of what they
+share. A finished tool appears in the cache under a key of all of these by one rename, so that an interrupted build
 leaves nothing that looks like a tool.
 """
 
@@ -142,9 +142,15 @@ def complete(paths: Paths) -> bool:
     return all(_folder(name, paths).exists() for name in of_up())
 
 
+def version(name: str) -> str:
+    """Return a tool's version without the v: that of `build.toml`, or of the module that it names, in go.mod."""
+    options = _options(TOOLS / name)
+    return options.get("version") or _pinned(TOOLS / name, options["module"])
+
+
 def module_source(name: str) -> Path:
-    """Return the source folder of the Go module that `modules/<name>/build.toml` names as its source."""
-    module = _options(TOOLS / name)["source"]
+    """Return the source folder of the Go module that `modules/<name>/build.toml` names."""
+    module = _options(TOOLS / name)["module"]
     listed = run(["go", "mod", "download", "-json", module], cwd=TOOLS / name, env=_go_env())
     return Path(json.loads(listed)["Dir"])
 
@@ -218,6 +224,8 @@ def fetch_debian(packages: Iterable[str], scratch: Path, paths: Paths) -> None:
 def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, paths: Paths) -> None:
     ours = (source / "main.go").exists()
     ldflags = f"-s -w {options.get('ldflags', '')}".strip()
+    if "{version}" in ldflags:
+        ldflags = ldflags.replace("{version}", version(name))
     flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
     # A killed `make tools` cannot stop its child. setpriv lets the kernel do it.
     command = ["setpriv", "--pdeathsig=KILL", "go", "build", *flags, "-o", f"{scratch}/"]
@@ -266,6 +274,13 @@ def _folder(name: str, paths: Paths) -> Path:
 def _options(source: Path) -> dict[str, Any]:
     file = source / "build.toml"
     return tomllib.loads(file.read_text()) if file.exists() else {}
+
+
+def _pinned(source: Path, module: str) -> str:
+    found = re.search(rf"\s{re.escape(module)} v(\S+)", (source / "go.mod").read_text())
+    if not found:
+        raise WorkbenchError(f"{source / 'go.mod'} does not require {module}, which build.toml names as its module")
+    return found[1]
 
 
 def _key(source: Path) -> str:

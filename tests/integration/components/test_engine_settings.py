@@ -13,6 +13,7 @@ from tests.support.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.support.project import Project, named
 from workbench.cluster.stack import official
 from workbench.paths import REPOSITORY
+from workbench.toolchain import tools
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +93,11 @@ def applied(groups: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
 
 def here(case: dict[str, Any], cluster: ControlPlane, charts: ChartRepository) -> dict[str, Any]:
     """Return a case with addresses that exist on this machine."""
-    served = {"argocd.chart": "argo-cd", "argocd.repository": charts.url("one"), "argocd.version": "3.6.1"}
+    served = {
+        "argocd.chart": "argo-cd",
+        "argocd.repository": charts.url("one"),
+        "argocd.version": tools.version("argocd"),
+    }
     found: dict[str, dict[str, Any]] = {
         "cluster.server": {"to": cluster.api.url},
         "argocd.chart": {"to": str(charts.copy)},
