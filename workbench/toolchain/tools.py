@@ -227,8 +227,9 @@ def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, p
     if "{version}" in ldflags:
         ldflags = ldflags.replace("{version}", version(name))
     flags = ["-trimpath", "-buildvcs=false", f"-tags={options.get('tags', '')}", f"-ldflags={ldflags}"]
-    # A killed `make tools` cannot stop its child. setpriv lets the kernel do it.
-    command = ["setpriv", "--pdeathsig=KILL", "go", "build", *flags, "-o", f"{scratch}/"]
+    # A killed `make tools` cannot stop its child. setpriv lets the kernel do it, where there is one: on Linux.
+    dies = ["setpriv", "--pdeathsig=KILL"] if shutil.which("setpriv") else []
+    command = [*dies, "go", "build", *flags, "-o", f"{scratch}/"]
     log = paths.logs / f"build-{name}.log"
     try:
         run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
@@ -313,8 +314,18 @@ def fresh(folder: Path) -> Iterator[Path]:
 def _sweep(folder: Path) -> None:
     """Remove what builds that were killed left behind; those of living processes stay."""
     for left in folder.glob(".unfinished-*"):
-        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+        if not _alive(int(left.name.split("-")[1])):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 _link_lock = threading.Lock()
