@@ -59,7 +59,8 @@ def elsewhere() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         shutil.copy(REPOSITORY / "Makefile", folder)
-        shutil.copytree(REPOSITORY / "workbench", Path(folder) / "workbench", ignore=shutil.ignore_patterns("modules"))
+        for needed in ("workbench", "components"):
+            shutil.copytree(REPOSITORY / needed, Path(folder) / needed, ignore=shutil.ignore_patterns("modules"))
         yield Path(folder)
 
 
