@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.openai_server import OpenAIServer, Plan, load_answers, running
-from tests.support.workspace import Workspace
+from tests.support.workspace import TASKS, Workspace, shipped_items
 from vllm_eval.config import TaskSettings
 from vllm_eval.engines.lm_eval_tasks import load, spec_of
 from vllm_eval.errors import Terminated
@@ -31,7 +31,7 @@ def use_shipped_tasks(workspace: Workspace) -> None:
 
 
 class PlainLmEval:
-    """lm_eval's own command line, started at once, since it takes as long as all the rest."""
+    """lm_eval's own command line, offline and in a folder of its own; started at once, since it takes longest."""
 
     def __init__(self, folder: Path, url: str, api: str, limit: int) -> None:
         chat = api == "chat"
@@ -41,12 +41,18 @@ class PlainLmEval:
             "--model", "local-chat-completions" if chat else "local-completions",
             "--model_args", f"base_url={url}/{path},model=fake-model,tokenizer_backend=None,num_concurrent=4",
             "--tasks", "custom_task_1,custom_task_2", "--include_path", str(SHIPPED / "tasks"),
-            "--output_path", str(folder / "plain"), "--limit", str(limit),
+            "--output_path", str(folder / "plain"), "--limit", str(limit), "--log_samples",
             *(["--apply_chat_template"] if chat else []),
         ]  # fmt: skip
         self._folder = folder / "plain"
         self._log = (folder / "plain.log").open("w+")
-        environ = {**os.environ, "PYTHONPATH": str(SHIPPED)}
+        offline = {
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_OFFLINE": "1",
+            "HF_HOME": str(folder / "hf"),
+            "HOME": str(folder),
+        }
+        environ = {**os.environ, **offline}
         self._process = subprocess.Popen(command, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT, env=environ)
 
     def __enter__(self) -> "PlainLmEval":
@@ -66,6 +72,11 @@ class PlainLmEval:
         results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"]
         return results
 
+    def samples(self, task: str) -> list[dict[str, Any]]:
+        """Return what it has logged of each item."""
+        (file,) = self._folder.rglob(f"samples_{task}_*.jsonl")
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(workspace: Workspace, api: str) -> None:
@@ -80,6 +91,7 @@ def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(workspace: Worksp
                 asked.append(sorted(json.dumps(body, sort_keys=True) for body in server.requests))
                 server.requests.clear()
             rows = plain.results()
+            samples = {task: plain.samples(task) for task in rows}
         asked.append(sorted(json.dumps(body, sort_keys=True) for body in other.requests))
     assert asked[0] == asked[1] == asked[2], "the endpoint is asked the very same things"
     first, second = workspace.store.runs("default", "org/fake-model")
@@ -89,6 +101,12 @@ def test_scores_equal_those_of_plain_lm_eval_to_the_last_digit(workspace: Worksp
             key = f"exact_match,{result.filter}", f"exact_match_stderr,{result.filter}"
             assert (result.score, result.stderr) == (row[key[0]], row[key[1]])
             assert 0 < (result.score or 0) < 1
+        assert sorted(each["doc"]["id"] for each in samples[task]) == [each["id"] for each in shipped_items(task)[:60]]
+        right = sum(each["filtered_resps"][0] == each["doc"]["answer"] for each in samples[task])
+        assert row[f"exact_match,{first.tasks[task].filter}"] == right / 60
+        assert len(samples[task][0]["arguments"]["gen_args_0"]["arg_0"]) < 620
+    assert set(rows) == set(TASKS)
+    assert not list(workspace.root.glob("hf/datasets/**/*.arrow")), "no copy of the data is left in a cache"
 
 
 def test_all_tasks_share_one_pool_whatever_their_generation_settings(workspace: Workspace) -> None:
