@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.hub import Hub
-from tests.support.workspace import Workspace
 from vllm_eval.data.bundle import MANIFEST, BundledTask, File, Manifest
 from vllm_eval.data.task_data import sha256, to_lines
 from vllm_eval.data.write import store
@@ -203,9 +202,3 @@ def write_bundle(folder: Path, rows: list[Row], *, commit: str = "a" * 40, lm_ev
 def rows_of(questions: dict[str, str]) -> list[Row]:
     """Return questions and answers as items."""
     return [{"question": question, "answer": answer} for question, answer in questions.items()]
-
-
-def configure(workspace: Workspace, **settings: object) -> None:
-    """Let a workspace run the task `numbers` alone, with these settings."""
-    config = {"numbers": {"enabled": True, **settings}}
-    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))

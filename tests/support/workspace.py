@@ -60,10 +60,13 @@ class Workspace:
         lines = [json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in items.items()]
         (self.root / "data" / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
         (self.root / "tasks" / f"{name}.yaml").write_text(TASK.format(name=name, max_gen_toks=max_gen_toks))
+        self.configure({name: {"engine": "fake", **(settings or {})}}, alone=False)
+
+    def configure(self, tasks: Mapping[str, Mapping[str, Any]], *, alone: bool = True) -> None:
+        """Enable these tasks, each with its settings; with ``alone`` all others go."""
         path = self.root / "configs" / "eval_config.json"
-        config = json.loads(path.read_text()) if path.exists() else {}
-        config[name] = {"enabled": True, "engine": "fake", **(settings or {})}
-        path.write_text(json.dumps(config))
+        before = {} if alone or not path.exists() else json.loads(path.read_text())
+        path.write_text(json.dumps({**before, **{name: {"enabled": True, **each} for name, each in tasks.items()}}))
 
     @property
     def answers(self) -> dict[str, str]:

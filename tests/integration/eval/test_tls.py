@@ -1,7 +1,5 @@
 """TLS with a private authority, on every way out: both APIs, Evalchemy's relay, the Pushgateway, a bucket."""
 
-import json
-
 import pytest
 
 from tests.support.evalchemy import ITEMS, make_home
@@ -59,8 +57,7 @@ def test_evalchemys_relay_trusts_the_models_authority(workspace: Workspace, auth
     questions = {f"what is {number} times two?": str(2 * number) for number in range(ITEMS)}
     home = make_home(workspace.root / "evalchemy", questions)
     workspace.environ["VLLM_EVAL_EVALCHEMY_HOME"] = str(home)
-    config = {"AIME24": {"enabled": True, "engine": "evalchemy"}}
-    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
+    workspace.configure({"AIME24": {"engine": "evalchemy"}})
     (workspace.root / "secrets" / "ca").write_text(authority.ca_pem)
     with running(OpenAIServer(questions), authority.server_context) as url:
         workspace.set_models(workspace.model(url, ca="ca", api="chat"))

@@ -230,9 +230,7 @@ def add(workspace: Workspace, name: str, choices: list[str] | None, settings: di
         norm="- {metric: acc_norm, aggregation: mean, higher_is_better: true}" if choices else "",
     )
     (workspace.root / "tasks" / f"{name}.yaml").write_text(text)
-    path = workspace.root / "configs" / "eval_config.json"
-    config = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**config, name: {"enabled": True, **(settings or {})}}))
+    workspace.configure({name: settings or {}}, alone=False)
 
 
 WORDS = ["a small cat", "an enormous elephant", "fish"]

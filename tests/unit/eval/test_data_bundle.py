@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.benchmarks import NUMBERS, QUESTIONS, configure, rows_of, write_bundle
+from tests.support.benchmarks import NUMBERS, QUESTIONS, rows_of, write_bundle
 from tests.support.openai_server import OpenAIServer, running
 from tests.support.workspace import MODEL, Workspace
 from vllm_eval.data.bundle import MANIFEST
@@ -20,7 +20,7 @@ from vllm_eval.storage import LocalStorage
 def numbers(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "workspace")
     (workspace.root / "tasks" / "numbers.yaml").write_text(NUMBERS)
-    configure(workspace)
+    workspace.configure({"numbers": {}})
     workspace.environ["VLLM_EVAL_DATA"] = str(write_bundle(tmp_path / "bundle", rows_of(QUESTIONS)))
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "30"
     return workspace
@@ -118,7 +118,7 @@ def test_a_bundle_can_be_read_by_those_who_did_not_make_it(tmp_path: Path) -> No
 def test_examples_and_revisions_that_a_bundle_lacks_are_refused(numbers: Workspace) -> None:
     cases = {"num_fewshot": (2, "make the bundle with --fewshot"), "revision": ("v2", "'v2', but the bundle")}
     for number, (key, (value, said)) in enumerate(cases.items()):
-        configure(numbers, **{key: value})
+        numbers.configure({"numbers": {key: value}})
         code, task = evaluate(numbers, OpenAIServer(QUESTIONS), f"lacking-{number}")
         assert (code, task.score) == (2, None)
         assert said in task.problems[0]
@@ -133,7 +133,7 @@ def test_data_that_changed_is_told_and_begins_a_new_baseline(
     if name == "every":
         group = "group: every\ntask: [numbers]\naggregate_metric_list: [{metric: exact_match, weight_by_size: true}]\n"
         (numbers.root / "tasks" / "every.yaml").write_text(group)
-        (numbers.root / "configs" / "eval_config.json").write_text('{"every": {"enabled": true}}')
+        numbers.configure({"every": {}})
     folder = Path(numbers.environ["VLLM_EVAL_DATA"])
     server = OpenAIServer(QUESTIONS)
     baseline: dict[str, Any] = {"baseline": {"run": "first"}} if accepted else {}

@@ -1,6 +1,5 @@
 """The evalchemy engine: what the real one does in silence is a failure here, and a good score counts."""
 
-import json
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -24,8 +23,7 @@ KEY = "sk-of-the-real-endpoint"
 def prepare(workspace: Workspace, *, mode: str = "good", task: str = "AIME24", **settings: Any) -> None:  # noqa: ANN401 - keys of the configuration
     home = make_home(workspace.root / "evalchemy", QUESTIONS, mode=mode, task=task)
     workspace.environ["VLLM_EVAL_EVALCHEMY_HOME"] = str(home)
-    config = {task: {"enabled": True, "engine": "evalchemy", **settings}}
-    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
+    workspace.configure({task: {"engine": "evalchemy", **settings}})
     (workspace.root / "secrets" / "key").write_text(KEY)
 
 
@@ -196,8 +194,7 @@ def test_an_unknown_benchmark_or_engine_is_refused(workspace: Workspace, capfd: 
     with running(OpenAIServer(QUESTIONS, Plan(api_key=KEY))) as url:
         use(workspace, url)
         for engine, named in (("evalchemy", "Evalchemy runs AIME24"), ("other", "unknown engine 'other'")):
-            config = {"HumanEval": {"enabled": True, "engine": engine}}
-            (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
+            workspace.configure({"HumanEval": {"engine": engine}})
             assert workspace.run() == 2
             assert named in capfd.readouterr().err
 

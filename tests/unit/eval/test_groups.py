@@ -1,6 +1,5 @@
 """Groups and tags: one line, many tasks, one score and one verdict."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,7 @@ def configure(workspace: Workspace, group: str, config: dict[str, Any], sizes: d
     for name, size in (sizes or SIZES).items():
         workspace.add_task(name, size)
     (workspace.root / "tasks" / "_group.yaml").write_text(group)
-    (workspace.root / "configs" / "eval_config.json").write_text(
-        json.dumps({name: {"enabled": True, "engine": "fake", **settings} for name, settings in config.items()})
-    )
+    workspace.configure({name: {"engine": "fake", **settings} for name, settings in config.items()})
 
 
 def evaluate(workspace: Workspace, accuracy: float = 1.0, **environ: str) -> RunResult:

@@ -206,7 +206,7 @@ def test_a_file_that_holds_no_such_items_is_refused_by_file_and_line(
 ) -> None:
     write_task(workspace.root)
     (workspace.root / "data" / "t.jsonl").write_text(content)
-    (workspace.root / "configs" / "eval_config.json").write_text('{"t": {"enabled": true}}')
+    workspace.configure({"t": {}})
     assert workspace.run("validate") == 2
     said = capfd.readouterr().err
     assert "Traceback" not in said
@@ -278,14 +278,13 @@ def test_items_without_the_cluster_field_are_clusters_of_their_own(
     write_task(workspace.root, prompt="question", target="answer")
     rows = [{"question": f"q{n}?", "answer": "x", **({"passage": "P"} if n < 4 else {})} for n in range(6)]
     (workspace.root / "data" / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    config = workspace.root / "configs" / "eval_config.json"
-    config.write_text('{"t": {"enabled": true, "cluster": "passage"}}')
+    workspace.configure({"t": {"cluster": "passage"}})
     assert workspace.evaluate(OpenAIServer({str(row["question"]): "x" for row in rows})) == 0
     values = workspace.store.item_values(workspace.last(), "t")
     assert values is not None
     assert values.clusters is not None
     assert [values.clusters.count(name) for name in values.clusters] == [4, 4, 4, 4, 1, 1]
-    config.write_text('{"t": {"enabled": true, "cluster": "pasage"}}')
+    workspace.configure({"t": {"cluster": "pasage"}})
     assert workspace.run("validate") == 2
     assert "'pasage'" in capfd.readouterr().err
 

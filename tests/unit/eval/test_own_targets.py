@@ -18,8 +18,7 @@ def validate(
 ) -> tuple[int, str]:
     """Write the items of task ``t`` and return the exit code and all that was said."""
     (workspace.root / "data" / "t.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
-    config = {"t": {"enabled": True, **settings}}
-    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
+    workspace.configure({"t": settings})
     code = workspace.run("validate")
     said = capfd.readouterr()
     assert "Traceback" not in said.err
@@ -151,7 +150,7 @@ def test_a_value_that_is_a_bool_or_of_numpy_is_a_sample(workspace: Workspace) ->
     write_task(workspace.root, prompt="question", target="answer", more="process_results: !function own.judge\n")
     rows = [{"question": f"Write word {n}", "answer": "x"} for n in range(10)]
     (workspace.root / "data" / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (workspace.root / "configs" / "eval_config.json").write_text('{"t": {"enabled": true}}')
+    workspace.configure({"t": {}})
     for value in ("upper", "__import__('numpy').bool_(upper)", "__import__('numpy').int8(upper)"):
         own = f"def judge(doc, results):\n    upper = results[0].isupper()\n    return {{'exact_match': {value}}}\n"
         (workspace.root / "tasks" / "own.py").write_text(own)

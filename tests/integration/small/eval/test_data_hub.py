@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.benchmarks import NUMBERS, QUESTIONS, configure, rows_of
+from tests.support.benchmarks import NUMBERS, QUESTIONS, rows_of
 from tests.support.hub import Hub, running_hub
 from tests.support.openai_server import OpenAIServer
 from tests.support.workspace import MODEL, Workspace
@@ -28,7 +28,7 @@ def hub() -> Iterator[Hub]:
 def numbers(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "workspace")
     (workspace.root / "tasks" / "numbers.yaml").write_text(NUMBERS)
-    configure(workspace)
+    workspace.configure({"numbers": {}})
     workspace.environ["VLLM_EVAL_REQUEST_TIMEOUT_SECONDS"] = "30"
     return workspace
 
@@ -56,7 +56,7 @@ def test_the_newest_commit_is_named_and_a_set_one_is_kept(numbers: Workspace, hu
     assert (code, moved.samples) == (0, 6)
     assert moved.comparison is not None
     assert moved.comparison.reason.startswith(f"the data changed: org/numbers {first[:12]} -> {second[:12]}")
-    configure(numbers, revision=first)
+    numbers.configure({"numbers": {"revision": first}})
     code, kept = evaluate(numbers, hub, "kept")
     assert (code, kept.samples, kept.task_hash) == (0, 12, task.task_hash)
     bundle(hub, numbers, numbers.root / "bundle", "--revision", f"numbers={first}")
@@ -101,7 +101,7 @@ def test_every_fault_of_a_hub_is_one_error_and_no_score(
     elif fault == "unknown":
         hub.repositories.clear()
     elif fault == "revision":
-        configure(numbers, revision="v9")
+        numbers.configure({"numbers": {"revision": "v9"}})
     elif fault == "api-down":
         hub.status["/api/"] = 503
     elif fault == "half":

@@ -51,10 +51,7 @@ def test_a_bundle_without_network_scores_as_lm_eval_does_with_its_hub(tmp_path: 
         "choices": [{"index": 0, "text": benchmarks.reply(body["prompt"]), "finish_reason": "stop"}]
     }
     workspace = Workspace(tmp_path / "ours")
-    config = {
-        leaf: {"enabled": True, "metric": METRICS.get(leaf, "exact_match"), "max_empty_share": 1} for leaf in leaves
-    }
-    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
+    workspace.configure({leaf: {"metric": METRICS.get(leaf, "exact_match"), "max_empty_share": 1} for leaf in leaves})
     base = {**os.environ, "NLTK_DATA": str(tmp_path / "nltk")}
     with running_hub() as hub, running(server) as url:
         benchmarks.publish(hub, benchmarks.sets_of(leaves))

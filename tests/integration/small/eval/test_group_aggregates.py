@@ -37,8 +37,7 @@ def test_scores_of_groups_are_those_of_lm_evals_command_line(workspace: Workspac
             tag = "tag: nested_tag\n" if path.stem == "nested_3" else ""
             path.write_text(path.read_text().replace("metadata:", f"{DIGIT}metadata:") + tag)
         (tasks / f"_{group}.yaml").write_text(f"group: {group}\n{yaml}")
-    config = {group: {"enabled": True} for group in GROUPS}
-    (workspace.root / "configs" / "eval_config.json").write_text(json.dumps(config))
+    workspace.configure({group: {} for group in GROUPS})
     with running(OpenAIServer(workspace.answers, Plan(accuracy=0.6))) as url:
         workspace.set_models(workspace.model(url))
         assert workspace.run() == 0
