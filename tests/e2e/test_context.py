@@ -41,6 +41,7 @@ from tests.e2e.elsewhere import (
 )
 from tests.e2e.endpoints import Endpoint
 from tests.e2e.receiver import PORT, Receiver
+from tests.support.program import ENABLED_TASKS
 from workbench.cluster import alarm, verify
 from workbench.cluster.context import Context
 from workbench.cluster.kubectl import kubectl, query
@@ -262,7 +263,9 @@ def test_an_upgrade_and_a_rollback_keep_the_history(elsewhere: Elsewhere, neighb
     jobs = []
     for version in (NEW, OLD):
         elsewhere.pulumi("config", "set", "--path", "vllm-eval:git.revision", version)
-        assert "This re-runs the evaluation if the Job differs there: 1 model x 2 tasks." in elsewhere.pulumi("preview")
+        assert f"This re-runs the evaluation if the Job differs there: 1 model x {ENABLED_TASKS}." in elsewhere.pulumi(
+            "preview"
+        )
         elsewhere.up()
         jobs.append(elsewhere.job())
         assert elsewhere.scores() == scores

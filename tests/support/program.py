@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
@@ -18,11 +19,17 @@ from pulumi.runtime.proto import source_pb2
 from pulumi.runtime.settings import SETTINGS, get_root_resource
 
 import components.program
+from components import labels
 from components.settings import Settings, SettingsError
 from components.settings.load import parse
 from workbench.paths import REPOSITORY
 
 PROJECT = "vllm-eval"
+STACKS: Final = Path(__file__).parent / "stacks"
+_CONFIG: Final = json.loads((REPOSITORY / labels.config_file(None)).read_text())
+_ENABLED: Final = sum(task["enabled"] for task in _CONFIG.values())
+# As messages count them; a fork enables others.
+ENABLED_TASKS: Final = f"{_ENABLED} task{'s' * (_ENABLED != 1)}"
 OPERATIONS: Final = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
 ADOPT: Final = (REPOSITORY / "docs/adopt.md").read_text(encoding="utf-8")
 SECRETS: Final = {
@@ -184,8 +191,13 @@ def _plain(value: object, path: str = "") -> tuple[Any, list[str]]:
 
 
 def stack_file(stack: str) -> dict[str, Any]:
-    """Return the groups of a committed stack file, by their bare keys."""
-    return groups_of((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())
+    """Return the groups of a stack file, by their bare keys."""
+    return groups_of(stack_path(stack).read_text())
+
+
+def stack_path(stack: str) -> Path:
+    """Return the sandbox's stack file, or the tests' own copy of another one: a fork writes its models into those."""
+    return (REPOSITORY if stack == "local" else STACKS) / f"Pulumi.{stack}.yaml"
 
 
 def groups_of(file: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support import program
 from tests.support.apiserver import CONTEXT, ApiServer, running_apiserver
 from tests.support.clusters import install_operator_kinds, namespace, prometheus, storage_class
 from tests.support.ports import free_port, own_address
@@ -72,7 +73,7 @@ def with_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **groups: dic
     for name in ("components", "monitoring", "eval"):
         if not (tmp_path / name).exists():
             (tmp_path / name).symlink_to(REPOSITORY / name)
-    file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
+    file = yaml.safe_load(program.stack_path("dev").read_text())
     for group, values in groups.items():
         file["config"].setdefault(f"vllm-eval:{group}", {}).update(values)
     (tmp_path / "Pulumi.dev.yaml").write_text(yaml.safe_dump(file))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import program
 from tests.support.control_plane import CONTEXT, ControlPlane, control_plane
+from tests.support.program import ENABLED_TASKS
 from tests.support.project import JOB, KEPT, Project, Step, run_as_argocd
 from workbench.cluster.stack import official
 from workbench.sandbox import chart
@@ -143,7 +144,7 @@ def test_a_developers_stack_and_its_way_to_another_owner(
 ) -> None:
     groups = settings("dev", argocd_chart)
     project = Project(tmp_path, "dev", groups, cluster.kubeconfig)
-    line = "This re-runs the evaluation: 1 model x 2 tasks."
+    line = f"This re-runs the evaluation: 1 model x {ENABLED_TASKS}."
     assert line in project.up().out
     assert_settled(project)
     run = cluster.api.get(JOB)["metadata"]["uid"]
@@ -197,7 +198,7 @@ def test_argocds_job_is_no_drift_and_what_hands_change_is_repaired(
     assert project.preview() == [Step("update", "Application application")]
     project.up()
     project.write(owned)
-    assert "This re-runs the evaluation: 1 model x 2 tasks." in project.up().out
+    assert f"This re-runs the evaluation: 1 model x {ENABLED_TASKS}." in project.up().out
     assert cluster.api.get(JOB)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "pulumi"
     assert_settled(project)
 

@@ -1,6 +1,7 @@
 """What a preview says of an evaluation, and which change of owner it refuses."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from components import announce, patches
 from tests.support import program
+from tests.support.program import ENABLED_TASKS
 
 DIRECT = [("argocd", "pulumi"), ("pulumi", "argocd")]
 STEPS = [(None, "argocd"), (None, "pulumi"), ("argocd", "none"), ("none", "pulumi"), ("pulumi", "none")]
@@ -62,10 +64,20 @@ def application(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (a setting of
 @pytest.fixture
 def written_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout in which CI has recorded a commit in the Job."""
-    manifest = patches.MANIFEST.read_text()
-    assert "git-commit: unknown" in manifest
-    (tmp_path / "job.yaml").write_text(manifest.replace("git-commit: unknown", f"git-commit: {'c' * 40}"))
-    monkeypatch.setattr(patches, "MANIFEST", tmp_path / "job.yaml")
+    recorded(tmp_path, monkeypatch, "c" * 40)
+
+
+@pytest.fixture
+def never_written_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout in which CI has recorded nothing yet, as in this one before its first image."""
+    recorded(tmp_path, monkeypatch, "unknown")
+
+
+def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, commit: str) -> None:
+    manifest, times = re.subn(r"(?m)^( *git-commit: )\S+", rf"\g<1>{commit}", patches.MANIFEST.read_text())
+    assert times == 1
+    (folder / "job.yaml").write_text(manifest)
+    monkeypatch.setattr(patches, "MANIFEST", folder / "job.yaml")
 
 
 @pytest.mark.usefixtures("written_back")
@@ -78,21 +90,21 @@ def test_the_line_says_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def line(new: dict[str, Any], before: dict[str, Any] | None = old) -> list[str]:
         return said(monkeypatch, hook, before, new)
 
-    everything = ["This re-runs the evaluation: 2 models x 2 tasks."]
+    everything = [f"This re-runs the evaluation: 2 models x {ENABLED_TASKS}."]
     nothing_new = ["This starts the evaluation again, which finds no model new or changed."]
     assert line(old, None) == everything
     assert line(old) == []
     assert line(application(evaluation={"limit": 3})) == everything
     assert line(application(evaluation={"namespace": "other"})) == everything
     assert line(application(evaluation={"schedule": "0 1 * * *"})) == []
-    assert line(application(models=[*models, third])) == ["This re-runs the evaluation: 1 model x 2 tasks."]
+    assert line(application(models=[*models, third])) == [f"This re-runs the evaluation: 1 model x {ENABLED_TASKS}."]
     assert line(application(models=models[:1])) == nothing_new
     assert line(application(models=[{**models[0], "concurrency": 1}, models[1]])) == nothing_new
     assert line(application(models=[{**models[0], "baseline": {"run": "r"}}, models[1]])) == nothing_new
     several = {"parallelism": 2, "results": {"access_mode": "ReadWriteMany"}}
     assert line(application(evaluation=several)) == everything
     assert line(application(git={"revision": "v2"})) == [
-        "This re-runs the evaluation if the Job differs there: 2 models x 2 tasks."
+        f"This re-runs the evaluation if the Job differs there: 2 models x {ENABLED_TASKS}."
     ]
     assert line(application(evaluation={"owner": "none"})) == []
     assert line(old, application(evaluation={"owner": "none"})) == everything
@@ -106,7 +118,7 @@ def test_every_creation_of_pulumis_job_is_a_run(monkeypatch: pytest.MonkeyPatch)
     stack = program.run(groups, stack="dev")
     assert stack.one("Job").hooks["before_create"] == ["vllm-eval-job"]
     new = stack.one("Job").inputs
-    everything = ["This re-runs the evaluation: 1 model x 2 tasks."]
+    everything = [f"This re-runs the evaluation: 1 model x {ENABLED_TASKS}."]
     assert said(monkeypatch, stack.hooks["vllm-eval-job"], None, new) == everything
 
     # The engine tells the Job's hook nothing of the old Job; the Application's hook comes first and knows its patches.
@@ -119,8 +131,9 @@ def test_every_creation_of_pulumis_job_is_a_run(monkeypatch: pytest.MonkeyPatch)
     ]
 
 
+@pytest.mark.usefixtures("never_written_back")
 def test_before_the_first_write_back_every_change_re_runs_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     hook = program.run(program.stack_file("prod"), stack="prod").hooks["vllm-eval-application"]
     models = program.stack_file("prod")["models"]
     new = application(models=[{**models[0], "concurrency": 1}, models[1]])
-    assert said(monkeypatch, hook, application(), new) == ["This re-runs the evaluation: 2 models x 2 tasks."]
+    assert said(monkeypatch, hook, application(), new) == [f"This re-runs the evaluation: 2 models x {ENABLED_TASKS}."]

@@ -33,13 +33,13 @@ def ask(stack: str, file: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
 
 def test_the_command_answers_as_the_function_does() -> None:
     command = [sys.executable, "-m", "components.settings", "dev"]
-    file = (REPOSITORY / "Pulumi.dev.yaml").read_text()
+    file = program.stack_path("dev").read_text()
     done = subprocess.run(command, cwd=REPOSITORY, input=file, capture_output=True, text=True, check=True)
     assert done.stdout == ask("dev", committed("dev")).stdout
 
 
 def committed(stack: str) -> dict[str, Any]:
-    return dict(yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text()))
+    return dict(yaml.safe_load(program.stack_path(stack).read_text()))
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])

@@ -9,6 +9,7 @@ import yaml
 from components import labels, patches
 from tests.support import program
 from vllm_eval.models import parse_models
+from vllm_eval.settings import load_settings
 from workbench.paths import REPOSITORY
 
 JOB = REPOSITORY / "k8s" / "evalchemy-job.yaml"
@@ -74,6 +75,10 @@ def test_what_a_stack_sets_on_the_job() -> None:
         "VLLM_EVAL_RUN_ID": environment["VLLM_EVAL_RUN_ID"],
         "VLLM_EVAL_JOB_NAME": environment["VLLM_EVAL_JOB_NAME"],
     }
+    # The runner refuses a variable that it does not know, and a stack may not set ours through `evaluation.pod.env`.
+    load_settings({name: value for name, value in environment.items() if isinstance(value, str)}, {})
+    own = environment.keys() - {each["name"] for each in patches.container()["env"]}
+    assert own <= patches.VARIABLES, f"name in patches.VARIABLES: {sorted(own - patches.VARIABLES)}"
     annotations = job["spec"]["template"]["metadata"]["annotations"]
     assert annotations.keys() == {"git-commit", "vllm-eval/models"}
     assert annotations["vllm-eval/models"] == patches.models_json(loaded.models)
