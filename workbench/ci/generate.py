@@ -50,7 +50,11 @@ def texts() -> dict[str, str]:
 
 def main() -> None:
     """Write every file, and say which of them changed."""
-    for path, text in texts().items():
+    try:
+        made = texts()
+    except KeyError as error:  # a description without its Korean: the text says where to add it
+        sys.exit(f"error: {error.args[0]}")
+    for path, text in made.items():
         file = REPOSITORY / path
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8", newline="\n")

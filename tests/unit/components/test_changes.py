@@ -52,7 +52,7 @@ def test_a_setting_changes_what_it_is_about(case: dict[str, Any], monkeypatch: p
     before, after = before_and_after(case)
     old, new = by_title(before), by_title(after)
     changed = {title for title in old.keys() | new.keys() if old.get(title) != new.get(title)}
-    assert changed == set(case["changes"])
+    assert changed == set(case["changes"]), "`changes` of this case in changes.yaml names the objects"
 
     lines: list[str] = []
     monkeypatch.setattr(pulumi.log, "info", lines.append)
@@ -60,7 +60,7 @@ def test_a_setting_changes_what_it_is_about(case: dict[str, Any], monkeypatch: p
         if title in changed:
             arguments = pulumi.ResourceHookArgs("urn", "id", "n", "t", old_inputs=old.get(title), new_inputs=new[title])
             after.hooks[hook](arguments)
-    assert bool(lines) == bool(case.get("re-runs"))
+    assert bool(lines) == bool(case.get("re-runs")), f"`re-runs` of this case in changes.yaml: the program says {lines}"
 
 
 def test_every_setting_is_there() -> None:
