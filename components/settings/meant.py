@@ -310,7 +310,7 @@ def network_cure(path: Sequence[str | int], text: str) -> str:
 def _mended(value: str) -> Iterator[str]:
     """Yield what a text may have been meant for, the likeliest first."""
     tight = "".join(value.split())
-    yield from (value.strip(), tight)
+    yield from (value.strip(), " ".join(value.split()), tight)
     if length := re.fullmatch(r"([0-9]+)(\.5)?\s*(s|m|h|d)[a-z]*", value.strip().lower()):
         number, half, unit = length.groups()
         smaller = {"d": (24, "h"), "h": (60, "m"), "m": (60, "s")}.get(unit)
