@@ -129,7 +129,8 @@ def test_a_task_without_a_yaml_is_left_to_its_engine(workspace: Workspace) -> No
 def test_the_shipped_tasks_are_read() -> None:
     folder = REPOSITORY / "eval" / "evalchemy"
     tasks = load_tasks(load_config(folder / "configs" / "eval_config.json"), folder / "tasks", limit=None, api="chat")
-    for task in tasks:
+    # A fork enables lm_eval's own, too.
+    for task in [each for each in tasks if each.config is not None]:
         (file,) = task.data_files["test"]
         assert task.expected == len(file.read_text(encoding="utf-8").splitlines())
         json.loads(file.read_text(encoding="utf-8").splitlines()[0])
