@@ -6,7 +6,8 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 WORKBENCH := $(PYTHON) -m workbench
-PYTEST := $(PYTHON) -m pytest -q
+# tests/run.py adds PYTEST_OPTIONS: what failed is remembered, and runs again.
+PYTEST := $(PYTHON) -m pytest -q $(PYTEST_OPTIONS)
 CACHE := $(or $(VLLM_EVAL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vllm-eval)
 UV_VERSION := 0.9.5
 SOURCES := __main__.py components monitoring eval workbench tests
@@ -99,7 +100,7 @@ test-settings: venv tools  ## change each setting on the real engine and a real 
 	@$(PYTHON) -m pytest -q -m slow tests/integration/components
 
 test-e2e: venv tools  ## the end-to-end suite, on a sandbox that it starts and ends; KIND=name is a cluster of kind's
-	@$(PYTHON) -m pytest -m e2e --durations=8 $(call typed,KIND,kind) tests/e2e
+	@$(PYTHON) -m pytest -m e2e --durations=8 $(PYTEST_OPTIONS) $(call typed,KIND,kind) tests/e2e
 
 test-context: venv  ## with CONTEXT=name: the main job on that cluster, which must be free of the stack
 	@$(PYTHON) -m pytest -m e2e $(call typed,CONTEXT,context) tests/e2e/test_context.py

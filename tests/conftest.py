@@ -71,8 +71,6 @@ def _own_home() -> dict[str, str]:
 # At import: session fixtures of other folders start tools before any fixture of this file would run.
 DEVELOPERS: Final = dict(os.environ)
 os.environ |= _own_home()
-# It is for this run, not for those that tests start.
-os.environ.pop("PYTEST_ADDOPTS", None)
 os.environ["PATH"] = f"{cache_dir() / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 # How long an example takes says how busy the machine is, not whether the code is right.

@@ -34,13 +34,15 @@ class Target:
         self.line = ""
         self.kept = tempfile.TemporaryFile() if beside else None  # noqa: SIM115 -- it lives as long as the target
         print(f"=== make {self.name}{', beside it' if beside else ', again' if again else ''}", flush=True)
-        command = [*(["nice", "-n", "19"] if beside else []), *MAKE, self.name]
-        # What failed is remembered for each target.
+        # What failed is remembered for each target. Workers of xdist read the command line alone.
         options = f"-o cache_dir=.pytest_cache/{self.name} {AGAIN if again else ''}"
+        nice = ["nice", "-n", "19"] if beside else []
         self.process = subprocess.Popen(
-            command,
-            stdout=self.kept, stderr=self.kept, start_new_session=True, env={**os.environ, "PYTEST_ADDOPTS": options},
-        )  # fmt: skip
+            [*nice, *MAKE, self.name, f"PYTEST_OPTIONS={options}"],
+            stdout=self.kept,
+            stderr=self.kept,
+            start_new_session=True,
+        )
 
     def ended(self) -> bool:
         """Tell whether it has ended; the first time also print what was kept, and take the time."""
