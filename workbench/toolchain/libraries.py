@@ -7,14 +7,13 @@ version that any of the tools asks for. All else stays as upstream has it.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
-from workbench.toolchain.tools import TOOLS
+from workbench.toolchain.tools import TOOLS, go_env
 
 # What most tools compile, by weight, and what those libraries import. Released versions are compatible within a major
 # version by Go's rule, so an older program may have a newer one. What a single program is made of is not here.
@@ -106,10 +105,14 @@ def _order(version: str) -> tuple[Any, ...]:
 
 
 def _go(folder: Path, *arguments: str) -> str:
-    # The Go that the go.mod asks for, also where a newer one is installed; a go.work of somebody's is not ours.
-    environment = {**os.environ, "GOTOOLCHAIN": "auto", "GOFLAGS": "", "GOWORK": "off"}
+    # A go.work of somebody's above this clone is not ours.
     return subprocess.run(
-        ["go", *arguments], cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        ["go", *arguments],
+        cwd=folder,
+        env={**go_env(), "GOWORK": "off"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     ).stdout
 
 

@@ -151,7 +151,7 @@ def version(name: str) -> str:
 def module_source(name: str) -> Path:
     """Return the source folder of the Go module that `modules/<name>/build.toml` names."""
     module = _options(TOOLS / name)["module"]
-    listed = run(["go", "mod", "download", "-json", module], cwd=TOOLS / name, env=_go_env())
+    listed = run(["go", "mod", "download", "-json", module], cwd=TOOLS / name, env=go_env())
     return Path(json.loads(listed)["Dir"])
 
 
@@ -232,7 +232,7 @@ def _go_build(name: str, source: Path, options: dict[str, Any], scratch: Path, p
     command = [*dies, "go", "build", *flags, "-o", f"{scratch}/"]
     log = paths.logs / f"build-{name}.log"
     try:
-        run([*command, "." if ours else "tool"], cwd=source, env=_go_env(), log=log, timeout=3600)
+        run([*command, "." if ours else "tool"], cwd=source, env=go_env(), log=log, timeout=3600)
     except WorkbenchError as error:
         raise WorkbenchError(_told(f"the tool {name} could not be built", str(error), _GO_CURE)) from error
 
@@ -255,7 +255,8 @@ def _told(what: str, text: str, cure: str) -> str:
     return f"{what}\n{text}"
 
 
-def _go_env() -> dict[str, str]:
+def go_env() -> dict[str, str]:
+    """Return the environment of every `go`: without the caller's flags, and with the Go that a module asks for."""
     return {
         **os.environ,
         "CGO_ENABLED": "0",
